@@ -1,0 +1,3 @@
+"""vidapp: train, debug and sample discrete-token video prediction models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,402 @@
+"""What a run is made of: frozen dataclasses whose fields carry their own help, unit and bounds.
+
+The form in the browser, the command line flags and the JSON file are all derived from these fields: adding a
+field here is the one edit that adds it everywhere.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    first_order: bool = False,
+) -> Any:
+    """A dataclass field with its help, unit, inclusive bounds and choices; `first_order` ones are shown first."""
+    facts = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "first_order": first_order}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A group of settings. Making one checks every field against its type, bounds and choices (ValueError)."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = check_field(self, field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    width: int = option(192, "Channels of every token in the transformer.", low=16, high=4096, first_order=True)
+    layers: int = option(4, "Transformer blocks.", low=1, high=64, first_order=True)
+    heads: int = option(4, "Attention heads; must divide the width.", low=1, high=64)
+    attention: str = option(
+        "full",
+        "What a token can attend to: full (all of space-time), factorized (space, then time: much cheaper for long "
+        "clips) or framewise (space only: the model cannot see motion).",
+        choices=("full", "factorized", "framewise"),
+        first_order=True,
+    )
+    causal: bool = option(True, "A frame sees itself and earlier frames only. Needed for cached frame-by-frame sampling.")
+    norm: str = option("pre", "Layer norm before (pre) or after (post) each branch; pre trains more stably.", choices=("pre", "post"))
+    positions: str = option(
+        "learned",
+        "learned: a vector for each place and frame. relative: a learned attention bias for each offset in space and "
+        "in time, which shares what is learnt in one place with every other.",
+        choices=("learned", "relative"),
+    )
+    code_embedding: bool = option(True, "Embed a token through its code vector besides its own embedding.")
+    dropout: float = option(0.0, "Share of activations dropped in training; 0.1 helps when data is scarce.", low=0.0, high=0.9)
+    mlp_ratio: int = option(4, "Hidden width of the feed-forward branch, in widths.", unit="widths", low=1, high=16)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(
+                f"model.width {self.width} must be divisible by model.heads {self.heads}: "
+                f"try model.width={self.heads * max(1, round(self.width / self.heads))}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig(Section):
+    quantizer: str = option(
+        "fsq", "fsq: fixed lattice, cannot collapse. vq: learned codebook with EMA and dead-code restart.", choices=("fsq", "vq")
+    )
+    levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=2, high=64)
+    vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq.", low=2, high=65536)
+    vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
+    downsampling: int = option(8, "Pixels along one side of a token's patch.", unit="pixels", choices=None, low=2, high=32)
+    channels: int = option(64, "Channels at half the token grid's pixel size; doubled at the grid itself.", low=8, high=512)
+    encoder_blocks: int = option(1, "Residual blocks at each of the encoder's two resolutions.", low=0, high=8)
+    decoder_blocks: int = option(2, "Residual blocks at each of the decoder's two resolutions.", low=0, high=8)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.downsampling not in (2, 4, 8, 16, 32):
+            raise ValueError(f"tokenizer.downsampling is {self.downsampling}: use one of 2, 4, 8, 16, 32")
+        if not self.levels:
+            raise ValueError("tokenizer.levels is empty: give at least one level, e.g. 8,5,5,5")
+        if self.codebook_size > 65536:
+            raise ValueError(f"tokenizer.levels {self.levels} make {self.codebook_size} codes: use at most 65536")
+
+    @property
+    def codebook_size(self) -> int:
+        """V: ids lie in [0, V); the mask id is V."""
+        return math.prod(self.levels) if self.quantizer == "fsq" else self.vq_codebook_size
+
+    @property
+    def code_dim(self) -> int:
+        return len(self.levels) if self.quantizer == "fsq" else self.vq_code_dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    source: str = option(
+        "moving-mnist",
+        "moving-mnist (made on the fly from real digits), moving-mnist-full (torchvision's MNIST and its standard test "
+        "clips; needs a network) or the path of your own clips.",
+        first_order=True,
+    )
+    size: int = option(64, "Height and width of a frame; other clips are resized and cropped to it.", unit="pixels", low=8, high=512)
+    channels: int = option(1, "1 for grey, 3 for colour.", low=1, high=3)
+    clip_frames: int = option(20, "Frames in a training clip.", unit="frames", low=1, high=256)
+    context_frames: int = option(10, "Given frames; the rest of the clip is to be predicted.", unit="frames", low=1, high=255)
+    digits: int = option(2, "Digits in a Moving MNIST clip.", low=1, high=6)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels == 2:
+            raise ValueError("data.channels is 2: use 1 (grey) or 3 (colour)")
+        if self.clip_frames > 1 and self.context_frames >= self.clip_frames:
+            raise ValueError(
+                f"data.context_frames {self.context_frames} leaves nothing to predict in clips of "
+                f"data.clip_frames {self.clip_frames}: use at most {self.clip_frames - 1}"
+            )
+        if self.source.startswith("moving-mnist") and self.size < 32:
+            raise ValueError(f"data.size {self.size} is too small for 28-pixel digits to move in: use at least 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig(Section):
+    learning_rate: float = option(3e-4, "Peak learning rate of AdamW.", low=0.0, high=1.0, first_order=True)
+    batch_size: int = option(16, "Clips in an optimiser step.", unit="clips", low=1, high=4096, first_order=True)
+    micro_batches: int = option(1, "Split a step's clips into this many passes: less memory, the same gradient.", low=1, high=256)
+    optimizer: str = option("adamw", "adamw, or muon: Muon on the hidden matrices and AdamW on the rest.", choices=("adamw", "muon"))
+    muon_learning_rate: float = option(0.02, "Peak learning rate of Muon's matrices.", low=0.0, high=1.0)
+    weight_decay: float = option(0.01, "Decoupled weight decay on matrices.", low=0.0, high=1.0)
+    beta2: float = option(0.98, "AdamW's second-moment decay.", low=0.5, high=0.99999)
+    gradient_clip: float = option(1.0, "Largest gradient norm that is applied; 0 turns clipping off.", low=0.0, high=1e6)
+    schedule: str = option("cosine", "constant, or warm-up followed by a cosine to the smallest rate.", choices=("constant", "cosine"), first_order=True)
+    warmup_steps: int = option(1000, "Steps of linear warm-up; at most a tenth of a short run, and the run says so.", unit="steps", low=0, high=10**7)
+    minimum_learning_rate: float = option(1e-6, "Where the cosine ends.", low=0.0, high=1.0)
+    objective_future: float = option(0.5, "Weight of `future`: first frames given, later ones masked.", low=0.0, high=1e6)
+    objective_joint: float = option(0.4, "Weight of `joint`: masks anywhere in the clip.", low=0.0, high=1e6)
+    objective_individual: float = option(0.1, "Weight of `individual`: every frame alone, attention across frames is cut.", low=0.0, high=1e6)
+    objective_schedule: str = option(
+        "fixed", "fixed weights, or growing: future only, then joint is added, then individual.", choices=("fixed", "growing")
+    )
+    random_context: bool = option(
+        False, "Future objective: draw the number of given frames (from 2 to the context) each step instead of keeping it fixed."
+    )
+    clean_past: bool = option(
+        True, "Train each frame against the unmasked past, as sampling sees it (causal models only). Needs a second stream of tokens."
+    )
+    mask_pattern: str = option("random", "Where masks fall.", choices=("random", "tube", "block", "frame"))
+    mask_schedule: str = option(
+        "cosine",
+        "How much is masked: fixed, uniform, cosine (MaskGIT), progressive (exactly 0.5 + 0.5 x progress) or "
+        "progressive-range (uniform from 0.5 up to that).",
+        choices=("fixed", "uniform", "cosine", "progressive", "progressive-range"),
+        first_order=True,
+    )
+    mask_ratio: float = option(0.75, "Masked share when the mask schedule is fixed.", low=0.0, high=1.0)
+    context_corruption: float = option(
+        0.0, "Share of clean past tokens replaced by random ones in training; hardens against drift.", low=0.0, high=0.9
+    )
+    curriculum: tuple[int, ...] = option((), "Clip lengths in equal parts of the run, e.g. 5,10,15,20; empty keeps the full length.", unit="frames", low=1, high=256)
+    horizontal_flip: float = option(0.0, "Chance that a clip is mirrored. Mirrored digits are not digits: use it for scenes.", low=0.0, high=1.0)
+    rotation: float = option(0.0, "Largest rotation of a clip.", unit="degrees", low=0.0, high=45.0)
+    brightness: float = option(0.0, "Largest change of brightness, as a share.", low=0.0, high=0.9)
+    contrast: float = option(0.0, "Largest change of contrast, as a share.", low=0.0, high=0.9)
+    precision: str = option("auto", "float32, bf16 (autocast), or auto: bf16 where this device is measured faster at it.", choices=("auto", "float32", "bf16"))
+    ema_decay: float = option(0.999, "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none.", low=0.0, high=0.999999)
+    gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, about a third slower.")
+    tokenizer_steps: int = option(3000, "Steps of the tokenizer phase, where one is trained.", unit="steps", low=1, high=10**7)
+    tokenizer_learning_rate: float = option(1e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
+    tokenizer_batch_size: int = option(32, "Frames in a step of the tokenizer phase.", unit="frames", low=1, high=4096)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective_future + self.objective_joint + self.objective_individual <= 0:
+            raise ValueError("the recipe's objective weights sum to zero: give recipe.objective_future, _joint or _individual a weight above 0")
+        if self.batch_size % self.micro_batches:
+            raise ValueError(f"recipe.batch_size {self.batch_size} must be divisible by recipe.micro_batches {self.micro_batches}")
+        if list(self.curriculum) != sorted(self.curriculum):
+            raise ValueError(f"recipe.curriculum {self.curriculum} must grow: e.g. 5,10,15,20")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(Section):
+    temperature: float = option(0.8, "Low is safe, 1 is as learnt; 0 takes the most likely token.", low=0.0, high=5.0, first_order=True)
+    anneal: bool = option(True, "Lower the temperature linearly towards the last decode step.")
+    top_k: int = option(5, "Choices per token; 0 means all of them.", unit="tokens", low=0, high=65536, first_order=True)
+    top_p: float = option(1.0, "Keep the most likely tokens that hold this much probability.", low=0.01, high=1.0)
+    steps: int = option(8, "Decode steps for each frame (or for the whole future, when all frames are decoded at once).", unit="steps", low=1, high=256)
+    order: str = option("confidence", "Which masked tokens are committed first.", choices=("confidence", "random", "fixed"))
+    noise: float = option(1.0, "Gumbel noise on the confidence order, annealed to 0; without any, still background is committed first.", low=0.0, high=100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Section):
+    steps: int = option(20_000, "Optimiser steps of the transformer phase.", unit="steps", low=1, high=10**9, first_order=True)
+    seed: int = option(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
+    log_every: int = option(10, "Steps between two lines of metrics.", unit="steps", low=1, high=10**6)
+    validate_every: int = option(250, "Steps between two validations on fixed clips and masks.", unit="steps", low=1, high=10**9)
+    sample_every: int = option(1000, "Steps between two sample strips.", unit="steps", low=1, high=10**9)
+    checkpoint_every: int = option(500, "Steps between two checkpoints.", unit="steps", low=1, high=10**9)
+    keep_checkpoints: int = option(3, "Newest checkpoints kept; older ones are deleted.", low=1, high=10**6)
+    validation_clips: int = option(16, "Clips in a validation.", unit="clips", low=1, high=4096)
+    training_clips: int = option(0, "Train on this many fixed clips only (to overfit on purpose); 0 means fresh clips every step.", unit="clips", low=0, high=10**7)
+    device: str = option("auto", "auto, cpu, cuda or mps.", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = option(0, "CPU threads; 0 leaves the choice to torch.", low=0, high=512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole of a run. Sections are checked alone when made and against each other here (ValueError)."""
+
+    model: ModelConfig = ModelConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    data: DataConfig = DataConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    run: RunConfig = RunConfig()
+
+    def __post_init__(self) -> None:
+        if self.data.size % self.tokenizer.downsampling:
+            raise ValueError(
+                f"data.size {self.data.size} must be divisible by tokenizer.downsampling {self.tokenizer.downsampling}: "
+                f"try data.size={max(1, round(self.data.size / self.tokenizer.downsampling)) * self.tokenizer.downsampling}"
+            )
+        if self.recipe.clean_past and not self.model.causal:
+            raise ValueError("recipe.clean_past needs a causal model: set model.causal=true or recipe.clean_past=false")
+        if self.recipe.curriculum and self.recipe.curriculum[-1] > self.data.clip_frames:
+            raise ValueError(
+                f"recipe.curriculum ends at {self.recipe.curriculum[-1]} frames but clips have data.clip_frames "
+                f"{self.data.clip_frames}: lower the one or raise the other"
+            )
+        if self.sampling.top_k > self.tokenizer.codebook_size:
+            raise ValueError(f"sampling.top_k {self.sampling.top_k} is above the codebook size {self.tokenizer.codebook_size}: use 0 for all codes")
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side of a frame's token grid (h = w)."""
+        return self.data.size // self.tokenizer.downsampling
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        return {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Config":
+        """The config of a dictionary of sections; what is left out keeps its default, unknown keys raise ValueError."""
+        if not isinstance(values, dict):
+            raise ValueError(f"a config is an object of sections {', '.join(SECTIONS)}, not {type(values).__name__}")
+        refuse_unknown(values, SECTIONS, "section")
+        return Config(**{name: section_from(SECTIONS[name], name, part) for name, part in values.items()})
+
+    @staticmethod
+    def from_json(text: str) -> "Config":
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"this is not JSON: {error}") from error
+        return Config.from_dict(values)
+
+    def replace(self, changes: dict[str, Any]) -> "Config":
+        """A copy with changes given by dotted key, e.g. {"recipe.learning_rate": 1e-4}; texts are converted."""
+        values = self.to_dict()
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            field_of(key)
+            values[section][name] = value
+        return Config.from_dict(values)
+
+    def differences(self, other: "Config") -> dict[str, tuple[Any, Any]]:
+        """Dotted key -> (own value, other's value) wherever the two differ."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return {
+            f"{section}.{name}": (value, theirs[section][name])
+            for section, fields in mine.items()
+            for name, value in fields.items()
+            if value != theirs[section][name]
+        }
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig,
+    "tokenizer": TokenizerConfig,
+    "data": DataConfig,
+    "recipe": RecipeConfig,
+    "sampling": SamplingConfig,
+    "run": RunConfig,
+}
+
+
+def field_of(key: str) -> dataclasses.Field[Any]:
+    """The dataclass field of a dotted key such as `recipe.learning_rate`; ValueError for an unknown one."""
+    section, _, name = key.partition(".")
+    refuse_unknown({section: 0}, SECTIONS, "section")
+    fields = {field.name: field for field in dataclasses.fields(SECTIONS[section])}
+    refuse_unknown({name: 0}, fields, f"setting of {section}")
+    return fields[name]
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """`["recipe.learning_rate=1e-4"]` -> `{"recipe.learning_rate": "1e-4"}`, for `Config.replace`."""
+    changes = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"{assignment!r} is no assignment: write section.name=value")
+        changes[key.strip()] = value.strip()
+    return changes
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a config from a JSON file; ValueError where there is none or it is not one."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the config {path}: {error}") from error
+    return Config.from_json(text)
+
+
+def refuse_unknown(values: dict[str, Any], known: Any, what: str) -> None:
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}: known are {', '.join(known)}")
+
+
+def section_from(kind: type[Section], name: str, values: Any) -> Section:
+    if not isinstance(values, dict):
+        raise ValueError(f"section {name!r} must be an object of settings, not {type(values).__name__}")
+    refuse_unknown(values, [field.name for field in dataclasses.fields(kind)], f"setting of {name}")
+    return kind(**values)
+
+
+def section_name(section: Section) -> str:
+    return next((name for name, kind in SECTIONS.items() if kind is type(section)), type(section).__name__)
+
+
+def check_field(section: Section, field: dataclasses.Field[Any], value: Any) -> Any:
+    """The value converted to the field's type; ValueError names the key, the value and what is allowed."""
+    key = f"{section_name(section)}.{field.name}"
+    kind = typing.get_type_hints(type(section))[field.name]
+    value = convert(key, value, kind)
+    facts = field.metadata
+    if facts["choices"] and value not in facts["choices"]:
+        raise ValueError(f"{key} is {value!r}: use one of {', '.join(facts['choices'])}")
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, (int, float)) and not isinstance(part, bool):
+            check_bounds(key, part, facts["low"], facts["high"])
+    return value
+
+
+def check_bounds(key: str, value: float, low: float | None, high: float | None) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{key} is {value}: it must be a finite number")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"{key} is {value}: it must lie between {low} and {high}")
+
+
+def convert(key: str, value: Any, kind: Any) -> Any:
+    """Turn a JSON value or a text typed by a person into `kind` (bool, int, float, str or a tuple of ints)."""
+    if isinstance(kind, types.GenericAlias):
+        parts = [part for part in value.replace(" ", "").strip("[]()").split(",") if part] if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise ValueError(f"{key} is {value!r}: give whole numbers with commas between them")
+        return tuple(convert(key, part, int) for part in parts)
+    if kind is bool:
+        return convert_bool(key, value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise ValueError(f"{key} is {value!r}: it must be a text")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{key} is {value!r}: it must be a number")
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise ValueError(f"{key} is {value!r}: it must be a number") from error
+    if kind is int:
+        if not math.isfinite(number) or number != int(number):
+            raise ValueError(f"{key} is {value!r}: it must be a whole number")
+        return int(number)
+    return number
+
+
+def convert_bool(key: str, value: Any) -> bool:
+    texts = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in texts:
+        return texts[value.lower()]
+    raise ValueError(f"{key} is {value!r}: it must be true or false")

@@ -1,0 +1,48 @@
+"""Named starting points: each preset is a function that returns a whole config."""
+
+from collections.abc import Callable
+
+from .config import Config, ModelConfig, RecipeConfig, RunConfig
+
+
+def debug() -> Config:
+    """Two layers and one objective: small enough to overfit on purpose and to fail fast."""
+    return Config(
+        model=ModelConfig(width=128, layers=2, heads=4, attention="factorized"),
+        recipe=RecipeConfig(
+            learning_rate=2e-3, batch_size=8, warmup_steps=50, objective_future=1.0, objective_joint=0.0, objective_individual=0.0
+        ),
+        run=RunConfig(steps=1000, validate_every=50, sample_every=200, checkpoint_every=200, validation_clips=8),
+    )
+
+
+def tiny() -> Config:
+    """0.8 M parameters in its blocks: learns something on a laptop within minutes."""
+    return Config(model=ModelConfig(width=128, layers=4, heads=4), recipe=RecipeConfig(batch_size=8))
+
+
+def small() -> Config:
+    """1.8 M parameters in its blocks: the size for trying ideas."""
+    return Config(model=ModelConfig(width=192, layers=4, heads=4))
+
+
+def base() -> Config:
+    """14.6 M parameters with embeddings: wants a GPU."""
+    return Config(
+        model=ModelConfig(width=384, layers=6, heads=6, attention="factorized", dropout=0.1), recipe=RecipeConfig(batch_size=32)
+    )
+
+
+def scale_up() -> Config:
+    """256 wide: the next step once small has learnt; raise model.layers to 6 if it still improves."""
+    return Config(model=ModelConfig(width=256, layers=4, heads=4, attention="factorized"))
+
+
+PRESETS: dict[str, Callable[[], Config]] = {"debug": debug, "tiny": tiny, "small": small, "base": base, "scale-up": scale_up}
+
+
+def preset(name: str) -> Config:
+    """The preset of that name; ValueError for an unknown one."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: use one of {', '.join(PRESETS)}")
+    return PRESETS[name]()

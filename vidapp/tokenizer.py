@@ -1,0 +1,128 @@
+"""The tokenizer: a convolutional autoencoder with a discrete bottleneck. frame -> grid of token ids -> frame.
+
+FSQ: Mentzer et al., "Finite Scalar Quantization" (2023). VQ with EMA and dead-code restart: van den Oord et al. (2017),
+Razavi et al. (2019). Both quantizers are `vector-quantize-pytorch`'s.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from vector_quantize_pytorch import FSQ, VectorQuantize
+
+from .config import TokenizerConfig
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(norm(conv(act(norm(x)))))), the second convolution starting at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
+        return x
+
+
+def encoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequential:
+    """Pixels -> code space. Patches of half the token's side first: convolutions at full resolution cost too much."""
+    half = config.downsampling // 2
+    wide = 2 * config.channels
+    return nn.Sequential(
+        nn.Conv2d(image_channels, config.channels, kernel_size=2 * half if half > 1 else 3, stride=half, padding=half // 2 if half > 1 else 1),
+        *(ResidualBlock(config.channels) for _ in range(config.encoder_blocks)),
+        nn.Conv2d(config.channels, wide, kernel_size=4, stride=2, padding=1),
+        *(ResidualBlock(wide) for _ in range(config.encoder_blocks)),
+        nn.SiLU(),
+        nn.Conv2d(wide, config.code_dim, kernel_size=1),
+    )
+
+
+def decoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequential:
+    """Code space -> pixels, by two pixel shuffles."""
+    half = config.downsampling // 2
+    wide = 2 * config.channels
+    return nn.Sequential(
+        nn.Conv2d(config.code_dim, wide, kernel_size=3, padding=1),
+        *(ResidualBlock(wide) for _ in range(config.decoder_blocks)),
+        nn.Conv2d(wide, 4 * config.channels, kernel_size=1),
+        nn.PixelShuffle(2),
+        *(ResidualBlock(config.channels) for _ in range(config.decoder_blocks)),
+        nn.SiLU(),
+        nn.Conv2d(config.channels, image_channels * half * half, kernel_size=3, padding=1),
+        nn.PixelShuffle(half),
+    )
+
+
+class Tokenizer(nn.Module):
+    """frames_BTCHW, float in [0, 1] <-> tokens_BTHW, int64 ids in [0, codebook_size)."""
+
+    def __init__(self, config: TokenizerConfig, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.codebook_size = config.codebook_size
+        self.encoder = encoder_layers(config, channels)
+        self.decoder = decoder_layers(config, channels)
+        self.quantizer = make_quantizer(config)
+
+    def encode(self, frames_BTCHW: Tensor) -> Tensor:
+        """Token grid int64 (B, T, h, w) of frames in [0, 1]."""
+        batch, frames = frames_BTCHW.shape[:2]
+        _, tokens, _ = self.quantize(self.code_vectors(frames_BTCHW.flatten(0, 1)))
+        return tokens.unflatten(0, (batch, frames))
+
+    def decode(self, tokens_BTHW: Tensor) -> Tensor:
+        """Frames float (B, T, C, H, W) of a token grid; not clipped to [0, 1]."""
+        batch, frames = tokens_BTHW.shape[:2]
+        codes_NhwD = self.codes(tokens_BTHW.flatten(0, 1))
+        return self.pixels(codes_NhwD).unflatten(0, (batch, frames))
+
+    def codes(self, tokens: Tensor) -> Tensor:
+        """Code vectors float (..., code_dim) of ids (...)."""
+        if isinstance(self.quantizer, FSQ):
+            return self.quantizer.indices_to_codes(tokens)
+        return self.quantizer.get_codes_from_indices(tokens)
+
+    def codebook(self) -> Tensor:
+        """All code vectors float (codebook_size, code_dim) in the order of their ids."""
+        device = next(self.parameters()).device
+        return self.codes(torch.arange(self.codebook_size, device=device)[None])[0].float()
+
+    def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(reconstruction (B, C, H, W), token ids (B, h, w), the quantizer's own loss, a scalar), for training."""
+        codes, tokens, loss = self.quantize(self.code_vectors(frames_BCHW))
+        return self.pixels(codes), tokens, loss
+
+    def code_vectors(self, frames_NCHW: Tensor) -> Tensor:
+        """Unquantized code vectors (N, h, w, code_dim). Inputs are centred: most pixels of most data are far from 1/2."""
+        return self.encoder((frames_NCHW - 0.5).contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+
+    def pixels(self, codes_NhwD: Tensor) -> Tensor:
+        return self.decoder(codes_NhwD.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last))
+
+    def quantize(self, vectors_NhwD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(codes (N, h, w, D), ids int64 (N, h, w), the quantizer's loss). In float32: ids must not depend on rounding."""
+        count, height, width, dim = vectors_NhwD.shape
+        with torch.autocast(vectors_NhwD.device.type, enabled=False):
+            flat = vectors_NhwD.float().reshape(count, height * width, dim)
+            codes, ids, *rest = self.quantizer(flat)
+        loss = rest[0].sum() if rest else flat.new_zeros(())
+        return codes.reshape(count, height, width, dim), ids.long().reshape(count, height, width), loss
+
+
+def make_quantizer(config: TokenizerConfig) -> nn.Module:
+    if config.quantizer == "fsq":
+        return FSQ(levels=list(config.levels))
+    return VectorQuantize(
+        dim=config.vq_code_dim,
+        codebook_size=config.vq_codebook_size,
+        decay=0.99,
+        threshold_ema_dead_code=1,
+        commitment_weight=0.25,
+        kmeans_init=False,
+        rotation_trick=False,
+    )

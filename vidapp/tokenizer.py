@@ -83,14 +83,14 @@ class Tokenizer(nn.Module):
 
     def codes(self, tokens: Tensor) -> Tensor:
         """Code vectors float (..., code_dim) of ids (...)."""
-        if isinstance(self.quantizer, FSQ):
-            return self.quantizer.indices_to_codes(tokens)
-        return self.quantizer.get_codes_from_indices(tokens)
+        flat = tokens.reshape(1, -1)  # the quantizers read more axes than two as an image with its channels first
+        lookup = self.quantizer.indices_to_codes if isinstance(self.quantizer, FSQ) else self.quantizer.get_codes_from_indices
+        return lookup(flat).reshape(*tokens.shape, -1)
 
     def codebook(self) -> Tensor:
         """All code vectors float (codebook_size, code_dim) in the order of their ids."""
         device = next(self.parameters()).device
-        return self.codes(torch.arange(self.codebook_size, device=device)[None])[0].float()
+        return self.codes(torch.arange(self.codebook_size, device=device)).float()
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction (B, C, H, W), token ids (B, h, w), the quantizer's own loss, a scalar), for training."""

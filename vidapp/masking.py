@@ -1,0 +1,89 @@
+"""Which tokens of a clip are masked: the objectives and the mask patterns.
+
+Masks are bool (T, h, w), true where the token is hidden and must be predicted. Every mask hides at least one token.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .config import DataConfig, RecipeConfig
+from .schedules import LARGEST_OPEN_RATIO, OBJECTIVES, context_frames, mask_ratio, objective_weights
+
+
+@dataclass(frozen=True)
+class ClipMask:
+    """mask_THW: what is hidden. objective: one of OBJECTIVES. context: frames that are given whole. ratio: mean mask ratio asked for."""
+
+    mask_THW: np.ndarray
+    objective: str
+    context: int
+    ratio: float
+
+
+def draw_objective(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    return str(rng.choice(OBJECTIVES, p=[weights[name] for name in OBJECTIVES]))
+
+
+def draw_mask(
+    rng: np.random.Generator, recipe: RecipeConfig, data: DataConfig, *, frames: int, grid: int, context: int, progress: float
+) -> ClipMask:
+    """The objective and the mask of one training clip of `frames` frames, `context` of them given where the objective is `future`."""
+    objective = draw_objective(rng, objective_weights(recipe, progress))
+    given = min(context, frames - 1) if objective == "future" else 0
+    # Against a clean past the frames are independent tasks: each draws its own ratio.
+    independent = recipe.clean_past and recipe.mask_pattern in ("random", "block")
+    ratios = np.broadcast_to(mask_ratio(recipe, progress, rng, frames - given if independent else 1), frames - given)
+    if objective != "future":
+        ratios = np.minimum(ratios, LARGEST_OPEN_RATIO)
+    mask = np.zeros((frames, grid, grid), bool)
+    mask[given:] = pattern_mask(rng, recipe.mask_pattern, ratios, grid)
+    return ClipMask(at_least_one(rng, mask, given), objective, given, float(ratios.mean()))
+
+
+def draw_context(rng: np.random.Generator, recipe: RecipeConfig, data: DataConfig, frames: int) -> int:
+    """Given frames of this step's `future` clips."""
+    context = context_frames(data, frames)
+    return int(rng.integers(min(2, context), context + 1)) if recipe.random_context else context
+
+
+def pattern_mask(rng: np.random.Generator, pattern: str, ratios_T: np.ndarray, grid: int) -> np.ndarray:
+    """Mask bool (T, grid, grid) with about ratios_T of every frame (of the clip, for `frame`) hidden."""
+    frames, places = len(ratios_T), grid * grid
+    if pattern == "random":
+        return lowest(rng.random((frames, places)), np.rint(ratios_T * places)).reshape(frames, grid, grid)
+    if pattern == "tube":
+        one = lowest(rng.random((1, places)), np.rint(ratios_T[:1] * places))
+        return np.repeat(one, frames, axis=0).reshape(frames, grid, grid)
+    if pattern == "frame":
+        hidden = lowest(rng.random((1, frames)), np.rint(ratios_T[:1] * frames))[0]
+        return np.broadcast_to(hidden[:, None, None], (frames, grid, grid)).copy()
+    if pattern == "block":
+        return np.stack([block(rng, ratio, grid) for ratio in ratios_T])
+    raise ValueError(f"unknown mask pattern {pattern!r}: use random, tube, block or frame")
+
+
+def lowest(scores_RP: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
+    """Per row, true for the `count` places with the lowest scores: exactly that many."""
+    ranks = scores_RP.argsort(axis=1).argsort(axis=1)
+    return ranks < counts_R[:, None]
+
+
+def block(rng: np.random.Generator, ratio: float, grid: int) -> np.ndarray:
+    """A rectangle (grid, grid) of about `ratio` of the area, of random shape and place."""
+    area = ratio * grid * grid
+    low, high = max(1.0, area / grid), float(grid)
+    height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else grid
+    width = int(np.clip(round(area / height), 1, grid))
+    top, left = rng.integers(grid - height + 1), rng.integers(grid - width + 1)
+    mask = np.zeros((grid, grid), bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def at_least_one(rng: np.random.Generator, mask_THW: np.ndarray, given: int) -> np.ndarray:
+    """The mask, with one token hidden after the given frames where none was."""
+    if not mask_THW.any():
+        frames, height, width = mask_THW.shape
+        mask_THW[rng.integers(given, frames), rng.integers(height), rng.integers(width)] = True
+    return mask_THW

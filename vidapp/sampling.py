@@ -1,0 +1,110 @@
+"""Iterative masked decoding: tokens -> logits is all that it knows of a network.
+
+MaskGIT (Chang et al., 2022): at each step every masked token is sampled, the most confident are committed, the rest
+is masked again; a cosine schedule says how many stay masked. Noise on the confidence keeps still background from
+always being committed first.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .config import SamplingConfig
+
+LogitsFn = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class DecodeStep:
+    """tokens: ids after this step, the mask id where not decided. masked: what is still masked. confidence: probability
+    of the sampled token where one was sampled in this step, 1 elsewhere. All have the shape of the decoded tokens (B, ...)."""
+
+    tokens: Tensor
+    masked: Tensor
+    confidence: Tensor
+    step: int
+    steps: int
+
+
+def temperature_at(settings: SamplingConfig, step: int) -> float:
+    """Temperature of a decode step: falls linearly to a tenth at the last one if annealed."""
+    if not settings.anneal or settings.steps == 1:
+        return settings.temperature
+    return settings.temperature * (1.0 - 0.9 * step / (settings.steps - 1))
+
+
+def masked_share(step: int, steps: int) -> float:
+    """Share still masked after `step` (0-based): cos(pi/2 (step + 1)/steps), 0 after the last."""
+    return 0.0 if step + 1 >= steps else math.cos(0.5 * math.pi * (step + 1) / steps)
+
+
+def sharpen(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """Logits (..., V) divided by the temperature (above 0), with all but the top k, and all beyond probability top_p, at -inf."""
+    logits = logits / temperature
+    vocabulary = logits.shape[-1]
+    if 0 < top_k < vocabulary:
+        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest, float("-inf"))
+    if top_p < 1.0:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        probability = ordered.softmax(dim=-1)
+        beyond = probability.cumsum(dim=-1) - probability >= top_p  # the first is always kept
+        logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), float("-inf"))
+    return logits
+
+
+def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor) -> Tensor:
+    """Ids (...) from logits (..., V) by inverting the cumulative distribution at uniform (...) in [0, 1)."""
+    if temperature == 0.0 or settings.top_k == 1:
+        return logits.argmax(dim=-1)
+    cumulative = sharpen(logits, temperature, settings.top_k, settings.top_p).softmax(dim=-1).cumsum(dim=-1)
+    return (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+
+
+def random_like(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Uniform [0, 1), drawn where the generator lives, so that a seed means the same on every device."""
+    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+
+
+def decode(
+    logits_fn: LogitsFn, tokens: Tensor, masked: Tensor, settings: SamplingConfig, generator: torch.Generator, mask_id: int
+) -> Iterator[DecodeStep]:
+    """Decide the masked tokens in `settings.steps` steps, yielding each.
+
+    tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
+    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed.
+    """
+    tokens = torch.where(masked, mask_id, tokens)
+    masked = masked.clone()
+    clips = tokens.shape[0]
+    begun_B = masked.flatten(1).sum(dim=1)
+    fixed_order = torch.arange(masked[0].numel(), device=tokens.device).reshape(masked.shape[1:])
+    for step in range(settings.steps):
+        logits = logits_fn(tokens).float()
+        temperature = temperature_at(settings, step)
+        drawn = draw(logits, settings, temperature, random_like(tokens.shape, generator, tokens.device))
+        confidence = logits.softmax(dim=-1).gather(-1, drawn[..., None])[..., 0]
+        noise = random_like(tokens.shape, generator, tokens.device)
+        priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))
+        keep_masked_B = (begun_B * masked_share(step, settings.steps)).floor().long()
+        rank = priority.flatten(1).argsort(dim=1, stable=True).argsort(dim=1)
+        still_masked = (rank < keep_masked_B[:, None]).reshape(masked.shape) & masked
+        tokens = torch.where(masked & ~still_masked, drawn, tokens)
+        confidence = torch.where(masked, confidence, 1.0)
+        masked = still_masked
+        yield DecodeStep(tokens, masked, confidence, step, settings.steps)
+    assert not masked.any() and clips == tokens.shape[0]
+
+
+def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, fixed_order: Tensor, step: int) -> Tensor:
+    """Higher is committed earlier."""
+    if settings.order == "random":
+        return uniform
+    if settings.order == "fixed":
+        return -fixed_order.to(confidence).expand_as(confidence)
+    gumbel = -(-(uniform.clamp(1e-9, 1 - 1e-7)).log()).log()
+    annealed = settings.noise * (1.0 - (step + 1) / settings.steps)
+    return confidence.clamp_min(1e-30).log() + annealed * gumbel

@@ -1,0 +1,94 @@
+"""What changes over a run: learning rate, mask ratio, objective weights, clip length. All are functions of the step alone."""
+
+import math
+
+import numpy as np
+
+from .config import DataConfig, RecipeConfig
+
+OBJECTIVES = ("future", "joint", "individual")
+LARGEST_OPEN_RATIO = 0.95  # joint and individual stop here: with everything masked only the marginal can be learnt
+
+
+def warmup_steps(recipe: RecipeConfig, steps: int) -> int:
+    """The warm-up in force: as asked for, but at most a tenth of the run."""
+    return min(recipe.warmup_steps, steps // 10)
+
+
+def learning_rate(step: int, steps: int, recipe: RecipeConfig, peak: float | None = None) -> float:
+    """Rate at `step` in [0, steps): constant, or linear warm-up and a cosine from `peak` to the smallest rate."""
+    peak = recipe.learning_rate if peak is None else peak
+    if recipe.schedule == "constant":
+        return peak
+    warmup = warmup_steps(recipe, steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    floor = min(peak, recipe.minimum_learning_rate)
+    return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def progress_of(step: int, steps: int) -> float:
+    """0 at the first step, 1 at the last."""
+    return min(1.0, step / max(1, steps - 1))
+
+
+def objective_weights(recipe: RecipeConfig, progress: float) -> dict[str, float]:
+    """Weights that sum to 1. Growing: future only, then joint is added, then individual, in thirds of the run."""
+    weights = {name: getattr(recipe, f"objective_{name}") for name in OBJECTIVES}
+    if recipe.objective_schedule == "growing":
+        weights["future"] = weights["future"] or 1.0
+        weights["joint"] *= progress >= 1 / 3
+        weights["individual"] *= progress >= 2 / 3
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def clip_frames(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:
+    """Clip length at this progress: the curriculum's equal parts, or the full length."""
+    if not recipe.curriculum:
+        return data.clip_frames
+    part = min(len(recipe.curriculum) - 1, int(progress * len(recipe.curriculum)))
+    return recipe.curriculum[part]
+
+
+def context_frames(data: DataConfig, frames: int) -> int:
+    """Given frames of a clip of `frames`: the config's share of it, at least one, and one frame is left to predict."""
+    if frames == data.clip_frames:
+        return data.context_frames
+    return max(1, min(frames - 1, round(frames * data.context_frames / data.clip_frames)))
+
+
+def mask_ratio(recipe: RecipeConfig, progress: float, rng: np.random.Generator, count: int = 1) -> np.ndarray:
+    """`count` mask ratios in (0, 1]. cosine: cos(pi/2 u), u uniform (MaskGIT, Chang et al., 2022)."""
+    top = 0.5 + 0.5 * progress
+    if recipe.mask_schedule == "fixed":
+        return np.full(count, recipe.mask_ratio)
+    if recipe.mask_schedule == "progressive":
+        return np.full(count, top)
+    uniform = rng.uniform(size=count)
+    if recipe.mask_schedule == "uniform":
+        return uniform
+    if recipe.mask_schedule == "cosine":
+        return np.cos(0.5 * np.pi * uniform)
+    return 0.5 + uniform * (top - 0.5)
+
+
+def mean_mask_ratio(recipe: RecipeConfig, progress: float) -> float:
+    """Expected mask ratio, for previews."""
+    expected = {"fixed": recipe.mask_ratio, "uniform": 0.5, "cosine": 2 / math.pi, "progressive": 0.5 + 0.5 * progress}
+    return expected.get(recipe.mask_schedule, 0.5 + 0.25 * progress)
+
+
+def notices(recipe: RecipeConfig, steps: int) -> list[str]:
+    """What the schedules adjust in a run of this many steps, in words."""
+    found = []
+    if recipe.schedule == "cosine" and warmup_steps(recipe, steps) < recipe.warmup_steps:
+        found.append(
+            f"Warm-up shortened from {recipe.warmup_steps} to {warmup_steps(recipe, steps)} steps: a tenth of this run of {steps} steps."
+        )
+    if recipe.minimum_learning_rate > recipe.learning_rate and recipe.schedule == "cosine":
+        found.append(f"The cosine ends at its peak {recipe.learning_rate:g}: recipe.minimum_learning_rate is above it.")
+    if recipe.curriculum and steps < len(recipe.curriculum):
+        found.append(f"The curriculum has {len(recipe.curriculum)} lengths but the run only {steps} steps: some are skipped.")
+    return found

@@ -1,0 +1,300 @@
+"""The masked-token transformer: token grids with masks -> logits over the codebook.
+
+All sizes and attention kinds share one forward pass over frames with times: training with whole clips, training against a
+clean past (two streams of frames under one attention mask) and cached sampling differ only in the frames that they
+pass and in who sees whom. Axes: B clips, F frames passed (of one or two streams), N = h*w positions, D width, V codebook.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import Config, ModelConfig
+
+INIT_STD = 0.02
+
+
+@dataclass
+class Cache:
+    """Keys and values of the time (or full) attention of every layer, over the frames seen so far."""
+
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """Which frames are passed and who sees whom.
+
+    times_F: int64, each frame's time. allowed_BFK: bool, frame F may see key frame K; K runs over the cached frames and
+    then the F frames themselves; B is 1 where all clips agree. keep: how many leading frames the cache keeps.
+    """
+
+    times_F: Tensor
+    key_times_K: Tensor
+    allowed_BFK: Tensor
+    cache: Cache | None = None
+    keep: int = 0
+
+
+def clip_view(frames: int, causal: bool, device: torch.device, cut_B: Tensor | None = None) -> View:
+    """One stream: each frame sees itself and, if causal, earlier ones only. Clips with cut_B see no other frame."""
+    times = torch.arange(frames, device=device)
+    allowed = times[:, None] >= times[None, :] if causal else torch.ones(frames, frames, dtype=torch.bool, device=device)
+    return View(times, times, cut(allowed, times[:, None] == times[None, :], cut_B))
+
+
+def clean_past_view(clean: int, first: int, frames: int, device: torch.device, cut_B: Tensor | None = None) -> View:
+    """Two streams: `clean` unmasked frames 0.., then masked frames first..frames-1.
+
+    A clean frame sees clean frames up to itself; a masked frame sees the clean frames before it, and itself. That is
+    what cached frame-by-frame sampling sees, so training and sampling agree exactly.
+    """
+    times = torch.cat([torch.arange(clean, device=device), torch.arange(first, frames, device=device)])
+    masked = torch.arange(len(times), device=device) >= clean
+    past = times[:, None] > times[None, :]
+    itself = torch.eye(len(times), dtype=torch.bool, device=device)
+    return View(times, times, cut((past & ~masked[None, :]) | itself, itself, cut_B))
+
+
+def cached_view(cache: Cache, new: int, keep: int, device: torch.device) -> View:
+    """`new` frames after those in the cache: the first `keep` of them are decided and enter the cache, the rest is masked."""
+    seen = torch.arange(cache.frames, device=device)
+    after = clean_past_view(keep, keep, new, device)
+    allowed = torch.cat([torch.ones(1, new, cache.frames, dtype=torch.bool, device=device), after.allowed_BFK], dim=2)
+    times = after.times_F + cache.frames
+    return View(times, torch.cat([seen, times]), allowed, cache, keep)
+
+
+def cut(allowed_FK: Tensor, itself_FK: Tensor, cut_B: Tensor | None) -> Tensor:
+    """(B or 1, F, K): where cut_B is true a frame sees itself alone."""
+    if cut_B is None:
+        return allowed_FK[None]
+    return torch.where(cut_B[:, None, None], itself_FK, allowed_FK)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """Attention of q (..., L, d) over k and v (..., K, d); bias broadcasts to (..., L, K), -inf where not allowed.
+
+    While training on a CPU plain matrix products are the fastest backend (measured: the fused kernel's backward pass
+    dominates a step for sequences this short); elsewhere torch chooses.
+    """
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.transpose(-2, -1)
+    if bias is not None:
+        scores = scores + bias
+    weights = scores.softmax(dim=-1)
+    return (F.dropout(weights, dropout) if dropout else weights) @ v
+
+
+class Attention(nn.Module):
+    """Multi-head attention over the axis -2 of x, with the projections and nothing else."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v, each (..., heads, d) of x (..., D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return q, k, v
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        return attend(q, k, v, bias, self.dropout if self.training else 0.0)
+
+
+class Block(nn.Module):
+    """Attention over space and time (of the config's kind), then a feed-forward branch with squared ReLU (So et al., 2021)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.kind = config.attention
+        self.pre = config.norm == "pre"
+        width = config.width
+        self.space_norm = nn.LayerNorm(width)
+        self.space = Attention(config)
+        if self.kind == "factorized":
+            self.time_norm = nn.LayerNorm(width)
+            self.time = Attention(config)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, config.mlp_ratio * width, bias=False)
+        self.mlp_out = nn.Linear(config.mlp_ratio * width, width, bias=False)
+        self.residual_dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BFND: Tensor, view: View, layer: int, space_bias: Tensor | None, time_bias: Tensor | None) -> Tensor:
+        if self.kind == "full":
+            x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.full_attention(x, view, layer, time_bias))
+        else:
+            x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.space_attention(x, space_bias))
+        if self.kind == "factorized":
+            x_BFND = self.branch(x_BFND, self.time_norm, lambda x: self.time_attention(x, view, layer, time_bias))
+        return self.branch(x_BFND, self.mlp_norm, lambda x: self.mlp_out(F.relu(self.mlp_in(x)).square()))
+
+    def branch(self, x: Tensor, norm: nn.Module, function) -> Tensor:
+        """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x))."""
+        if self.pre:
+            return x + self.residual_dropout(function(norm(x)))
+        return norm(x + self.residual_dropout(function(x)))
+
+    def space_attention(self, x_BFND: Tensor, bias: Tensor | None) -> Tensor:
+        q, k, v = (part.transpose(-3, -2) for part in self.space.split(x_BFND))  # (B, F, heads, N, d)
+        return self.space.out(self.space(q, k, v, bias).transpose(-3, -2).flatten(-2))
+
+    def time_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None) -> Tensor:
+        q, k, v = (part.permute(0, 2, 3, 1, 4) for part in self.time.split(x_BFND))  # (B, N, heads, F, d)
+        k, v = with_cache(k, v, view, layer, view.keep)
+        y = self.time(q, k, v, bias)
+        return self.time.out(y.permute(0, 3, 1, 2, 4).flatten(-2))
+
+    def full_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None) -> Tensor:
+        frames, places = x_BFND.shape[1:3]
+        q, k, v = (part.transpose(1, 2) for part in self.space.split(x_BFND.flatten(1, 2)))  # (B, heads, F*N, d)
+        k, v = with_cache(k, v, view, layer, view.keep * places)
+        y = self.space(q, k, v, bias)
+        return self.space.out(y.transpose(1, 2).flatten(-2)).unflatten(1, (frames, places))
+
+
+def with_cache(k: Tensor, v: Tensor, view: View, layer: int, keep: int) -> tuple[Tensor, Tensor]:
+    """Keys and values with the cached ones before them; the first `keep` new ones are added to the cache."""
+    cache = view.cache
+    if cache is None:
+        return k, v
+    fresh = layer >= len(cache.keys)
+    all_k = k if fresh else torch.cat([cache.keys[layer], k], dim=-2)
+    all_v = v if fresh else torch.cat([cache.values[layer], v], dim=-2)
+    if keep:
+        length = all_k.shape[-2] - k.shape[-2] + keep
+        if fresh:
+            cache.keys.append(all_k[..., :length, :])
+            cache.values.append(all_v[..., :length, :])
+        else:
+            cache.keys[layer], cache.values[layer] = all_k[..., :length, :], all_v[..., :length, :]
+    return all_k, all_v
+
+
+class VideoTransformer(nn.Module):
+    """Token grids (B, F, h, w) with ids in [0, V], V being the mask, -> hidden (B, F, N, D) -> logits over [0, V).
+
+    codebook_VK: the tokenizer's code vectors, through which tokens are embedded besides their own embedding; the head
+    is tied to that embedding. Learned times reach to max_frames; a longer clip must be passed in windows.
+    """
+
+    codebook_VK: Tensor
+
+    def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_dim: int, max_frames: int) -> None:
+        super().__init__()
+        self.config, self.grid, self.codebook_size, self.max_frames = config, grid, codebook_size, max_frames
+        self.mask_id = codebook_size
+        self.gradient_checkpointing = False
+        places, width = grid * grid, config.width
+        self.token_embedding = nn.Embedding(codebook_size + 1, width)
+        if config.code_embedding:
+            self.code_projection = nn.Linear(code_dim, width, bias=False)
+        self.register_buffer("codebook_VK", torch.zeros(codebook_size, code_dim), persistent=False)
+        self.place_embedding = nn.Parameter(torch.zeros(places, width))
+        if config.positions == "learned":
+            self.time_embedding = nn.Parameter(torch.zeros(max_frames, width))
+        else:
+            self.place_bias = nn.Parameter(torch.zeros(config.layers, config.heads, (2 * grid - 1) ** 2))
+            self.time_bias = nn.Parameter(torch.zeros(config.layers, config.heads, 2 * max_frames - 1))
+        self.register_buffer("offsets_NN", place_offsets(grid), persistent=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.final_norm = nn.LayerNorm(width)
+        self.head_bias = nn.Parameter(torch.zeros(codebook_size))
+
+    @staticmethod
+    def of(config: Config) -> "VideoTransformer":
+        """The transformer that a whole config describes."""
+        return VideoTransformer(
+            config.model,
+            grid=config.grid,
+            codebook_size=config.tokenizer.codebook_size,
+            code_dim=config.tokenizer.code_dim,
+            max_frames=config.data.clip_frames,
+        )
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Normal weights of std 0.02 from `generator`, branch outputs smaller by sqrt(2 x layers) (GPT-2's rule)."""
+        for name, parameter in self.named_parameters():
+            if name.endswith(("out.weight", "mlp_out.weight")):
+                parameter.data.normal_(0.0, INIT_STD / math.sqrt(2 * self.config.layers), generator=generator)
+            elif name.endswith(("qkv.weight", "mlp_in.weight", "embedding.weight", "_embedding", "projection.weight")):
+                parameter.data.normal_(0.0, INIT_STD, generator=generator)
+
+    def set_codebook(self, codebook_VK: Tensor) -> None:
+        self.codebook_VK.copy_(codebook_VK)
+
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """Parameters in the blocks, and in all."""
+        return {"blocks": sum(p.numel() for p in self.blocks.parameters()), "total": sum(p.numel() for p in self.parameters())}
+
+    def token_table(self) -> Tensor:
+        """Embedding of every id and, last, of the mask: (V + 1, D)."""
+        if not self.config.code_embedding:
+            return self.token_embedding.weight
+        return self.token_embedding.weight + F.pad(self.code_projection(self.codebook_VK), (0, 0, 0, 1))
+
+    def forward(self, tokens_BFHW: Tensor, view: View) -> Tensor:
+        """Hidden states (B, F, N, D) after the final norm."""
+        if int(view.key_times_K.shape[0]) and tokens_BFHW.shape[1] != len(view.times_F):
+            raise ValueError(f"{tokens_BFHW.shape[1]} frames of tokens were passed with times for {len(view.times_F)}")
+        x_BFND = F.embedding(tokens_BFHW.flatten(2), self.token_table()) + self.place_embedding
+        if self.config.positions == "learned":
+            x_BFND = x_BFND + self.time_embedding[view.times_F][:, None]
+        x_BFND = x_BFND.to(compute_dtype(x_BFND))
+        for layer, block in enumerate(self.blocks):
+            biases = self.biases(view, layer, x_BFND.dtype)
+            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+                x_BFND = checkpoint(block, x_BFND, view, layer, *biases, use_reentrant=False)
+            else:
+                x_BFND = block(x_BFND, view, layer, *biases)
+        if view.cache is not None:
+            view.cache.frames += view.keep
+        return self.final_norm(x_BFND)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., D): pass those of masked positions only."""
+        return F.linear(hidden, self.token_table()[: self.codebook_size]) + self.head_bias
+
+    def biases(self, view: View, layer: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """(space bias (heads or 1, N, N) or None, time bias): what is added to the attention scores of this layer."""
+        kind = self.config.attention
+        relative = self.config.positions == "relative"
+        space = self.place_bias[layer][:, self.offsets_NN].to(dtype) if relative else None
+        if kind == "framewise":
+            return space, None
+        hidden = torch.zeros(view.allowed_BFK.shape, dtype=dtype, device=view.allowed_BFK.device)
+        time_BHFK = hidden.masked_fill(~view.allowed_BFK, float("-inf"))[:, None]
+        if relative:
+            steps_FK = view.times_F[:, None] - view.key_times_K[None, :] + self.max_frames - 1
+            time_BHFK = time_BHFK + self.time_bias[layer][:, steps_FK].to(dtype)
+        if kind == "factorized":
+            return space, time_BHFK[:, None]  # (B or 1, 1 place, heads or 1, F, K)
+        places = self.grid**2
+        full = time_BHFK.repeat_interleave(places, -2).repeat_interleave(places, -1)
+        if space is not None:
+            full = full + space.repeat(1, len(view.times_F), len(view.key_times_K))
+        return None, full
+
+
+def place_offsets(grid: int) -> Tensor:
+    """Index of the offset between every two places: int64 (N, N) in [0, (2 grid - 1)^2)."""
+    row, column = torch.arange(grid * grid) // grid, torch.arange(grid * grid) % grid
+    rows, columns = row[:, None] - row[None, :] + grid - 1, column[:, None] - column[None, :] + grid - 1
+    return rows * (2 * grid - 1) + columns
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Under autocast the residual stream itself is kept in the low precision: half the memory traffic."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

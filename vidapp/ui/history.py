@@ -1,0 +1,162 @@
+"""A run's curves as the page draws them: bounded in points, read once however many pages watch, and never twice.
+
+The metrics file of a run only grows, apart from a resume that cuts it. Each run's file is followed from where it was
+left; what a page has not seen yet is found by serial number, so a poll costs a few bytes whatever the length of the run.
+"""
+
+import bisect
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..run_reader import Cursor, RunReader
+
+POINTS = 3000  # of one curve at most: more cannot be told apart on a screen
+READ_BYTES = 4 << 20  # of a run's file in one poll; a longer file comes in parts
+REFRESH_SECONDS = 0.5  # a run's file is read at most this often, whoever asks
+RUNS_HELD = 12
+RECENT_LINES = 40  # training lines that the speed is measured over
+
+TRANSFORMER = "transformer"
+TOKENIZER = "tokenizer"
+CURVES = {
+    TRANSFORMER: ("loss", "grad_norm", "validation_loss_half", "validation_loss_full", "unigram_entropy"),
+    TOKENIZER: ("loss", "grad_norm", "reconstruction_mse"),
+}
+
+
+@dataclass
+class Curve:
+    """Points of one curve in the order in which they were logged, each with the serial number of its line."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    serials: list[int] = field(default_factory=list)
+
+    def add(self, step: int, value: float, serial: int) -> None:
+        self.steps.append(step)
+        self.values.append(value)
+        self.serials.append(serial)
+
+    def thin(self) -> None:
+        """Keep the lowest and the highest of every four neighbours, so that no spike and no dip is lost."""
+        kept: list[int] = []
+        for start in range(0, len(self.values), 4):
+            group = range(start, min(start + 4, len(self.values)))
+            low, high = min(group, key=self.values.__getitem__), max(group, key=self.values.__getitem__)
+            kept.extend(sorted({low, high}))
+        self.steps = [self.steps[i] for i in kept]
+        self.values = [self.values[i] for i in kept]
+        self.serials = [self.serials[i] for i in kept]
+
+    def after(self, serial: int) -> list[list[float]]:
+        """[steps, values] of the points whose line came after that serial number."""
+        start = bisect.bisect_right(self.serials, serial)
+        return [list(self.steps[start:]), [shorten(value) for value in self.values[start:]]]
+
+
+def shorten(value: float) -> float:
+    """Five significant digits: finer than a pixel, and half the bytes."""
+    return float(f"{value:.5g}")
+
+
+class History:
+    """The curves and the newest figures of one run. `epoch` changes when points that a page may hold are gone."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.cursor = ""
+        self.behind = False  # whether the file holds more than was read
+        self.read_at = 0.0
+        self.epoch = time.time_ns() // 1000  # unlike that of an earlier process or of a history that was dropped
+        self.clear()
+
+    def clear(self) -> None:
+        self.epoch += 1
+        self.serial = 0
+        self.curves: dict[str, Curve] = {}
+        self.newest: dict[str, dict[str, float]] = {}
+        self.recent: deque[tuple[str, int, float]] = deque(maxlen=RECENT_LINES)
+
+    def take(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add logged lines. What is no finite number is left out; where a curve grows too long it is thinned."""
+        for line in lines:
+            step = line.get("step")
+            phase = line.get("phase", TRANSFORMER)
+            if phase not in CURVES or not isinstance(step, int):
+                continue
+            self.serial += 1
+            self.remember(phase, step, line)
+        if any(len(curve.steps) > POINTS for curve in self.curves.values()):
+            for curve in self.curves.values():
+                while len(curve.steps) > POINTS:
+                    curve.thin()
+            self.epoch += 1
+
+    def remember(self, phase: str, step: int, line: Mapping[str, Any]) -> None:
+        figures = self.newest.setdefault(phase, {})
+        for name, value in line.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                figures[name] = value
+                if name in CURVES[phase]:
+                    self.curves.setdefault(f"{phase}/{name}", Curve()).add(step, value, self.serial)
+        if "loss" in line and isinstance(line.get("time_s"), (int, float)):
+            self.recent.append((phase, step, float(line["time_s"])))
+
+    def speed(self, phase: str) -> float | None:
+        """Steps a second over the newest training lines of a phase; None before there are two."""
+        lines = [(step, time_s) for name, step, time_s in self.recent if name == phase]
+        if len(lines) < 2:
+            return None
+        steps, seconds = lines[-1][0] - lines[0][0], lines[-1][1] - lines[0][1]
+        return steps / seconds if steps > 0 and seconds > 0 else None
+
+    def since(self, epoch: int, serial: int) -> dict[str, Any]:
+        """What a page that holds (epoch, serial) lacks: every point where its epoch is over, else only newer ones."""
+        reset = epoch != self.epoch
+        start = 0 if reset else serial
+        found = {name: curve.after(start) for name, curve in self.curves.items()}
+        return {
+            "reset": reset,
+            "epoch": self.epoch,
+            "serial": self.serial,
+            "curves": {name: points for name, points in found.items() if points[0]},
+        }
+
+
+class Histories:
+    """Histories of the runs that were watched last, by path."""
+
+    def __init__(self, held: int = RUNS_HELD) -> None:
+        self.held = held
+        self.lock = threading.Lock()
+        self.kept: OrderedDict[Path, History] = OrderedDict()
+
+    def follow(self, reader: RunReader) -> History:
+        """The history of a run, read on from where it was left (at most every REFRESH_SECONDS, a bounded part at a time)."""
+        with self.lock:
+            history = self.kept.setdefault(reader.path, History())
+            self.kept.move_to_end(reader.path)
+            while len(self.kept) > self.held:
+                self.kept.popitem(last=False)
+        with history.lock:
+            if history.behind or time.monotonic() - history.read_at >= REFRESH_SECONDS:
+                read_on(history, reader)
+        return history
+
+
+def read_on(history: History, reader: RunReader, most_bytes: int = READ_BYTES) -> None:
+    """Take in the next part of a run's metrics; where the file was cut, everything starts over."""
+    part = reader.read_metrics(history.cursor, most_bytes=most_bytes)
+    if part.restarted and history.serial:
+        history.clear()
+    read = Cursor.parse(part.cursor).offset - (0 if part.restarted else Cursor.parse(history.cursor).offset)
+    history.behind = read > most_bytes // 2  # so big a part may have been cut short by the bound
+    history.cursor = part.cursor
+    history.take(part.lines)
+    history.read_at = time.monotonic()

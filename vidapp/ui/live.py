@@ -1,0 +1,203 @@
+"""The live view of a run: state in words, progress, curves and the newest sample, all read from the run folder.
+
+The component asks `watch` for what it lacks, about once a second and only while it can be seen. `watch` is a public
+function of the server that bypasses the queue, so it trusts nothing: names are resolved inside the runs folder, and what
+one call reads and returns is bounded.
+"""
+
+import base64
+import io
+import time
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly
+from PIL import Image
+
+from ..config import Config
+from ..run_reader import RunReader, RunStatus, list_runs, open_run
+from . import words
+from .history import TOKENIZER, TRANSFORMER, Histories, History
+from .theme import static
+
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+LIVE_MS, IDLE_MS, CATCH_UP_MS = 1000, 4000, 50
+SAMPLE_BYTES = 3 << 20
+RUNS_SECONDS = 2.0
+EMPTY = "No run yet. Choose a preset on this page and press Start training, or start one in a shell: python -m vidapp train --preset debug"
+EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a shell appear here."
+
+
+def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **settings: Any) -> gr.HTML:
+    """The component; its value is {"run": name}. Events: `state_changed` of the run shown, `runs_changed` of the list of runs."""
+    gr.set_static_paths([PLOTLY])
+    watcher = Watcher(empty=EMPTY_READONLY if readonly else EMPTY)
+
+    def watch(request: dict[str, Any]) -> dict[str, Any]:
+        return watcher.answer(request)
+
+    return gr.HTML(
+        value=value or {"run": ""},
+        html_template=static("live.html"),
+        css_template=static("live.css"),
+        js_on_load=static("live.js"),
+        server_functions=[watch],
+        plotly=PLOTLY.as_posix(),
+        apply_default_css=False,
+        **settings,
+    )
+
+
+class Watcher:
+    """Answers what pages ask about runs. Shared by all pages: a run is read once, however many watch it."""
+
+    def __init__(self, empty: str = EMPTY) -> None:
+        self.empty = empty
+        self.histories = Histories()
+        self.runs_seen = (0.0, "")
+
+    def answer(self, request: Any) -> dict[str, Any]:
+        """State, figures and the points after (epoch, serial) of the run named in `request`; never raises for bad input."""
+        asked = request if isinstance(request, dict) else {}
+        name = asked.get("run")
+        shared = {"runs": self.signature(), "run": ""}
+        if not name:
+            return {**shared, "words": self.empty, "every_ms": IDLE_MS}
+        try:
+            reader = open_run(str(name))
+        except ValueError as error:
+            return {**shared, "words": f"{error}", "every_ms": IDLE_MS}
+        return {**shared, "run": reader.name, **self.view(reader, asked)}
+
+    def view(self, reader: RunReader, asked: dict[str, Any]) -> dict[str, Any]:
+        history = self.histories.follow(reader)
+        status = reader.status()
+        config = config_of(reader)
+        checkpoints = reader.checkpoints()
+        with history.lock:
+            points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")))
+            shown = figures(history, phase_of(status))
+            eta = remaining_seconds(history, status)
+        return {
+            **points,
+            "state": status.state,
+            "words": state_words(status, eta),
+            "phase": phase_of(status),
+            "progress": min(1.0, status.step / status.total) if status.total else 0.0,
+            "figures": shown,
+            "checkpoints": len(checkpoints),
+            "clip": config.recipe.gradient_clip if config else 0.0,
+            "sample": newest_sample(reader, str(asked.get("sample", ""))),
+            "every_ms": CATCH_UP_MS if history.behind else LIVE_MS if status.live else IDLE_MS,
+        }
+
+    def signature(self) -> str:
+        """Changes when a run appears, goes, starts or ends; looked up at most every RUNS_SECONDS."""
+        read_at, known = self.runs_seen
+        if time.monotonic() - read_at > RUNS_SECONDS:
+            states = ";".join(f"{run.name}={run.status().state}" for run in list_runs())
+            known = f"{zlib.crc32(states.encode()):08x}"
+            self.runs_seen = (time.monotonic(), known)
+        return known
+
+
+def whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def phase_of(status: RunStatus) -> str:
+    phase = status.extra.get("phase")
+    return phase if phase in (TOKENIZER, TRANSFORMER) else TRANSFORMER
+
+
+def config_of(reader: RunReader) -> Config | None:
+    """The run's config, read again only when its file changes; None where there is no readable one."""
+    path = reader.path / "config.json"
+    try:
+        return _config(reader.path, path.stat().st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _config(folder: Path, changed_ns: int) -> Config:
+    return RunReader(folder).config()
+
+
+def remaining_seconds(history: History, status: RunStatus) -> float | None:
+    speed = history.speed(phase_of(status))
+    return (status.total - status.step) / speed if speed and status.total else None
+
+
+def state_words(status: RunStatus, eta_seconds: float | None) -> str:
+    """One sentence about where a run stands and what can be done about it."""
+    step = f"step {status.step:,} of {status.total:,}" if status.total else f"step {status.step:,}"
+    what = "the tokenizer" if phase_of(status) == TOKENIZER else "the transformer"
+    left = f", {words.duration(eta_seconds)} left in this phase" if eta_seconds is not None else ""
+    sentences = {
+        "starting": "Getting ready: loading the data and building the model.",
+        "running": f"Training {what}: {step}{left}.",
+        "paused": f"Paused at {step}. Continue goes on from here.",
+        "finished": f"Finished all {status.total:,} steps.",
+        "stopped": f"Stopped at {step}; the checkpoint is kept. Continue goes on from it.",
+        "interrupted": f"The process that trained it is gone since {step}, without a word. Continue goes on from the newest checkpoint.",
+        "failed": f"Failed at {step}: {status.error or 'no reason was recorded'}",
+    }
+    notice = status.extra.get("notice")
+    return sentences.get(status.state, status.sentence) + (f" {notice}" if notice and status.live else "")
+
+
+def figures(history: History, phase: str) -> list[tuple[str, str, str]]:
+    """(name, value, help) of the newest figures of a phase, as far as they are known."""
+    newest = history.newest.get(phase, {})
+    wanted = TOKENIZER_FIGURES if phase == TOKENIZER else TRANSFORMER_FIGURES
+    found = [(name, f"{words.short(newest[key] * scale)}{unit}", help) for name, key, scale, unit, help in wanted if key in newest]
+    speed = history.speed(phase)
+    return [*found, ("Steps a second", words.short(speed), "Optimiser steps a second, lately.")] if speed else found
+
+
+TRANSFORMER_FIGURES = (
+    ("Loss", "loss", 1, "", "Cross-entropy in nats per masked token; masks and clip lengths may change while training."),
+    ("Validation", "validation_loss_full", 1, "", "Nats per token on fixed clips with the whole future masked: comparable from step to step."),
+    ("Gradient norm", "grad_norm", 1, "", "Before clipping."),
+    ("Accuracy, changed", "changed_accuracy", 100, " %", "Masked tokens guessed right among those that differ from the frame before."),
+    ("Learning rate", "learning_rate", 1, "", "Of this step."),
+    ("Tokens a second", "tokens_per_second", 1, "", "Training throughput."),
+    ("Memory", "memory_mib", 1, " MiB", "Held by the training process."),
+)
+TOKENIZER_FIGURES = (
+    ("Loss", "loss", 1, "", "Of the tokenizer phase."),
+    ("Error a frame", "reconstruction_mse", 1, "", "Squared error summed over the pixels of a reconstructed frame."),
+    ("PSNR", "psnr_db", 1, " dB", "Of reconstructed frames."),
+    ("Gradient norm", "grad_norm", 1, "", "Before clipping."),
+    ("Codebook used", "codebook_use", 100, " %", "Share of the codes in use."),
+    ("Perplexity", "perplexity", 1, "", "How many codes are used as if evenly."),
+)
+
+
+def newest_sample(reader: RunReader, shown: str) -> dict[str, str] | None:
+    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already."""
+    for step, path in reader.samples():
+        if path.suffix != ".png":
+            continue
+        if shown == f"{reader.name}/{path.name}":
+            return None
+        uri = picture_uri(path)
+        return {"name": path.name, "uri": uri, "caption": f"Sample at step {step:,}"} if uri else None
+    return None
+
+
+def picture_uri(path: Path) -> str | None:
+    """A PNG file as a data URI; None where it is no picture or too large for a page. Re-encoded: what is sent is an image."""
+    try:
+        if path.is_symlink() or path.stat().st_size > SAMPLE_BYTES:
+            return None
+        memory = io.BytesIO()
+        with Image.open(path, formats=["PNG"]) as image:
+            image.save(memory, "PNG")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"

@@ -1,0 +1,200 @@
+const root = element.querySelector('.player');
+const screens = {};
+for (const figure of root.querySelectorAll('.screen')) {
+  screens[figure.dataset.screen] = {
+    frame: figure.querySelector('.frame'), canvas: figure.querySelector('canvas'),
+    note: figure.querySelector('.note'), empty: figure.querySelector('.empty'),
+  };
+}
+const play = root.querySelector('.play');
+const scrubber = root.querySelector('.scrubber');
+const place = root.querySelector('.place');
+const speed = root.querySelector('.speed');
+const strip = root.querySelector('.strip');
+const rows = root.querySelector('.rows');
+const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+const EMPTY = { given: [], truth: [], prediction: [], total: 0, key: '', making: false, width: 64, height: 64 };
+let clip = EMPTY;
+let now = 0;
+let playing = !still;
+let holdUntil = 0;
+const pixels = new Map();  // data URI -> ImageData, of the clip shown
+
+async function decode(uri) {
+  if (pixels.has(uri)) return pixels.get(uri);
+  const image = new Image();
+  image.src = uri;
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  pen.drawImage(image, 0, 0);
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height);
+  pixels.set(uri, data);
+  return data;
+}
+
+// Orange where the prediction is too bright, blue where something is missing, black where they agree.
+function difference(truth, prediction) {
+  const result = new ImageData(truth.width, truth.height);
+  for (let i = 0; i < truth.data.length; i += 4) {
+    const delta = (prediction.data[i] + prediction.data[i + 1] + prediction.data[i + 2]
+      - truth.data[i] - truth.data[i + 1] - truth.data[i + 2]) / 3;
+    const share = Math.min(1, Math.abs(delta) / 255);
+    const [r, g, b] = delta > 0 ? [251, 146, 60] : [56, 189, 248];
+    result.data[i] = 5 + (r - 5) * share;
+    result.data[i + 1] = 7 + (g - 7) * share;
+    result.data[i + 2] = 12 + (b - 12) * share;
+    result.data[i + 3] = 255;
+  }
+  return result;
+}
+
+function frames() { return clip.given.length + Math.max(clip.total, clip.truth.length, clip.prediction.length); }
+
+function picture(screen, index) {
+  const given = clip.given.length;
+  const truth = index < given ? clip.given[index] : clip.truth[index - given];
+  const guess = index < given ? clip.given[index] : clip.prediction[index - given];
+  if (screen === 'truth') return truth && pixels.get(truth);
+  if (screen === 'prediction') return guess && pixels.get(guess);
+  const a = truth && pixels.get(truth);
+  const b = guess && pixels.get(guess);
+  return a && b && a.width === b.width ? difference(a, b) : null;
+}
+
+function kindOf(screen, index) {
+  if (index < clip.given.length) return 'given';
+  return screen === 'truth' ? 'truth' : 'prediction';
+}
+
+function paint(canvas, data) {
+  if (canvas.width !== data.width || canvas.height !== data.height) {
+    canvas.width = data.width;
+    canvas.height = data.height;
+  }
+  canvas.getContext('2d').putImageData(data, 0, 0);
+}
+
+function missing(screen) {
+  if (screen === 'truth') return 'what really followed is not known';
+  if (!clip.prediction.length) return clip.making ? 'generating…' : 'press Generate';
+  if (screen === 'prediction') return clip.making ? 'generating…' : 'not generated';
+  return clip.truth.length ? 'not generated' : 'needs the true frames';
+}
+
+function show(index) {
+  const total = frames();
+  now = total ? Math.max(0, Math.min(index, total - 1)) : 0;
+  const given = clip.given.length;
+  for (const [screen, parts] of Object.entries(screens)) {
+    const data = total ? picture(screen, now) : null;
+    parts.frame.dataset.empty = data ? 'no' : 'yes';
+    parts.frame.dataset.kind = kindOf(screen, now);
+    parts.empty.textContent = total ? missing(screen) : 'no clip yet';
+    if (data) paint(parts.canvas, data);
+    parts.note.textContent = now < given ? 'given' : (screen === 'truth' ? 'true future' : screen === 'prediction' ? 'predicted' : '');
+  }
+  const future = now - given + 1;
+  const where = !total ? '' : `frame ${now + 1} of ${total}` + (future > 0 ? ` · future ${future}` : ' · given');
+  place.textContent = where;
+  scrubber.value = String(now);
+  scrubber.setAttribute('aria-valuetext', where);
+  root.dataset.frame = String(now);
+  for (const cell of rows.querySelectorAll('.cell')) cell.classList.toggle('now', Number(cell.dataset.index) === now);
+}
+
+function buildStrip() {
+  const total = frames();
+  rows.replaceChildren();
+  const head = document.createElement('div');
+  head.className = 'row';
+  head.append(Object.assign(document.createElement('span'), { className: 'title' }));
+  for (let i = 0; i < total; i++) {
+    const number = Object.assign(document.createElement('span'), { className: 'number' });
+    number.textContent = i < clip.given.length ? String(i + 1) : `+${i - clip.given.length + 1}`;
+    head.append(number);
+  }
+  rows.append(head);
+  for (const screen of ['truth', 'prediction', 'difference']) {
+    const row = document.createElement('div');
+    row.className = 'row';
+    const title = Object.assign(document.createElement('span'), { className: 'title' });
+    title.textContent = screen[0].toUpperCase() + screen.slice(1);
+    row.append(title);
+    let drawn = 0;
+    for (let i = 0; i < total; i++) {
+      const data = picture(screen, i);
+      const cell = document.createElement('button');
+      cell.type = 'button';
+      cell.className = 'cell';
+      cell.tabIndex = -1;
+      cell.dataset.index = String(i);
+      cell.dataset.kind = kindOf(screen, i);
+      cell.setAttribute('aria-label', `${screen}, frame ${i + 1}`);
+      const canvas = document.createElement('canvas');
+      canvas.width = clip.width;
+      canvas.height = clip.height;
+      if (data) { paint(canvas, data); drawn += 1; }
+      cell.append(canvas);
+      row.append(cell);
+    }
+    if (drawn) rows.append(row);
+  }
+}
+
+async function take(value) {
+  const fresh = { ...EMPTY, ...(value || {}) };
+  const uris = [...fresh.given, ...fresh.truth, ...fresh.prediction];
+  await Promise.all(uris.map((uri) => decode(uri).catch(() => null)));
+  if (props.value && props.value.key !== fresh.key) return;  // a newer clip has come meanwhile
+  const restart = fresh.key !== clip.key;
+  clip = fresh;
+  for (const uri of pixels.keys()) if (!uris.includes(uri)) pixels.delete(uri);
+  root.dataset.predicted = String(clip.prediction.length);
+  root.dataset.frames = String(frames());
+  scrubber.max = String(Math.max(0, frames() - 1));
+  buildStrip();
+  show(restart ? 0 : now);
+}
+
+function setPlaying(value) {
+  playing = value;
+  play.textContent = playing ? '❚❚' : '▶';
+  play.setAttribute('aria-label', playing ? 'Pause' : 'Play');
+}
+
+play.addEventListener('click', () => setPlaying(!playing));
+scrubber.addEventListener('input', () => { setPlaying(false); show(Number(scrubber.value)); });
+rows.addEventListener('click', (event) => {
+  const cell = event.target.closest('.cell');
+  if (!cell) return;
+  setPlaying(false);
+  show(Number(cell.dataset.index));
+  trigger('frame', { frame: Number(cell.dataset.index) });
+});
+strip.addEventListener('keydown', (event) => {
+  const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  setPlaying(false);
+  show(now + move);
+});
+
+function tick() {
+  if (!element.isConnected) return;
+  const wait = 1000 / Number(speed.value || 5);
+  if (playing && frames() > 1 && !document.hidden && root.offsetParent !== null && performance.now() >= holdUntil) {
+    const last = now >= frames() - 1;
+    show(last ? 0 : now + 1);
+    if (now === frames() - 1) holdUntil = performance.now() + 700;  // rest on the last frame before starting over
+  }
+  setTimeout(tick, wait);
+}
+
+watch('value', () => take(props.value));
+setPlaying(playing);
+take(props.value);
+tick();

@@ -1,0 +1,72 @@
+"""Where everything lies in a run folder: the names that whoever trains and whoever watches agree on."""
+
+import os
+import re
+from pathlib import Path
+
+CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
+PHASES = ("tokenizer", "transformer")
+LIVE_STATES = ("starting", "running", "paused")
+FINAL_STATES = ("finished", "stopped", "failed")
+COMMANDS = ("stop", "pause", "resume", "save", "sample")
+_PREFIX = {"transformer": "step", "tokenizer": "tokenizer-step"}
+_STEP = re.compile(r"(?P<prefix>step|tokenizer-step)-(?P<step>\d{8,18})", re.ASCII)
+
+
+def runs_folder() -> Path:
+    """Where runs live: VIDAPP_RUNS, else `runs` in the working folder. It need not exist yet."""
+    return Path(os.environ.get("VIDAPP_RUNS") or "runs").absolute()
+
+
+def step_stem(step: int, phase: str = "transformer") -> str:
+    """`step-00000500`, or `tokenizer-step-00000500` in the tokenizer phase; ValueError for an unknown phase or a negative step."""
+    if phase not in _PREFIX:
+        raise ValueError(f"unknown phase {phase!r}: use one of {', '.join(PHASES)}")
+    if step < 0:
+        raise ValueError(f"step {step} is negative: steps count from 0")
+    return f"{_PREFIX[phase]}-{step:08d}"
+
+
+def checkpoint_path(folder: Path, step: int, phase: str = "transformer") -> Path:
+    return folder / "checkpoints" / f"{step_stem(step, phase)}.safetensors"
+
+
+def resume_paths(folder: Path, step: int, phase: str = "transformer") -> tuple[Path, Path]:
+    """The tensors and the JSON state that continue exactly from `step`."""
+    stem = step_stem(step, phase)
+    return folder / "checkpoints" / f"{stem}.resume.safetensors", folder / "checkpoints" / f"{stem}.resume.json"
+
+
+def checkpoint_steps(folder: Path, phase: str = "transformer") -> list[int]:
+    """Steps that have a checkpoint file, ascending. A checkpoint is renamed into place when whole, so each can be sampled from."""
+    return _steps_with(folder, ".safetensors", phase)
+
+
+def complete_steps(folder: Path, phase: str = "transformer") -> list[int]:
+    """Steps whose checkpoint and resume part are both there, ascending: training can go on from any of them."""
+    parts = [set(_steps_with(folder, ending, phase)) for ending in (".safetensors", ".resume.safetensors", ".resume.json")]
+    return sorted(set.intersection(*parts))
+
+
+def resume_steps(folder: Path, phase: str = "transformer") -> list[int]:
+    """Steps with any part of a resume state, ascending."""
+    return sorted({step for ending in (".resume.safetensors", ".resume.json") for step in _steps_with(folder, ending, phase)})
+
+
+def step_of(name: str) -> int | None:
+    """The step in a file's name, None where there is none."""
+    match = _STEP.match(name)
+    return int(match["step"]) if match else None
+
+
+def _steps_with(folder: Path, ending: str, phase: str) -> list[int]:
+    try:
+        names = os.listdir(folder / "checkpoints")
+    except OSError:
+        return []
+    steps = []
+    for name in names:
+        match = _STEP.match(name)
+        if match and match["prefix"] == _PREFIX[phase] and name[match.end() :] == ending:
+            steps.append(int(match["step"]))
+    return sorted(steps)

@@ -1,0 +1,406 @@
+"""A run folder as written by whoever trains: status with heartbeat, metrics, checkpoints, and the commands left for it.
+
+Any training loop can write one, and the app shows it live:
+
+    with RunWriter.create("my-run", None) as run:
+        for step in range(1, 1001):
+            run.log({"step": step, "loss": train_one_step()})
+            run.status("running", step, 1000)
+            if run.poll_control().stop:
+                break
+"""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Collection
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import run_checkpoints, run_folder
+from .config import Config
+from .files import FileLock, plain, read_json, remove_temporaries, resolve_inside, safe_name, write_json, write_text
+from .liveness import this_process
+from .presets import PRESETS
+from .run_checkpoints import Save, write_failure
+from .run_folder import FINAL_STATES, LIVE_STATES, runs_folder
+from .run_reader import OPEN_HERE, RunReader, json_line
+
+HEARTBEAT_EVERY_S = 2.0
+_NOTICES = 20  # the newest are kept
+
+
+@dataclass(frozen=True)
+class Control:
+    """What was asked of the trainer. `stop` and `pause` hold until taken back; `save` and `sample` are true once for each request."""
+
+    stop: bool = False
+    pause: bool = False
+    save: bool = False
+    sample: bool = False
+
+
+class RunWriter:
+    """The one writer of a run folder; made by `create` or `resume`. Used from one thread, except `request_stop`.
+
+    A disk that cannot be written does not end the training: `log`, `status` and `commit` keep a notice (shown in the status
+    as soon as it can be written again) and go on. Leaving it as a context manager records finished, stopped or failed.
+    """
+
+    path: Path
+    resumed: bool  # whether training goes on from what is there
+    attempt: int  # 1 for the first, one more at each resume
+    state: str
+
+    def __init__(self, path: Path, config: Config | None, lock: FileLock, status: dict[str, Any]) -> None:
+        """For `create` and `resume` only."""
+        self.path, self.attempt, self.resumed = path, status["attempt"], status["attempt"] > 1
+        self.notices: list[str] = []
+        self._config, self._lock, self._values = config, lock, status
+        self._metrics: FileIO | None = None
+        self._torn = self.resumed  # the attempt before may have died within a line
+        self._lost_lines = 0
+        self._written_at = -HEARTBEAT_EVERY_S
+        self._control_seen: tuple[int, ...] = ()
+        self._control: dict[str, Any] = {}
+        self._taken: dict[str, Any] = {}
+        self._stop_requested = self._stop_seen = self.closed = False
+        OPEN_HERE.add(path)
+        self.status("starting", status["step"], status["total"])
+
+    @classmethod
+    def create(cls, name: str | None, config: Config | None, folder: Path | None = None) -> "RunWriter":
+        """Make a new run folder below `folder` (default: the runs folder). Without a name it gets a readable unique one.
+
+        `config` is None for training loops with settings of their own. ValueError: the name is unsafe or exists, or the
+        folder cannot be written.
+        """
+        root = (folder or runs_folder()).absolute()
+        path = _new_folder(root, safe_name(name)) if name is not None else _new_unnamed(root, config)
+        lock = FileLock(path / run_folder.LOCK)
+        lock.acquire()
+        try:
+            (path / "checkpoints").mkdir()
+            (path / "samples").mkdir()
+            if config is not None:
+                write_text(path / run_folder.CONFIG, config.to_json() + "\n")
+        except OSError as error:
+            raise ValueError(f"cannot write the run folder {path}: {error.strerror or error}") from error
+        return cls(path, config, lock, {"created": time.time(), "attempt": 1, "step": 0, "total": config.run.steps if config else 0})
+
+    @classmethod
+    def resume(cls, name: str, config: Config | None = None, folder: Path | None = None) -> "RunWriter":
+        """Take up a run that nobody trains. ValueError: there is none, it runs, or `config` differs in more than run.steps."""
+        path = resolve_inside(folder or runs_folder(), safe_name(name))
+        reader = RunReader(path)
+        before = reader.config()
+        used = _resumed_config(name, before, config)
+        lock = FileLock(path / run_folder.LOCK)
+        _refuse_live(reader)
+        if not lock.acquire():
+            raise ValueError(f"run {name!r} is being written by another process: stop that one first")
+        try:
+            _refuse_live(reader)
+            if used != before:
+                write_text(path / run_folder.CONFIG, used.to_json() + "\n")
+            (path / run_folder.CONTROL).unlink(missing_ok=True)  # a stop that was meant for the attempt before
+            remove_temporaries(path)
+        except OSError as error:
+            lock.release()
+            raise ValueError(f"cannot write the run folder {path}: {error.strerror or error}") from error
+        except BaseException:
+            lock.release()
+            raise
+        status = reader.status()
+        values = {
+            "created": status.created or time.time(),
+            "attempt": _last_attempt(reader) + 1,
+            "step": status.step,
+            "total": used.run.steps,
+        }
+        return cls(path, used, lock, values)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Config:
+        """The run's config; ValueError where it was created without one."""
+        if self._config is None:
+            raise ValueError(f"run {self.name!r} was created without a config")
+        return self._config
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line of metrics. `line` holds at least `step`; attempt and time_s (unix seconds) are added.
+
+        Tensors and numpy scalars of one element become numbers, NaN and infinities null.
+        """
+        assert not self.closed, "log after close"
+        assert isinstance(line.get("step"), int), f"a metrics line needs a whole step, not {line.get('step')!r}"
+        record = json_line({**line, "attempt": self.attempt, "time_s": line.get("time_s", time.time())})
+        try:
+            self._append(record)
+        except OSError as error:
+            self._lost_lines += 1
+            if self._lost_lines == 1:
+                self.notify(f"metrics cannot be written since step {line['step']}: {error.strerror or error}")
+            return
+        if self._lost_lines:
+            self.notify(f"metrics are written again from step {line['step']}; {self._lost_lines} lines are lost")
+            self._lost_lines = 0
+
+    def status(self, state: str, step: int, total: int, **extra: Any) -> None:
+        """Say how far the run is; call it between any two steps. Written at once when the state changes, else every 2 s.
+
+        `state`: starting, running, paused, finished, stopped or failed. `extra` (phase, loss, error, ...) stays until given anew.
+        """
+        assert state in LIVE_STATES + FINAL_STATES, f"unknown state {state!r}"
+        changed = state != self._values.get("state")
+        self.state = state
+        self._values |= plain({"state": state, "step": step, "total": total, **extra})
+        if changed or "error" in extra:
+            self._written_at = -float("inf")
+        self.beat()
+
+    def beat(self) -> None:
+        """Renew the heartbeat; for use within long work between two steps. Costs nothing when called often."""
+        if time.monotonic() - self._written_at < HEARTBEAT_EVERY_S:
+            return
+        self._written_at = time.monotonic()
+        values = {**self._values, "attempt": self.attempt, "notices": self.notices, "heartbeat": time.time(), **this_process().to_dict()}
+        with contextlib.suppress(OSError):  # the next one may come through; until then the heartbeat grows old
+            write_json(self.path / run_folder.STATUS, values)
+
+    def notify(self, text: str) -> None:
+        """Keep a sentence for whoever watches, e.g. that a damaged checkpoint was passed over."""
+        self.notices = [*self.notices, text][-_NOTICES:]
+        self._written_at = -float("inf")
+        self.beat()
+
+    def poll_control(self) -> Control:
+        """What was asked since the last call; one file look-up, made to be called between any two steps."""
+        values = self._read_control()
+        stop = self._stop_requested or values.get("stop") is True
+        self._stop_seen = self._stop_seen or stop
+        return Control(stop, values.get("pause") is True and not stop, self._take(values, "save"), self._take(values, "sample"))
+
+    def request_stop(self) -> None:
+        """Ask this very process's training to stop, from any thread or signal handler."""
+        self._stop_requested = True
+
+    def checkpoint_path(self, step: int, phase: str = "transformer") -> Path:
+        return run_folder.checkpoint_path(self.path, step, phase)
+
+    def resume_paths(self, step: int, phase: str = "transformer") -> tuple[Path, Path]:
+        """(tensors .safetensors, state .json) that continue exactly from `step`."""
+        return run_folder.resume_paths(self.path, step, phase)
+
+    def sample_path(self, step: int, name: str) -> Path:
+        """Where a sample of `step` goes, e.g. `samples/step-00000500-strip.png`; write it with `files.replacing`."""
+        (self.path / "samples").mkdir(exist_ok=True)
+        return self.path / "samples" / f"{run_folder.step_stem(step)}-{safe_name(name, 'sample name')}"
+
+    def newest_complete(self, phase: str = "transformer") -> int | None:
+        """The newest step whose checkpoint and resume part are both there; None where there is none."""
+        steps = run_folder.complete_steps(self.path, phase)
+        return steps[-1] if steps else None
+
+    def complete_steps(self, phase: str = "transformer") -> list[int]:
+        """All steps that training can go on from, ascending: where the newest turns out damaged, take the one before."""
+        return run_folder.complete_steps(self.path, phase)
+
+    def commit(self, step: int, *, checkpoint: Save, tensors: Save, state: dict[str, Any], phase: str = "transformer") -> bool:
+        """Save a checkpoint with its resume part; `checkpoint` and `tensors` write the safetensors file at the path they are given.
+
+        True when it is safe on disk (also when this step was saved before). False when the disk refused: a notice says so, the
+        checkpoints from before are untouched and training can go on.
+        """
+        if step in run_folder.complete_steps(self.path, phase):
+            return True
+        try:
+            if self._metrics is not None:
+                os.fsync(self._metrics.fileno())  # the curve up to a checkpoint must not be younger than the checkpoint
+            run_checkpoints.commit(self.path, step, phase, checkpoint=checkpoint, tensors=tensors, state=state)
+        except Exception as error:
+            if not write_failure(error):
+                raise
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self.notify(f"the checkpoint of step {step} could not be saved: {reason}; training goes on")
+            return False
+        return True
+
+    def prune(self, keep: int, protect: Collection[int] = (), phase: str = "transformer") -> list[int]:
+        """Delete all but the `keep` newest checkpoints and those in `protect`, never the newest complete pair; returns the deleted steps."""
+        return run_checkpoints.prune(self.path, keep, protect, phase)
+
+    def cut_metrics(self, step: int, phase: str = "transformer") -> int:
+        """Go back to `step` of `phase` (-1 for before the first): what lies beyond, lines and checkpoints, is put aside.
+
+        Returns how many lines were cut. To be called once at a resume, with the step of the checkpoint that was really loaded.
+        """
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        try:
+            run_checkpoints.set_aside(self.path, step, phase, self.attempt)
+            return run_checkpoints.cut_metrics(self.path, step, phase, self.attempt)
+        except OSError as error:
+            raise ValueError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
+
+    def fail(self, error: BaseException) -> str:
+        """Record that training ended with `error`: one sentence in the status, the traceback in error.log. Returns the sentence."""
+        sentence = describe_failure(error)
+        with contextlib.suppress(OSError):
+            write_text(self.path / run_folder.ERROR_LOG, "".join(traceback.format_exception(error)))
+        self.status("failed", self._values["step"], self._values["total"], error=sentence)
+        return sentence
+
+    def close(self) -> None:
+        """Give the run up; what is not in a final state by now reads `interrupted`."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._metrics is not None:
+            with contextlib.suppress(OSError):
+                os.fsync(self._metrics.fileno())
+                self._metrics.close()
+            self._metrics = None
+        OPEN_HERE.discard(self.path)
+        self._lock.release()
+
+    def settle(self) -> None:
+        """After training ended without an error: record `stopped` or `finished` where the trainer has not."""
+        if self.state not in FINAL_STATES:
+            self.status("stopped" if self._stop_seen else "finished", self._values["step"], self._values["total"])
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self.settle()
+            elif isinstance(error, Exception):
+                if self.state != "failed":
+                    self.fail(error)
+            elif self.state not in FINAL_STATES:  # Ctrl-C, SystemExit
+                self.status("stopped", self._values["step"], self._values["total"])
+        finally:
+            self.close()
+
+    def _append(self, record: bytes) -> None:
+        if self._metrics is None:
+            self._metrics = FileIO(self.path / run_folder.METRICS, "a")
+        size = self._metrics.seek(0, os.SEEK_END)
+        record = b"\n" + record if self._torn and size else record
+        try:
+            if self._metrics.write(record) != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._torn = True
+            with contextlib.suppress(OSError):
+                self._metrics.truncate(size)
+            raise
+        self._torn = False
+
+    def _read_control(self) -> dict[str, Any]:
+        path = self.path / run_folder.CONTROL
+        try:
+            facts = os.stat(path)
+        except OSError:
+            self._control_seen, self._control = (), {}
+            return {}
+        seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if seen != self._control_seen:
+            self._control_seen = seen
+            self._control = read_json(path) or {}
+            self._taken = {key: value for key, value in self._taken.items() if value is not True}  # `true` written by hand asks once a file
+        return self._control
+
+    def _take(self, values: dict[str, Any], key: str) -> bool:
+        value = values.get(key)
+        if not value or self._taken.get(key) == value:
+            return False
+        self._taken[key] = value
+        return True
+
+
+def describe_failure(error: BaseException) -> str:
+    """One sentence for a person: a ValueError's own text, what to do about missing memory, else type and text."""
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"
+        return f"out of memory {where}: lower recipe.batch_size, or raise recipe.micro_batches or set recipe.gradient_checkpointing=true"
+    if isinstance(error, ValueError) and text:
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def readable_name(config: Config | None) -> str:
+    """A name that says what and when, e.g. `debug-moving-mnist-20260131-142530`."""
+    what = "run"
+    if config is not None:
+        model = config.model
+        size = next((name for name, make in PRESETS.items() if make().model == model), f"{model.width}x{model.layers}")
+        data = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config.data.source).stem).strip("-") or "clips"
+        what = f"{size}-{data}"[:40].rstrip("-")
+    return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    path = resolve_inside(root, name)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        path.mkdir()  # exclusive: of two who ask for the same name, one is refused
+    except FileExistsError:
+        if not root.is_dir():
+            raise ValueError(f"the runs folder {root} is a file: set VIDAPP_RUNS to a folder") from None
+        raise ValueError(f"run {name!r} exists already in {root}: choose another name, or resume it") from None
+    except OSError as error:
+        raise ValueError(
+            f"cannot make the run folder {path}: {error.strerror or error}; set VIDAPP_RUNS to a folder you can write"
+        ) from error
+    return path
+
+
+def _new_unnamed(root: Path, config: Config | None) -> Path:
+    name = readable_name(config)
+    for ending in ("", "-2", "-3", *(f"-{secrets.token_hex(2)}" for _ in range(8))):
+        if not (root / f"{name}{ending}").exists():
+            with contextlib.suppress(ValueError):
+                return _new_folder(root, f"{name}{ending}")
+    return _new_folder(root, name)  # says why not
+
+
+def _resumed_config(name: str, before: Config, config: Config | None) -> Config:
+    if config is None:
+        return before
+    others = {key: values for key, values in before.differences(config).items() if key != "run.steps"}
+    if others:
+        listed = ", ".join(f"{key} ({old!r}, not {new!r})" for key, (old, new) in sorted(others.items()))
+        raise ValueError(
+            f"run {name!r} was trained with another config: {listed}; resume it with its own, or start a run with another name"
+        )
+    return config
+
+
+def _refuse_live(reader: RunReader) -> None:
+    status = reader.status()
+    if status.live:
+        raise ValueError(f"run {reader.name!r} is {status.state} on {status.host} (process {status.pid}): stop it first")
+
+
+def _last_attempt(reader: RunReader) -> int:
+    lines, _ = reader.metrics()
+    logged: list[int] = [line["attempt"] for line in lines[-1:] if isinstance(line.get("attempt"), int)]
+    return max(reader.status().attempt, *logged, 1)

@@ -1,6 +1,7 @@
 """Files that are whole or not there: atomic writes, safe names, paths held inside a known folder, locks."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -75,6 +76,21 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_without_room(path: str | Path, value: Any) -> None:
+    """Write JSON over a file in the room that it has already: the last resort on a full disk. OSError where it does not fit.
+
+    Not atomic: a reader may meet a part of it, and must take damaged JSON for no news.
+    """
+    content = json.dumps(plain(value), allow_nan=False).encode()
+    with open(path, "rb+") as file:
+        facts = os.fstat(file.fileno())
+        if len(content) > max(facts.st_size, getattr(facts, "st_blocks", 0) * 512):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        file.write(content.ljust(facts.st_size))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_json(path: str | Path) -> dict[str, Any] | None:

@@ -133,10 +133,11 @@ class HeartbeatWatch:
         return fresh and monotonic - since <= self.limit_s
 
     def _remember(self, path: Path, seen: tuple[float, float, bool]) -> None:
+        self._seen.pop(path, None)  # several pages' threads come here: every line stands alone
         self._seen[path] = seen
-        self._seen.move_to_end(path)
-        while len(self._seen) > _WATCHED:
-            self._seen.popitem(last=False)
+        if len(self._seen) > _WATCHED:
+            with contextlib.suppress(KeyError):
+                self._seen.popitem(last=False)
 
 
 HEARTBEATS = HeartbeatWatch()

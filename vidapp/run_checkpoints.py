@@ -31,11 +31,6 @@ def commit(folder: Path, step: int, phase: str, *, checkpoint: Save, tensors: Sa
         raise
 
 
-def write_failure(error: BaseException) -> bool:
-    """Whether an error is the disk's (full, unwritable, gone) and no bug: OSError, or safetensors' own error for it."""
-    return isinstance(error, OSError) or (type(error).__name__ == "SafetensorError" and "I/O" in str(error))
-
-
 def prune(folder: Path, keep: int, protect: Collection[int] = (), phase: str = "transformer") -> list[int]:
     """Delete all but the `keep` newest checkpoints, those in `protect` and the newest complete pair; returns the deleted steps."""
     complete = run_folder.complete_steps(folder, phase)

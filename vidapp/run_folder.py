@@ -53,10 +53,12 @@ def resume_steps(folder: Path, phase: str = "transformer") -> list[int]:
     return sorted({step for ending in (".resume.safetensors", ".resume.json") for step in _steps_with(folder, ending, phase)})
 
 
-def step_of(name: str) -> int | None:
-    """The step in a file's name, None where there is none."""
+def moment_of(name: str) -> tuple[int, int] | None:
+    """(index of the phase, step) in a file's name, None where there is none. Later is larger."""
     match = _STEP.match(name)
-    return int(match["step"]) if match else None
+    if match is None:
+        return None
+    return next(PHASES.index(phase) for phase, prefix in _PREFIX.items() if prefix == match["prefix"]), int(match["step"])
 
 
 def _steps_with(folder: Path, ending: str, phase: str) -> list[int]:

@@ -152,13 +152,13 @@ class RunReader:
         return [(step, run_folder.checkpoint_path(self.path, step)) for step in reversed(steps)]
 
     def samples(self) -> list[tuple[int, Path]]:
-        """(step, path) of the sample files, newest first."""
-        folder = self.path / "samples"
+        """(step, path) of the sample files, newest first; those of the tokenizer phase come after all others."""
         try:
-            paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+            paths = list((self.path / "samples").iterdir())
         except OSError:
             return []
-        return sorted(((step, path) for path in paths if (step := run_folder.step_of(path.name)) is not None), reverse=True)
+        found = [(moment, path) for path in paths if (moment := run_folder.moment_of(path.name)) is not None]
+        return [(step, path) for (_, step), path in sorted(found, reverse=True)]
 
     def send(self, command: str) -> None:
         """Leave a command for the trainer, wherever it runs: stop, pause, resume (after a pause), save or sample.

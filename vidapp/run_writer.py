@@ -13,8 +13,7 @@ Any training loop can write one, and the app shows it live:
 import contextlib
 import errno
 import os
-import re
-import secrets
+import shutil
 import time
 import traceback
 from collections.abc import Collection
@@ -26,11 +25,12 @@ from typing import Any
 
 from . import run_checkpoints, run_folder
 from .config import Config
-from .files import FileLock, plain, read_json, remove_temporaries, resolve_inside, safe_name, write_json, write_text
+from .failures import describe_failure, reason, write_failure
+from .files import FileLock, plain, read_json, remove_temporaries, resolve_inside, safe_name, write_json, write_text, write_without_room
 from .liveness import this_process
-from .presets import PRESETS
-from .run_checkpoints import Save, write_failure
+from .run_checkpoints import Save
 from .run_folder import FINAL_STATES, LIVE_STATES, runs_folder
+from .run_names import new_folder, new_unnamed
 from .run_reader import OPEN_HERE, RunReader, json_line
 
 HEARTBEAT_EVERY_S = 2.0
@@ -83,7 +83,7 @@ class RunWriter:
         folder cannot be written.
         """
         root = (folder or runs_folder()).absolute()
-        path = _new_folder(root, safe_name(name)) if name is not None else _new_unnamed(root, config)
+        path = new_folder(root, name) if name is not None else new_unnamed(root, config)
         lock = FileLock(path / run_folder.LOCK)
         lock.acquire()
         try:
@@ -92,7 +92,9 @@ class RunWriter:
             if config is not None:
                 write_text(path / run_folder.CONFIG, config.to_json() + "\n")
         except OSError as error:
-            raise ValueError(f"cannot write the run folder {path}: {error.strerror or error}") from error
+            lock.release()
+            shutil.rmtree(path, ignore_errors=True)  # made a moment ago, by us alone
+            raise ValueError(f"cannot write the run folder {path}: {reason(error)}") from error
         return cls(path, config, lock, {"created": time.time(), "attempt": 1, "step": 0, "total": config.run.steps if config else 0})
 
     @classmethod
@@ -114,7 +116,7 @@ class RunWriter:
             remove_temporaries(path)
         except OSError as error:
             lock.release()
-            raise ValueError(f"cannot write the run folder {path}: {error.strerror or error}") from error
+            raise ValueError(f"cannot write the run folder {path}: {reason(error)}") from error
         except BaseException:
             lock.release()
             raise
@@ -151,7 +153,7 @@ class RunWriter:
         except OSError as error:
             self._lost_lines += 1
             if self._lost_lines == 1:
-                self.notify(f"metrics cannot be written since step {line['step']}: {error.strerror or error}")
+                self.notify(f"metrics cannot be written since step {line['step']}: {reason(error)}")
             return
         if self._lost_lines:
             self.notify(f"metrics are written again from step {line['step']}; {self._lost_lines} lines are lost")
@@ -176,8 +178,12 @@ class RunWriter:
             return
         self._written_at = time.monotonic()
         values = {**self._values, "attempt": self.attempt, "notices": self.notices, "heartbeat": time.time(), **this_process().to_dict()}
-        with contextlib.suppress(OSError):  # the next one may come through; until then the heartbeat grows old
-            write_json(self.path / run_folder.STATUS, values)
+        path = self.path / run_folder.STATUS
+        try:
+            write_json(path, values)
+        except OSError:  # a full disk must not make a living run look dead, nor an ended one alive
+            with contextlib.suppress(OSError):
+                write_without_room(path, values)
 
     def notify(self, text: str) -> None:
         """Keep a sentence for whoever watches, e.g. that a damaged checkpoint was passed over."""
@@ -188,9 +194,9 @@ class RunWriter:
     def poll_control(self) -> Control:
         """What was asked since the last call; one file look-up, made to be called between any two steps."""
         values = self._read_control()
-        stop = self._stop_requested or values.get("stop") is True
+        stop = self._stop_requested or bool(values.get("stop"))
         self._stop_seen = self._stop_seen or stop
-        return Control(stop, values.get("pause") is True and not stop, self._take(values, "save"), self._take(values, "sample"))
+        return Control(stop, bool(values.get("pause")) and not stop, self._take(values, "save"), self._take(values, "sample"))
 
     def request_stop(self) -> None:
         """Ask this very process's training to stop, from any thread or signal handler."""
@@ -203,10 +209,9 @@ class RunWriter:
         """(tensors .safetensors, state .json) that continue exactly from `step`."""
         return run_folder.resume_paths(self.path, step, phase)
 
-    def sample_path(self, step: int, name: str) -> Path:
+    def sample_path(self, step: int, name: str, phase: str = "transformer") -> Path:
         """Where a sample of `step` goes, e.g. `samples/step-00000500-strip.png`; write it with `files.replacing`."""
-        (self.path / "samples").mkdir(exist_ok=True)
-        return self.path / "samples" / f"{run_folder.step_stem(step)}-{safe_name(name, 'sample name')}"
+        return self.path / "samples" / f"{run_folder.step_stem(step, phase)}-{safe_name(name, 'sample name')}"
 
     def newest_complete(self, phase: str = "transformer") -> int | None:
         """The newest step whose checkpoint and resume part are both there; None where there is none."""
@@ -232,8 +237,7 @@ class RunWriter:
         except Exception as error:
             if not write_failure(error):
                 raise
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self.notify(f"the checkpoint of step {step} could not be saved: {reason}; training goes on")
+            self.notify(f"the checkpoint of step {step} could not be saved: {reason(error)}; training goes on")
             return False
         return True
 
@@ -253,11 +257,13 @@ class RunWriter:
             run_checkpoints.set_aside(self.path, step, phase, self.attempt)
             return run_checkpoints.cut_metrics(self.path, step, phase, self.attempt)
         except OSError as error:
-            raise ValueError(f"cannot write the run folder {self.path}: {error.strerror or error}") from error
+            raise ValueError(f"cannot write the run folder {self.path}: {reason(error)}") from error
 
     def fail(self, error: BaseException) -> str:
         """Record that training ended with `error`: one sentence in the status, the traceback in error.log. Returns the sentence."""
         sentence = describe_failure(error)
+        if self.state == "failed" and self._values.get("error"):
+            sentence = str(self._values["error"])  # the trainer knows better what it was doing
         with contextlib.suppress(OSError):
             write_text(self.path / run_folder.ERROR_LOG, "".join(traceback.format_exception(error)))
         self.status("failed", self._values["step"], self._values["total"], error=sentence)
@@ -331,55 +337,6 @@ class RunWriter:
             return False
         self._taken[key] = value
         return True
-
-
-def describe_failure(error: BaseException) -> str:
-    """One sentence for a person: a ValueError's own text, what to do about missing memory, else type and text."""
-    text = str(error).strip()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"
-        return f"out of memory {where}: lower recipe.batch_size, or raise recipe.micro_batches or set recipe.gradient_checkpointing=true"
-    if isinstance(error, ValueError) and text:
-        return text
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def readable_name(config: Config | None) -> str:
-    """A name that says what and when, e.g. `debug-moving-mnist-20260131-142530`."""
-    what = "run"
-    if config is not None:
-        model = config.model
-        size = next((name for name, make in PRESETS.items() if make().model == model), f"{model.width}x{model.layers}")
-        data = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config.data.source).stem).strip("-") or "clips"
-        what = f"{size}-{data}"[:40].rstrip("-")
-    return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _new_folder(root: Path, name: str) -> Path:
-    path = resolve_inside(root, name)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        path.mkdir()  # exclusive: of two who ask for the same name, one is refused
-    except FileExistsError:
-        if not root.is_dir():
-            raise ValueError(f"the runs folder {root} is a file: set VIDAPP_RUNS to a folder") from None
-        raise ValueError(f"run {name!r} exists already in {root}: choose another name, or resume it") from None
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the run folder {path}: {error.strerror or error}; set VIDAPP_RUNS to a folder you can write"
-        ) from error
-    return path
-
-
-def _new_unnamed(root: Path, config: Config | None) -> Path:
-    name = readable_name(config)
-    for ending in ("", "-2", "-3", *(f"-{secrets.token_hex(2)}" for _ in range(8))):
-        if not (root / f"{name}{ending}").exists():
-            with contextlib.suppress(ValueError):
-                return _new_folder(root, f"{name}{ending}")
-    return _new_folder(root, name)  # says why not
 
 
 def _resumed_config(name: str, before: Config, config: Config | None) -> Config:

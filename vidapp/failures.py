@@ -1,0 +1,29 @@
+"""What went wrong, as one sentence for a person."""
+
+
+def describe_failure(error: BaseException) -> str:
+    """A ValueError's own text, what to do about missing memory, a system error in words, else type and text."""
+    text = str(error).strip()
+    if out_of_memory(error):
+        where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"
+        return f"out of memory {where}: lower recipe.batch_size, or raise recipe.micro_batches or set recipe.gradient_checkpointing=true"
+    if isinstance(error, ValueError) and text:
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}" + (f": {error.filename}" if error.filename else "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, torch's, or the RuntimeError of torch's CPU allocator."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def write_failure(error: BaseException) -> bool:
+    """Whether the disk is to blame (full, unwritable, gone) and no bug: OSError, or safetensors' own error for it."""
+    return isinstance(error, OSError) or (type(error).__name__ == "SafetensorError" and "I/O" in str(error))
+
+
+def reason(error: BaseException) -> str:
+    """What the system says of a write failure, e.g. `No space left on device`."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,0 +1,168 @@
+"""The arrows of the house, held by walking every import: what may know of what, and what must stay out of where."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "vidapp"
+LINE_LIMIT = 450
+
+# From the ground up. A module imports from layers below its own, or from its own; a new module is given its place here.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "ground": ("__init__", "failures", "fields", "files", "randomness"),
+    "settings": ("config", "presets", "device"),
+    "data": ("data", "data.*", "media"),
+    "tokenizer": ("tokenizer",),
+    "masking": ("schedules", "masking"),
+    "transformer": ("transformer",),
+    "checkpoint": ("checkpoint", "tokenizer_choice"),
+    "sampler": ("sampling", "rollout"),
+    "run folder": ("run_folder", "run_names", "liveness", "run_checkpoints", "run_reader", "run_writer", "runs"),
+    "scores": ("metrics", "published", "scores", "report", "plots"),
+    "trainer": ("batches", "objective", "optimizer", "tokenizer_phase", "transformer_phase", "train"),
+    "evaluation": ("evaluate",),
+    "jobs": ("jobs",),
+    "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
+}
+SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
+QUICK = ("cli", "commands.train", "commands.sample", "commands.evaluate", "commands.runs", "config", "fields", "presets")
+HEAVY = ("torch", "torchvision", "gradio", "skimage", "imageio", "plotly", "pandas", "vector_quantize_pytorch")
+PICKLES = ("pickle", "torch.load", "torch.save", "dill", "joblib", "shelve", "marshal")
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Module name within vidapp (`data.clips`; `__init__` and `data` for packages) -> its syntax tree."""
+    return {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def path_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports(module: str, *, everywhere: bool = True) -> Iterator[str]:
+    """Dotted names that a module imports, its own package's as `vidapp.x`; `everywhere` looks into functions and TYPE_CHECKING too."""
+    for node in statements(modules()[module], everywhere):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(module, node)
+            for alias in node.names:
+                inside = f"{base}.{alias.name}"
+                yield inside if inside.removeprefix("vidapp.") in modules() else base
+
+
+def statements(tree: ast.AST, everywhere: bool) -> Iterator[ast.AST]:
+    if everywhere:
+        yield from ast.walk(tree)
+        return
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ):
+            continue
+        yield node
+        yield from statements(node, everywhere)
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    """The dotted name that `from ..x import y` in `module` imports from."""
+    if not node.level:
+        return node.module or ""
+    package = ["vidapp", *module.split(".")] if path_of(module).name == "__init__.py" else ["vidapp", *module.split(".")[:-1]]
+    if module == "__init__":
+        package = ["vidapp"]
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def own_imports(module: str, *, everywhere: bool = True) -> set[str]:
+    """The modules of vidapp that a module imports, by the names of `modules()`."""
+    found = {name.removeprefix("vidapp.") for name in imports(module, everywhere=everywhere) if name.split(".")[0] == "vidapp"}
+    return {"__init__" if name == "vidapp" else name for name in found}
+
+
+def foreign_imports(module: str, *, everywhere: bool = True) -> set[str]:
+    return {name for name in imports(module, everywhere=everywhere) if name.split(".")[0] != "vidapp"}
+
+
+def layer_of(module: str) -> str | None:
+    for layer, names in LAYERS.items():
+        if module in names or (f"{module.split('.')[0]}.*" in names and "." in module):
+            return layer
+    return None
+
+
+def all_modules() -> list[str]:
+    return sorted(modules())
+
+
+@pytest.mark.parametrize("module", all_modules())
+def test_a_module_imports_only_from_below(module: str) -> None:
+    order = list(LAYERS)
+    layer = layer_of(module)
+    assert layer is not None, f"vidapp/{module} has no place in LAYERS: give it one"
+    upward = {name for name in own_imports(module) if order.index(layer_of(name) or order[-1]) > order.index(layer)}
+    assert not upward, f"{module} ({layer}) imports upward: {upward}"
+
+
+@pytest.mark.parametrize("module", all_modules())
+def test_only_the_page_knows_gradio_and_only_jobs_starts_threads(module: str) -> None:
+    roots = {name.split(".")[0] for name in foreign_imports(module)}
+    if module.split(".")[0] != "ui":
+        assert "gradio" not in roots
+        assert module == "jobs" or not roots & {"threading", "_thread", "concurrent", "asyncio"}
+
+
+@pytest.mark.parametrize("module", all_modules())
+def test_ways_in_do_not_know_each_other(module: str) -> None:
+    surface = module.split(".")[0]
+    if surface not in SURFACES:
+        return
+    others = {name.split(".")[0] for name in own_imports(module)} & set(SURFACES) - {surface}
+    assert not others - ({"commands"} if surface == "cli" else set())
+
+
+@pytest.mark.parametrize("module", [name for name in QUICK if name in modules()])
+def test_help_and_configs_need_no_torch(module: str) -> None:
+    reached, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        heavy = {found for found in foreign_imports(name, everywhere=False) if found.split(".")[0] in HEAVY}
+        assert not heavy, f"{module} reaches {heavy} through {name} as soon as it is imported"
+        waiting += own_imports(name, everywhere=False)
+
+
+@pytest.mark.parametrize("module", all_modules())
+def test_nothing_is_pickled(module: str) -> None:
+    used = {ast.unparse(node) for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
+    assert not (used | foreign_imports(module)) & set(PICKLES)
+    allowed = [node for node in ast.walk(modules()[module]) if isinstance(node, ast.keyword) and node.arg == "allow_pickle"]
+    assert all(isinstance(node.value, ast.Constant) and node.value.value is False for node in allowed)
+
+
+@pytest.mark.parametrize("module", all_modules())
+def test_numbers_are_drawn_from_explicit_generators(module: str) -> None:
+    assert "random" not in foreign_imports(module)
+    drawn = {ast.unparse(node) for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
+    hidden = {name for name in drawn if name.startswith("np.random.") and name.split(".")[2].islower() and name != "np.random.default_rng"}
+    assert not hidden, f"{module} draws from numpy's process-wide generator: {hidden}"
+
+
+@pytest.mark.parametrize("path", [*sorted(PACKAGE.rglob("*.py")), *ROOT.glob("app.py")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LINE_LIMIT, f"{lines} lines: split it"

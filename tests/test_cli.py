@@ -1,0 +1,385 @@
+"""The command line as somebody at a shell meets it: what it prints, where, and with which exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vidapp.cli import main
+from vidapp.config import Config
+from vidapp.presets import preset
+from vidapp.runs import RunReader, RunWriter, list_runs, open_run
+
+TINY = [
+    "model.width=16",
+    "model.layers=1",
+    "model.heads=2",
+    "tokenizer.levels=4,4",
+    "tokenizer.channels=8",
+    "tokenizer.encoder_blocks=0",
+    "tokenizer.decoder_blocks=0",
+    "data.size=32",
+    "data.clip_frames=4",
+    "data.context_frames=2",
+    "data.digits=1",
+    "recipe.batch_size=2",
+    "recipe.tokenizer_steps=3",
+    "recipe.tokenizer_batch_size=4",
+    "sampling.steps=2",
+    "run.log_every=1",
+    "run.validate_every=4",
+    "run.sample_every=4",
+    "run.checkpoint_every=4",
+    "run.validation_clips=2",
+    "run.device=cpu",
+    "run.threads=1",
+]
+
+
+class Shell:
+    """Calls the command line in this process and keeps what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def run(self, *argv: object) -> tuple[int, str, str]:
+        self.capsys.readouterr()
+        code = main([str(part) for part in argv])
+        out, err = self.capsys.readouterr()
+        return code, out, err
+
+    def json(self, *argv: object) -> dict[str, Any]:
+        code, out, err = self.run(*argv, "--json")
+        assert code == 0, err
+        value = json.loads(out)
+        assert isinstance(value, dict)
+        return value
+
+    def refuses(self, *argv: object) -> str:
+        """The one line that a refused request prints."""
+        code, out, err = self.run(*argv)
+        assert code == 2, (code, out, err)
+        assert out == ""
+        assert err.startswith("vidapp: ")
+        assert err.count("\n") == 1
+        return err
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with one tiny training in it, made by the command line."""
+    runs = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDAPP_RUNS", str(runs))
+        assert main(["train", "--preset", "debug", "--run", "tiny", "--steps", "4", "--set", *TINY]) == 0
+    return runs
+
+
+@pytest.fixture
+def tiny(trained: Path, monkeypatch: pytest.MonkeyPatch) -> RunReader:
+    monkeypatch.setenv("VIDAPP_RUNS", str(trained))
+    return open_run("tiny")
+
+
+def checkpoint_of(run: RunReader) -> Path:
+    return run.checkpoints()[0][1]
+
+
+def python(code: str, *argv: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, "-c", code, *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+
+
+def test_help_names_the_commands_without_importing_torch_or_gradio() -> None:
+    code = "import sys; sys.modules.update(torch=None, gradio=None); from vidapp.cli import main; main(['--help'])"
+    answer = python(code)
+    assert answer.returncode == 0
+    for command in ("train", "sample", "evaluate", "runs"):
+        assert command in answer.stdout
+    assert answer.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "runs"])
+def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "COMMAND"),
+        (["dance"], "dance"),
+        (["train", "--preset", "huge"], "debug, tiny, small, base, scale-up"),
+        (["train", "--preset", "tiny", "--config", "a.json"], "not allowed with"),
+        (["train", "--config", "missing.json"], "missing.json"),
+        (["train", "--set", "recipe.learning_rat=1"], "learning_rat"),
+        (["train", "--set", "recipe.learning_rate"], "section.name=value"),
+        (["train", "--set", "recipe.learning_rate=7"], "must lie between"),
+        (["train", "--set", "data.size=60"], "tokenizer.downsampling"),
+        (["train", "--steps", "0"], "--steps"),
+        (["train", "--seed", "-1"], "--seed"),
+        (["train", "--resume"], "--run NAME"),
+        (["train", "--resume", "--run", "missing"], "missing"),
+        (["train", "--run", "../up"], "../up"),
+        (["train", "--run", "a/b"], "a/b"),
+        (["train", "--data", "no/such/folder"], "folder"),
+        (["train", "--tokenizer", "missing.safetensors"], "missing.safetensors"),
+        (["sample", "missing.safetensors", "--out", "a.gif"], "missing.safetensors"),
+        (["sample", "missing.safetensors", "--out", "a.txt"], ".gif, .mp4, .npy"),
+        (["sample", "missing.safetensors", "--out", "no/such/a.gif"], "does not exist"),
+        (["sample", "missing.safetensors"], "--out"),
+        (["evaluate", "missing.safetensors"], "missing.safetensors"),
+        (["evaluate", "missing.safetensors", "--clips", "none"], "--clips"),
+        (["runs", "show", "missing"], "missing"),
+        (["runs", "show", "../up"], "../up"),
+        (["runs", "compare", "one"], "two runs"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_exit_code_2(shell: Shell, argv: list[str], said: str) -> None:
+    assert said in shell.refuses(*argv)
+    assert list_runs() == [], "a refused request takes no run name"
+
+
+def test_a_mistake_of_ours_is_one_line_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("some\nbug")
+
+    monkeypatch.setattr("vidapp.runs.list_runs", fail)
+    code, out, err = shell.run("runs")
+    assert (code, out) == (1, "")
+    assert err.startswith("vidapp: RuntimeError: some bug")
+
+
+def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    answer = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m vidapp runs --json | true"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stderr == ""
+
+
+# --- runs
+
+
+def write_run(name: str, preset_name: str, loss: float) -> None:
+    with RunWriter.create(name, preset(preset_name)) as run:
+        run.log({"step": 1, "phase": "tokenizer", "loss": 9.0})
+        run.log({"step": 1, "phase": "transformer", "loss": loss + 1, "validation_loss_full": 5.0})
+        run.log({"step": 2, "phase": "transformer", "loss": loss})
+        run.status("running", 2, 10)
+
+
+def test_runs_without_a_word_lists_them_newest_first(shell: Shell) -> None:
+    assert "no runs" in shell.run("runs")[1]
+    assert shell.json("runs")["runs"] == []
+    write_run("first", "debug", 2.0)
+    write_run("second", "small", 3.0)
+    assert [run["name"] for run in shell.json("runs")["runs"]] == ["second", "first"]
+    assert shell.run("runs") == shell.run("runs", "list")
+    assert "first" in shell.run("runs")[1]
+
+
+def test_json_may_stand_before_or_behind_the_word(shell: Shell) -> None:
+    write_run("first", "debug", 2.0)
+    assert json.loads(shell.run("runs", "--json", "show", "first")[1]) == json.loads(shell.run("runs", "show", "first", "--json")[1])
+
+
+def test_show_gives_the_newest_of_every_figure_by_phase(shell: Shell) -> None:
+    write_run("first", "debug", 2.0)
+    facts = shell.json("runs", "show", "first")
+    assert facts["figures"] == {"tokenizer": {"loss": 9.0}, "transformer": {"loss": 2.0, "validation_loss_full": 5.0}}
+    assert Config.from_dict(facts["config"]) == preset("debug")
+    assert (facts["state"], facts["step"], facts["total"]) == ("finished", 2, 10)
+    text = shell.run("runs", "show", "first")[1]
+    assert "validation_loss_full" in text
+    assert "recipe.learning_rate" in text
+
+
+def test_a_run_of_another_training_loop_is_shown_without_a_config(shell: Shell) -> None:
+    with RunWriter.create("foreign", None) as run:
+        run.log({"step": 1, "loss": 1.0})
+    write_run("own", "debug", 2.0)
+    assert shell.json("runs", "show", "foreign")["config"] is None
+    assert shell.run("runs", "show", "foreign")[0] == 0
+    assert shell.run("runs", "compare", "own", "foreign")[0] == 0
+
+
+def test_compare_shows_where_runs_differ_and_nothing_else(shell: Shell) -> None:
+    write_run("first", "debug", 2.0)
+    write_run("second", "small", 3.0)
+    answer = shell.json("runs", "compare", "first", "second")
+    assert answer["settings"]["model.width"] == [128, 192]
+    assert "data.size" not in answer["settings"]
+    assert [run["figures"]["transformer"]["loss"] for run in answer["runs"]] == [2.0, 3.0]
+    assert "model.width" in shell.run("runs", "compare", "first", "second")[1]
+
+
+# --- train
+
+
+def test_a_training_leaves_a_finished_run_that_can_be_sampled_from(tiny: RunReader) -> None:
+    assert tiny.status().state == "finished"
+    assert tiny.checkpoints()[0][0] == 4
+    phases = {line["phase"] for line in tiny.metrics()[0]}
+    assert phases == {"tokenizer", "transformer"}, "the bundled tokenizer is for other frames, so one was trained first"
+
+
+def test_a_run_name_that_exists_is_refused_and_untouched(shell: Shell, tiny: RunReader) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny.path.rglob("*")}
+    assert "tiny" in shell.refuses("train", "--preset", "debug", "--run", "tiny")
+    assert "run.seed" in shell.refuses("train", "--run", "tiny", "--resume", "--seed", "7")
+    assert {path: path.stat().st_mtime_ns for path in tiny.path.rglob("*")} == before
+
+
+def test_a_resume_goes_on_with_the_runs_own_settings(shell: Shell, tiny: RunReader) -> None:
+    code, out, err = shell.run("train", "--run", "tiny", "--resume", "--steps", "6")
+    assert code == 0, err
+    assert "6 of 6" in out
+    assert tiny.status().state == "finished"
+    assert tiny.config().model.width == 16
+    assert [line["step"] for line in tiny.metrics()[0] if "loss" in line and line["phase"] == "transformer"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_training_without_a_name_gets_a_readable_one(
+    shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDAPP_RUNS", str(tmp_path / "runs"))
+    arguments = ["train", "--steps", 1, "--tokenizer", checkpoint_of(tiny), "--set", *TINY]
+    assert shell.run(*arguments)[0] == 0
+    (run,) = list_runs()
+    assert "moving-mnist" in run.name
+    assert {line["phase"] for line in run.metrics()[0]} == {"transformer"}, "the given tokenizer is used as it is"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_training_so_that_it_can_go_on(
+    shell: Shell, tiny: RunReader, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vidapp.train
+
+    train = vidapp.train.train
+
+    def interrupted(*arguments: Any, **named: Any) -> Iterator[dict[str, Any]]:
+        for line in train(*arguments, **named):
+            if line["step"] == 2:
+                os.kill(os.getpid(), number)
+            yield line
+
+    monkeypatch.setattr("vidapp.train.train", interrupted)
+    before = signal.getsignal(number)
+    name = f"signal-{number.value}"
+    arguments = ["--run", name, "--steps", "1000", "--tokenizer", checkpoint_of(tiny), "--set", *TINY]
+    code, out, err = shell.run("train", *arguments)
+    assert code == 128 + number
+    assert "stopped at step" in out
+    assert f"--run {name} --resume" in err
+    assert open_run(name).status().state == "stopped"
+    assert open_run(name).checkpoints(), "what was learnt is kept"
+    assert signal.getsignal(number) is before
+
+
+# --- sample and evaluate
+
+
+@pytest.mark.parametrize("ending", [".gif", ".mp4", ".npy"])
+def test_sample_writes_the_format_of_the_name(shell: Shell, tiny: RunReader, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"future{ending}"
+    code, printed, err = shell.run("sample", checkpoint_of(tiny), "--frames", 3, "--out", out)
+    assert code == 0, err
+    assert printed.strip() == str(out)
+    assert out.stat().st_size > 0
+
+
+def test_a_npy_holds_the_generated_frames_alone_and_the_seed_decides_them(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    def frames(seed: int) -> np.ndarray:
+        out = tmp_path / "future.npy"
+        assert shell.run("sample", checkpoint_of(tiny), "--temperature", 1, "--top-k", 0, "--seed", seed, "--out", out)[0] == 0
+        return np.load(out)
+
+    first = frames(0)
+    assert first.shape == (2, 32, 32)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, frames(0))
+    assert (first != frames(1)).any()
+
+
+def test_sample_continues_a_clip_of_ones_own(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    clip, out = tmp_path / "clip.npy", tmp_path / "future.npy"
+    np.save(clip, np.random.default_rng(0).integers(0, 256, (5, 40, 50), dtype=np.uint8))
+    assert shell.run("sample", checkpoint_of(tiny), "--input", clip, "--context", 4, "--frames", 1, "--out", out)[0] == 0
+    assert np.load(out).shape == (1, 32, 32)
+    assert "--context 5" in shell.refuses("sample", checkpoint_of(tiny), "--input", clip, "--context", 6, "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--temperature", "-1"], "sampling.temperature"),
+        (["--top-k", "17"], "16"),
+        (["--steps", "0"], "sampling.steps"),
+        (["--input", "missing.gif"], "missing.gif"),
+        (["--frames", "0"], "--frames"),
+    ],
+)
+def test_what_a_checkpoint_cannot_do_is_refused(shell: Shell, tiny: RunReader, tmp_path: Path, flags: list[str], said: str) -> None:
+    assert said in shell.refuses("sample", checkpoint_of(tiny), *flags, "--out", tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(checkpoint_of(tiny).read_bytes()[:-10])
+    for argv in (["sample", damaged, "--out", tmp_path / "a.gif"], ["evaluate", damaged], ["train", "--tokenizer", damaged]):
+        assert "damaged.safetensors" in shell.refuses(*argv)
+
+
+def test_a_tokenizer_of_another_kind_is_refused_by_setting(shell: Shell, tiny: RunReader) -> None:
+    assert "tokenizer.levels" in shell.refuses("train", "--preset", "debug", "--tokenizer", checkpoint_of(tiny))
+
+
+def test_evaluate_prints_one_json_object(shell: Shell, tiny: RunReader) -> None:
+    scores = shell.json("evaluate", checkpoint_of(tiny), "--clips", 2)
+    assert scores["clips"] == 2
+    for part in (scores, *(scores[name] for name in ("black", "repeat_last", "pixel_mean", "reconstruction"))):
+        assert {"mse", "mae", "ssim", "psnr"} <= set(part)
+    assert len(scores["per_frame"]["mse"]) == 2
+
+
+def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> None:
+    code, out, err = shell.run("evaluate", checkpoint_of(tiny), "--clips", 2, "--frames", 1)
+    assert code == 0, err
+    for words in ("MSE", "SSIM", "prediction", "all black", "tokenizer alone"):
+        assert words in out
+
+
+def test_all_of_it_works_where_gradio_cannot_be_imported(tiny: RunReader, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['gradio'] = None; from vidapp.cli import main; sys.exit(main(sys.argv[1:]))"
+    checkpoint = checkpoint_of(tiny)
+    for argv in (
+        ["train", "--run", "without-gradio", "--steps", 1, "--tokenizer", checkpoint, "--set", *TINY],
+        ["sample", checkpoint, "--frames", 1, "--out", tmp_path / "a.npy"],
+        ["evaluate", checkpoint, "--clips", 1, "--frames", 1, "--json"],
+    ):
+        answer = python(code, *argv)
+        assert answer.returncode == 0, answer.stderr

@@ -1,0 +1,62 @@
+"""The command line: one parser over the commands, and the one place where an error becomes a line and an exit code."""
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from . import __version__
+from .commands import evaluate, runs, sample, train
+from .failures import describe_failure, out_of_memory
+
+COMMANDS = {"train": train, "sample": sample, "evaluate": evaluate, "runs": runs}
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: our mistake, the person's, Ctrl-C
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises ValueError instead of printing its usage, so that every error looks the same."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m vidapp", description="Train, debug and sample discrete-token video prediction models.")
+    parser.add_argument("--version", action="version", version=f"vidapp {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").splitlines()[0]
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        command.add_arguments(subparser)
+        subparser.set_defaults(execute=command.execute)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 after a mistake of ours, 2 after a person's, 128 + signal when ended by one."""
+    try:
+        arguments = build_parser().parse_args(argv)
+        code: int = arguments.execute(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left, e.g. `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return complain_of(error)
+
+
+def complain_of(error: Exception) -> int:
+    """Say in one line what went wrong: what a person or the disk did, or what nobody is known to cause."""
+    if isinstance(error, (ValueError, OSError)) or out_of_memory(error):
+        return complain(describe_failure(error), REFUSED)
+    return complain(f"{describe_failure(error)} (python -X dev -m vidapp ... shows where)", FAILED)
+
+
+def complain(message: str, code: int) -> int:
+    print(f"vidapp: {' '.join(message.split())}", file=sys.stderr)
+    return code

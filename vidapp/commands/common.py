@@ -1,0 +1,98 @@
+"""What several commands share: flags derived from config fields, one JSON object on stdout, progress on stderr."""
+
+import argparse
+import json
+import sys
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from ..config import SECTIONS, Config, field_of
+from ..files import plain
+
+SLOW_REFRESH_S = 30.0  # a log file wants a line now and then, a terminal a bar that moves
+
+
+def add_setting(parser: argparse.ArgumentParser, flag: str, key: str, default: str) -> None:
+    """A flag for one config field, with the field's own help and bounds; not given means None."""
+    help_text = f"{field_of(key).metadata['help']} Default: {default}."
+    parser.add_argument(flag, dest=key, metavar=metavar_of(key), type=str, help=help_text.replace("%", "%%"))
+
+
+def metavar_of(key: str) -> str:
+    section, _, name = key.partition(".")
+    kind = typing.get_type_hints(SECTIONS[section])[name]
+    return {int: "N", float: "X"}.get(kind, "VALUE")
+
+
+def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The config fields that were given as flags: dotted key -> text, for `Config.replace`."""
+    return {key: value for key, value in vars(arguments).items() if "." in key and value is not None}
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    # SUPPRESS lets `runs --json list` and `runs list --json` both work: a subcommand's default would overwrite the flag.
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="Print one JSON object and nothing else.")
+
+
+def wants_json(arguments: argparse.Namespace) -> bool:
+    return getattr(arguments, "json", False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(plain(value), indent=2, allow_nan=False))
+
+
+def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> "tqdm[Any]":
+    """A bar on stderr; where that is a file, a line every half minute."""
+    refresh = 0.2 if sys.stderr.isatty() else SLOW_REFRESH_S
+    return tqdm(total=total, initial=initial, desc=what, unit=f" {unit}", mininterval=refresh, file=sys.stderr, dynamic_ncols=True)
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    return whole(text, 1, 10**9)
+
+
+def seed(text: str) -> int:
+    """An argparse type: a seed, with the bounds of run.seed."""
+    facts = field_of("run.seed").metadata
+    return whole(text, facts["low"], facts["high"])
+
+
+def whole(text: str, low: int, high: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {low} to {high}")
+    return number
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows of equal length as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_text(value: object) -> str:
+    """A setting's value as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def number(value: float | None) -> str:
+    """A figure for a person's eyes: five significant digits."""
+    return "-" if value is None else f"{value:.5g}"
+
+
+def clip_lengths(config: Config, context: int | None, frames: int | None) -> tuple[int, int]:
+    """(given, future) frames: what was asked for, else what the config trains with."""
+    given = context or config.data.context_frames
+    return given, frames or max(1, config.data.clip_frames - config.data.context_frames)

@@ -1,0 +1,132 @@
+"""List the runs, show one, or compare several: how each stands and in which settings they differ."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..config import Config
+from ..run_folder import CONFIG
+from .common import add_json, as_text, number, print_json, table, wants_json
+
+if TYPE_CHECKING:
+    from ..runs import RunReader
+
+NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.set_defaults(action=list_all)
+    actions = parser.add_subparsers(metavar="list|show|compare")
+    listing = actions.add_parser("list", help="All runs, newest first (also without a word).")
+    listing.set_defaults(action=list_all)
+    showing = actions.add_parser("show", help="One run: state, newest figures, checkpoints, settings.")
+    showing.add_argument("name", metavar="NAME")
+    showing.set_defaults(action=show)
+    comparing = actions.add_parser("compare", help="Newest figures side by side, and the settings that differ.")
+    comparing.add_argument("names", metavar="NAME", nargs="+")
+    comparing.set_defaults(action=compare)
+    for action in (listing, showing, comparing):
+        add_json(action)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    code: int = arguments.action(arguments)
+    return code
+
+
+def list_all(arguments: argparse.Namespace) -> int:
+    from ..runs import list_runs, runs_folder
+
+    runs = [standing(run) for run in list_runs()]
+    if wants_json(arguments):
+        print_json({"folder": str(runs_folder()), "runs": runs})
+    elif runs:
+        header = ["name", "state", "step", "total", "started"]
+        rows = [[run["name"], run["state"], str(run["step"]), str(run["total"]), local_time(run["created"])] for run in runs]
+        print(table([header, *rows]))
+    else:
+        print(f"no runs in {runs_folder()} yet: start one with `python -m vidapp train --preset debug`")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    from ..runs import open_run
+
+    run = open_run(arguments.name)
+    facts = standing(run) | {"path": str(run.path), "error": run.status().error, "figures": newest_figures(run)}
+    facts["checkpoints"] = [str(path) for _, path in run.checkpoints()]
+    config = own_config(run)
+    facts["config"] = config.to_dict() if config else None
+    if wants_json(arguments):
+        print_json(facts)
+        return 0
+    print(f"{facts['name']}: {run.status().sentence}\nfolder: {facts['path']}")
+    for phase, figures in facts["figures"].items():
+        print(f"\n{phase}\n{table([[key, number(value)] for key, value in figures.items()])}")
+    print("\ncheckpoints" + "".join(f"\n{path}" for path in facts["checkpoints"] or ["none yet"]))
+    if config:
+        settings = [[f"{section}.{key}", as_text(value)] for section, part in facts["config"].items() for key, value in part.items()]
+        print(f"\nsettings\n{table(settings)}")
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    from ..runs import open_run
+
+    if len(arguments.names) < 2:
+        raise ValueError("compare needs two runs or more: runs compare A B")
+    runs = [open_run(name) for name in arguments.names]
+    settings = differing_settings(runs)
+    facts = [standing(run) | {"figures": newest_figures(run)} for run in runs]
+    if wants_json(arguments):
+        print_json({"runs": facts, "settings": settings})
+        return 0
+    rows = [["", *arguments.names], ["state", *(run["state"] for run in facts)], ["step", *(str(run["step"]) for run in facts)]]
+    rows += figure_rows([run["figures"] for run in facts])
+    rows += [[key, *map(as_text, values)] for key, values in settings.items()]
+    print(table(rows))
+    return 0
+
+
+def standing(run: "RunReader") -> dict[str, Any]:
+    status = run.status()
+    return {"name": run.name, "state": status.state, "step": status.step, "total": status.total, "created": status.created}
+
+
+def newest_figures(run: "RunReader") -> dict[str, dict[str, float]]:
+    """Phase -> figure -> its newest value: validation figures stand on other lines than the loss."""
+    lines, _ = run.metrics()
+    figures: dict[str, dict[str, float]] = {}
+    for line in lines:
+        found = {key: value for key, value in line.items() if key not in NOT_A_FIGURE and isinstance(value, (int, float))}
+        figures.setdefault(str(line.get("phase", "transformer")), {}).update(found)
+    return figures
+
+
+def own_config(run: "RunReader") -> Config | None:
+    """The run's config; None where a training loop of another kind wrote the run without one."""
+    return run.config() if (run.path / CONFIG).exists() else None
+
+
+def differing_settings(runs: list["RunReader"]) -> dict[str, list[Any]]:
+    """Dotted key -> a value for each run, for every setting that is not the same in all of them; None where a run has no config."""
+    configs = [own_config(run) for run in runs]
+    known = [config for config in configs if config]
+    keys = {key: None for other in known[1:] for key in known[0].differences(other)}
+    return {key: [setting(config, key) for config in configs] for key in keys}
+
+
+def setting(config: Config | None, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return None if config is None else getattr(getattr(config, section), name)
+
+
+def figure_rows(figures: list[dict[str, dict[str, float]]]) -> list[list[str]]:
+    """A row for every figure that any of the runs has, the phase before its name."""
+    names = {(phase, key): None for run in figures for phase, part in run.items() for key in part}
+    return [[f"{phase} {key}", *(number(run.get(phase, {}).get(key)) for run in figures)] for phase, key in names]
+
+
+def local_time(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s)) if unix_s else "-"

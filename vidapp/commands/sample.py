@@ -1,0 +1,96 @@
+"""Generate future frames from a checkpoint and write them to a file."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import Config, SamplingConfig
+from .common import add_setting, clip_lengths, given_settings, positive, progress_bar, seed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..checkpoint import Checkpoint
+
+FORMATS = (".gif", ".mp4", ".npy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors.")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", type=Path, help="FILE.gif or .mp4: given and generated frames; .npy: generated only."
+    )
+    parser.add_argument("--input", metavar="CLIP", type=Path, help="A clip to continue. Default: a test clip of the checkpoint's own data.")
+    parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
+    parser.add_argument("--frames", type=positive, metavar="N", help="Frames to generate. Default: as trained.")
+    for flag, key in (("--temperature", "sampling.temperature"), ("--top-k", "sampling.top_k"), ("--steps", "sampling.steps")):
+        add_setting(parser, flag, key, "the checkpoint's")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Same seed, same frames. Default: 0.")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    check_output(arguments.out)
+    from ..checkpoint import load_checkpoint, read_header
+    from ..device import pick_device
+
+    config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
+    context, frames = clip_lengths(config, arguments.context, arguments.frames)
+    given_u8 = given_frames(config, arguments.input, context)
+    checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    future_u8 = generate(checkpoint, given_u8, frames, config.sampling, arguments.seed)
+    write(arguments.out, given_u8, future_u8)
+    print(arguments.out)
+    return 0
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that could not be written before any work is done for it."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"--out {path} has no known ending: use one of {', '.join(FORMATS)}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--out {path} lies in a folder that does not exist: make {path.absolute().parent} first")
+
+
+def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
+    """The frames to continue, uint8 (count, C, H, W): the clip's first, or a test clip's of the checkpoint's own data."""
+    from ..data.clips import read_clip
+    from ..data.source import open_source
+
+    if clip is None:
+        clips = open_source(config.data).fixed_clips("test", 1, count)
+        if not len(clips):
+            raise ValueError(
+                f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"
+            )
+        return clips[0]
+    frames = read_clip(clip, config.data.size, config.data.channels, count)
+    if len(frames) < count:
+        raise ValueError(f"{clip} has {len(frames)} frames but {count} are to be given: use --context {len(frames)} or a longer clip")
+    return frames
+
+
+def generate(checkpoint: "Checkpoint", given_u8: "np.ndarray", frames: int, sampling: SamplingConfig, seed: int) -> "np.ndarray":
+    """The future frames of one clip uint8 (T, C, H, W): uint8 (frames, C, H, W)."""
+    from ..media import to_u8
+    from ..rollout import rollout
+
+    context_BTHW = checkpoint.encode(given_u8[None])
+    given = context_BTHW.shape[1]
+    with progress_bar(frames, "generating", "frame") as bar:
+        for step in rollout(checkpoint.transformer, context_BTHW, frames, sampling, seed):
+            if step.frame_done:
+                bar.update(step.tokens_BTHW.shape[1] - given - bar.n)
+    return to_u8(checkpoint.decode(step.tokens_BTHW[:, given:])[0])
+
+
+def write(path: Path, given_u8: "np.ndarray", future_u8: "np.ndarray") -> None:
+    """.npy: the generated frames alone. A picture or video: what was given comes first."""
+    import numpy as np
+
+    from ..media import write_gif, write_mp4, write_npy
+
+    if path.suffix.lower() == ".npy":
+        write_npy(path, future_u8)
+    else:
+        write_frames = write_gif if path.suffix.lower() == ".gif" else write_mp4
+        write_frames(path, np.concatenate([given_u8, future_u8]))

@@ -1,0 +1,36 @@
+"""Which trained tokenizer a new run starts from: the one given, the bundled one for Moving MNIST, or none yet."""
+
+from pathlib import Path
+
+from .checkpoint import read_header
+from .config import Config
+
+BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "moving-mnist.safetensors"
+FITS = ("data.channels",)  # besides the tokenizer's own settings: what decides whether the weights fit
+LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides whether frames look like those it was trained on
+
+
+def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Path = BUNDLED) -> Path | None:
+    """The checkpoint whose tokenizer this config can use as it is; None where the run trains its own first.
+
+    Raises ValueError where `given` is no readable checkpoint or its tokenizer is not the one that the config describes.
+    """
+    if given is not None:
+        refuse_misfit(config, Path(given))
+        return Path(given)
+    if not config.data.source.startswith("moving-mnist") or not bundled.exists():
+        return None
+    return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
+
+
+def refuse_misfit(config: Config, checkpoint: Path) -> None:
+    differences = tokenizer_differences(config, checkpoint, FITS)
+    if differences:
+        listed = ", ".join(f"{key} {theirs!r} instead of {ours!r}" for key, (ours, theirs) in differences.items())
+        raise ValueError(f"the tokenizer of {checkpoint} has {listed}: set the same in this run, or leave the tokenizer out to train one")
+
+
+def tokenizer_differences(config: Config, checkpoint: Path, frame_keys: tuple[str, ...]) -> dict[str, tuple[object, object]]:
+    """Dotted key -> (ours, the checkpoint's), where its tokenizer settings or those of `frame_keys` are not the config's."""
+    differences = config.differences(read_header(checkpoint).config)
+    return {key: pair for key, pair in differences.items() if key.startswith("tokenizer.") or key in frame_keys}

@@ -13,7 +13,7 @@ from .config import TokenizerConfig
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))), the second convolution starting at zero."""
+    """x + conv(act(norm(conv(act(norm(x)))))), the second convolution starting at zero (see initialise)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -21,11 +21,9 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
-        return x
+        return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
 
 
 def encoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequential:
@@ -68,6 +66,19 @@ class Tokenizer(nn.Module):
         self.encoder = encoder_layers(config, channels)
         self.decoder = decoder_layers(config, channels)
         self.quantizer = make_quantizer(config)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Weights from `generator`: He-uniform as torch's own, residual branches zero, so that depth does no harm at the start."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+                nn.init.zeros_(module.bias) if module.bias is not None else None
+            elif isinstance(module, nn.GroupNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                nn.init.zeros_(module.conv2.weight)
 
     def encode(self, frames_BTCHW: Tensor) -> Tensor:
         """Token grid int64 (B, T, h, w) of frames in [0, 1]."""
@@ -114,9 +125,39 @@ class Tokenizer(nn.Module):
         return codes.reshape(count, height, width, dim), ids.long().reshape(count, height, width), loss
 
 
+def new_tokenizer(config: TokenizerConfig, channels: int, generator: torch.Generator | None = None) -> Tokenizer:
+    """A tokenizer in memory; its weights come from `generator`, or are left unset for a checkpoint to fill.
+
+    Built on the meta device first, so that torch's process-wide generator is never drawn from.
+    """
+    with torch.device("meta"):
+        tokenizer = Tokenizer(config, channels)
+    codebook_shapes = [(name, buffer.shape) for name, buffer in tokenizer.named_buffers() if name.endswith(".embed")]
+    tokenizer.to_empty(device="cpu")
+    if config.quantizer == "fsq":
+        tokenizer.quantizer = make_quantizer(config)  # its constants are not in any file, and nothing in it is random
+    if generator is not None:
+        tokenizer.initialise(generator)
+        for name, shape in codebook_shapes:
+            initialise_codebook(tokenizer, name.rpartition(".")[0], shape, generator)
+    return tokenizer.to(memory_format=torch.channels_last)
+
+
+def initialise_codebook(tokenizer: Tokenizer, path: str, shape: torch.Size, generator: torch.Generator) -> None:
+    """VQ's codebook and its running averages: small random codes, each counted as used once."""
+    codebook = tokenizer.get_submodule(path)
+    embed = torch.randn(shape, generator=generator) * 0.1
+    for name, buffer in codebook.named_buffers():
+        if name in ("embed", "embed_avg"):
+            buffer.data.copy_(embed)
+        else:
+            buffer.data.fill_(1)
+
+
 def make_quantizer(config: TokenizerConfig) -> nn.Module:
     if config.quantizer == "fsq":
-        return FSQ(levels=list(config.levels))
+        with torch.device("cpu"):  # it computes with its constants when made, which the meta device cannot
+            return FSQ(levels=list(config.levels))
     return VectorQuantize(
         dim=config.vq_code_dim,
         codebook_size=config.vq_codebook_size,

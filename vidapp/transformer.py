@@ -222,6 +222,19 @@ class VideoTransformer(nn.Module):
             max_frames=config.data.clip_frames,
         )
 
+    @staticmethod
+    def new(config: Config, generator: torch.Generator | None = None) -> "VideoTransformer":
+        """In memory, with weights from `generator`, or left unset for a checkpoint to fill. Built on the meta device
+        first, so that torch's process-wide generator is never drawn from."""
+        with torch.device("meta"):
+            model = VideoTransformer.of(config)
+        model.to_empty(device="cpu")
+        model.offsets_NN = place_offsets(model.grid)
+        model.codebook_VK.zero_()
+        if generator is not None:
+            model.initialise(generator)
+        return model
+
     def initialise(self, generator: torch.Generator) -> None:
         """Normal weights of std 0.02 from `generator`, branch outputs smaller by sqrt(2 x layers) (GPT-2's rule)."""
         for name, parameter in self.named_parameters():
@@ -229,6 +242,8 @@ class VideoTransformer(nn.Module):
                 parameter.data.normal_(0.0, INIT_STD / math.sqrt(2 * self.config.layers), generator=generator)
             elif name.endswith(("qkv.weight", "mlp_in.weight", "embedding.weight", "_embedding", "projection.weight")):
                 parameter.data.normal_(0.0, INIT_STD, generator=generator)
+            else:
+                parameter.data.fill_(1.0 if name.endswith("norm.weight") else 0.0)
 
     def set_codebook(self, codebook_VK: Tensor) -> None:
         self.codebook_VK.copy_(codebook_VK)

@@ -1,0 +1,92 @@
+"""What one optimiser step trains on: token grids of clips with their masks, a function of (seed, step, sample)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import Config
+from .data.augment import augment, augments
+from .data.source import ClipSource
+from .masking import ClipMask, draw_context, draw_mask
+from .randomness import numpy_generator, torch_generator
+from .schedules import clip_frames, progress_of
+from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """tokens_BTHW: int64 ids. masks: one for each clip. All clips have as many frames."""
+
+    tokens_BTHW: Tensor
+    masks: list[ClipMask]
+
+    @property
+    def masked_BTHW(self) -> np.ndarray:
+        return np.stack([mask.mask_THW for mask in self.masks])
+
+    @property
+    def masked_count(self) -> int:
+        return int(sum(mask.mask_THW.sum() for mask in self.masks))
+
+    @property
+    def first(self) -> int:
+        """First frame in which any clip may have a mask."""
+        return min(mask.context for mask in self.masks)
+
+    def cut_B(self, device: torch.device) -> Tensor | None:
+        """True for clips whose frames must not see each other; None where there are none."""
+        cuts = [mask.objective == "individual" for mask in self.masks]
+        return torch.tensor(cuts, device=device) if any(cuts) else None
+
+
+def training_clips(config: Config, source: ClipSource, step: int, samples: range, frames: int) -> np.ndarray:
+    """Clips uint8 (B, T, C, H, W) of a step: fresh ones, or drawn from the fixed few that are to be overfitted."""
+    seed, fixed = config.run.seed, config.run.training_clips
+    if not fixed:
+        return np.stack([source.training_clip(seed, step, sample, frames) for sample in samples])
+    chosen = [int(numpy_generator(seed, "fixed", step, sample).integers(fixed)) for sample in samples]
+    return np.stack([source.training_clip(seed, 0, index, frames) for index in chosen])
+
+
+@torch.no_grad()
+def encode_clips(config: Config, tokenizer: Tokenizer, clips_u8: np.ndarray, step: int, samples: range, device: torch.device) -> Tensor:
+    """Augment and tokenize: int64 (B, T, h, w). Always in float32, the recorded precision of encoding."""
+    frames = torch.from_numpy(clips_u8).to(device, non_blocking=True).float() / 255
+    if augments(config.recipe):
+        frames = augment(frames, config.recipe, config.run.seed, step, samples)
+    return tokenizer.encode(frames)
+
+
+def draw_masks(config: Config, step: int, samples: range) -> list[ClipMask]:
+    progress = progress_of(step, config.run.steps)
+    frames = clip_frames(config.recipe, config.data, progress)
+    context = draw_context(numpy_generator(config.run.seed, "context", step), config.recipe, config.data, frames)
+    return [
+        draw_mask(
+            numpy_generator(config.run.seed, "mask", step, sample),
+            config.recipe,
+            config.data,
+            frames=frames,
+            grid=config.grid,
+            context=context,
+            progress=progress,
+        )
+        for sample in samples
+    ]
+
+
+def corrupt(tokens_BTHW: Tensor, config: Config, step: int, samples: range) -> Tensor:
+    """Tokens with a share of them replaced by random ids; each clip draws its share from 0 to twice the recipe's."""
+    share = config.recipe.context_corruption
+    if not share:
+        return tokens_BTHW
+    corrupted = tokens_BTHW.clone()
+    for clip, sample in zip(corrupted, samples, strict=True):
+        generator = torch_generator(config.run.seed, "corrupt", step, sample)
+        amount = 2 * share * torch.rand((), generator=generator)
+        hit = torch.rand(clip.shape, generator=generator) < amount
+        ids = torch.randint(config.tokenizer.codebook_size, clip.shape, generator=generator)
+        clip.copy_(torch.where(hit.to(clip.device), ids.to(clip.device), clip))
+    return corrupted

@@ -1,0 +1,229 @@
+"""One file that can be sampled from: the weights of tokenizer and transformer, and the config that they belong to.
+
+Format: safetensors, with JSON under the key `vidapp` of the header's metadata. Nothing is ever unpickled. Header, names, shapes
+and dtypes are checked against the config's own model, on the meta device, before memory is taken for any weight.
+"""
+
+import json
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .config import Config
+from .files import replacing
+from .tokenizer import Tokenizer, new_tokenizer
+from .transformer import VideoTransformer
+
+FORMAT_VERSION = 1
+ENCODE_PRECISION = "float32"
+LARGEST_HEADER = 4 * 2**20
+LARGEST_FILE = 8 * 2**30
+BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1}
+DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself; `tensors` maps names to (dtype, shape)."""
+
+    config: Config
+    step: int
+    metrics: dict[str, Any]
+    format_version: int
+    precision: str
+    phase: str
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A tokenizer and a transformer, ready to sample, on one device."""
+
+    config: Config
+    tokenizer: Tokenizer
+    transformer: VideoTransformer
+    step: int
+    metrics: dict[str, Any]
+    precision: str
+    path: Path
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.place_embedding.device
+
+    @torch.no_grad()
+    def encode(self, frames_u8: np.ndarray) -> Tensor:
+        """Token grids int64 (B, T, h, w) of frames uint8 (B, T, C, H, W)."""
+        return self.tokenizer.encode(torch.from_numpy(np.ascontiguousarray(frames_u8)).to(self.device).float() / 255)
+
+    @torch.no_grad()
+    def decode(self, tokens_BTHW: Tensor) -> np.ndarray:
+        """Frames float32 (B, T, C, H, W) of token grids; about [0, 1], not clipped."""
+        return self.tokenizer.decode(tokens_BTHW.to(self.device)).float().cpu().numpy()
+
+
+def save_checkpoint(
+    path: str | Path,
+    config: Config,
+    tokenizer: Tokenizer,
+    transformer_weights: dict[str, Tensor],
+    *,
+    step: int,
+    metrics: dict[str, Any],
+    phase: str = "transformer",
+) -> None:
+    """Write a checkpoint atomically: the transformer's weights as float16, the tokenizer's as float32.
+
+    Raises ValueError, and writes nothing, where a weight is not finite or too large for float16.
+    """
+    tensors = {f"tokenizer.{name}": tensor for name, tensor in tokenizer.state_dict().items()}
+    for name, tensor in transformer_weights.items():
+        half = tensor.detach().to(torch.float16)
+        if torch.isfinite(tensor).all() and not torch.isfinite(half).all():
+            raise ValueError(f"weight {name} reaches {tensor.abs().max():.3g}, too large for a checkpoint in float16: lower the learning rate")
+        tensors[f"transformer.{name}"] = half
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"weight {name} is not finite: the training diverged before step {step}; lower the learning rate")
+    about = {
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "step": step,
+        "metrics": metrics,
+        "precision": ENCODE_PRECISION,
+        "phase": phase,
+    }
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, {"vidapp": json.dumps(about)})
+
+
+def read_header(path: str | Path) -> Header:
+    """Check a checkpoint's header without loading a weight; ValueError says what is wrong with it."""
+    path = Path(path)
+    raw, size = raw_header(path)
+    metadata = raw.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or "vidapp" not in metadata:
+        raise ValueError(f"{path.name} is a safetensors file but no vidapp checkpoint: train one here, or use the bundled one")
+    try:
+        about = json.loads(metadata["vidapp"])
+        version = int(about["format_version"])
+        if version > FORMAT_VERSION:
+            raise ValueError(f"it has format {version} and this version reads up to {FORMAT_VERSION}: update vidapp")
+        config = Config.from_dict(about["config"])
+        tensors = {name: (str(entry["dtype"]), tuple(int(n) for n in entry["shape"])) for name, entry in raw.items()}
+        header = Header(config, int(about["step"]), dict(about["metrics"]), version, str(about["precision"]), str(about["phase"]), tensors)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} cannot be used: {error}") from error
+    check_extent(path, raw, size)
+    return header
+
+
+def raw_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The safetensors header as a dictionary, and how many bytes of weights follow it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
+                raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise ValueError(f"cannot read {path.name}: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again")
+    return header, size - 8 - length
+
+
+def check_extent(path: Path, raw: dict[str, Any], size: int) -> None:
+    """The weights named must lie within the file without overlap or gap."""
+    end = 0
+    try:
+        for start, stop, entry in sorted((*entry["data_offsets"], entry) for entry in raw.values()):
+            count = 1
+            for extent in entry["shape"]:
+                count *= int(extent)
+            if start != end or stop - start != count * BYTES[entry["dtype"]]:
+                raise ValueError
+            end = stop
+        if end != size:
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} is damaged: its weights do not fill the file as its header says") from error
+
+
+def check_tensors(name: str, header: Header, model: nn.Module, prefix: str, kinds: tuple[str, ...]) -> None:
+    """Names, shapes and dtypes must be exactly those of `model` (which may be on the meta device)."""
+    expected = {prefix + key: tensor for key, tensor in model.state_dict().items()}
+    found = {key for key in header.tensors if key.startswith(prefix)}
+    if found != set(expected):
+        odd = sorted(found ^ set(expected))
+        raise ValueError(f"{name} does not fit its own config: {len(odd)} weights are missing or unknown, the first is {odd[0]}")
+    for key, tensor in expected.items():
+        kind, shape = header.tensors[key]
+        if shape != tuple(tensor.shape):
+            raise ValueError(f"{name} does not fit its own config: {key} has shape {shape} instead of {tuple(tensor.shape)}")
+        if kind not in (kinds if tensor.is_floating_point() else (DTYPES[tensor.dtype],)):
+            raise ValueError(f"{name} does not fit its own config: {key} has dtype {kind} instead of {' or '.join(kinds)}")
+
+
+def checked_header(path: str | Path) -> Header:
+    """The header, with every weight that it names checked against the config's tokenizer and transformer."""
+    header = read_header(path)
+    with torch.device("meta"):
+        tokenizer, transformer = Tokenizer(header.config.tokenizer, header.config.data.channels), VideoTransformer.of(header.config)
+    check_tensors(Path(path).name, header, tokenizer, "tokenizer.", ("F32",))
+    check_tensors(Path(path).name, header, transformer, "transformer.", ("F16", "F32"))
+    if extra := [key for key in header.tensors if not key.startswith(("tokenizer.", "transformer."))]:
+        raise ValueError(f"{Path(path).name} holds an unknown weight {extra[0]}")
+    return header
+
+
+def load_tensors(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, floating-point ones as finite float32."""
+    loaded = {}
+    with safe_open(str(path), framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - not a dictionary
+            if key.startswith(prefix):
+                tensor = file.get_tensor(key)
+                loaded[key.removeprefix(prefix)] = tensor.float() if tensor.is_floating_point() else tensor.clone()
+    for key, tensor in loaded.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{path.name} is damaged: weight {prefix}{key} is not finite")
+    return loaded
+
+
+def load_tokenizer(path: str | Path) -> tuple[Tokenizer, Config]:
+    """The tokenizer of a checkpoint, and its config (of which the transformer's part may be ignored)."""
+    header = checked_header(path)
+    tokenizer = new_tokenizer(header.config.tokenizer, header.config.data.channels)
+    tokenizer.load_state_dict(load_tensors(Path(path), "tokenizer."))
+    return tokenizer.eval().requires_grad_(False), header.config
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Tokenizer and transformer of a checkpoint on `device`; ValueError where the file is damaged, hostile or does not fit itself."""
+    path = Path(path)
+    tokenizer, config = load_tokenizer(path)
+    header = read_header(path)
+    transformer = VideoTransformer.new(config)
+    transformer.load_state_dict(load_tensors(path, "transformer."))
+    transformer.set_codebook(tokenizer.codebook())
+    return Checkpoint(
+        config=config,
+        tokenizer=tokenizer.to(device),
+        transformer=transformer.eval().requires_grad_(False).to(device),
+        step=header.step,
+        metrics=header.metrics,
+        precision=header.precision,
+        path=path,
+    )

@@ -1,0 +1,58 @@
+"""The device a run uses: which one, which precision is faster on it, how much memory is taken."""
+
+import contextlib
+import resource
+import sys
+import time
+
+import torch
+
+from .config import Config
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of `run.device`; auto takes CUDA, then MPS, then the CPU. ValueError where the one asked for is missing."""
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there()))
+    if not available[name]():
+        raise ValueError(f"run.device is {name!r} but this machine has none that torch can use: set run.device=auto")
+    return torch.device(name)
+
+
+def pick_precision(config: Config, device: torch.device) -> str:
+    """`float32` or `bf16`. auto: bf16 on CUDA where it is supported, the faster of the two, measured, on a CPU."""
+    asked = config.recipe.precision
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "mps":
+        return "float32"
+    width = config.model.width
+    return "bf16" if matrix_rate(torch.bfloat16, width) > 1.2 * matrix_rate(torch.float32, width) else "float32"
+
+
+def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float = 0.05) -> float:
+    """FLOPs a second of a matrix product like the model's feed-forward layer on the CPU; the best of three."""
+    a, b = torch.ones(rows, width, dtype=dtype), torch.ones(width, 4 * width, dtype=dtype)
+    best = 0.0
+    for _ in range(4):
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            a @ b
+            count += 1
+        best = max(best, 2.0 * rows * width * 4 * width * count / (time.perf_counter() - start))
+    return best
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+def memory_mib(device: torch.device) -> float:
+    """Largest memory taken so far: of the device on CUDA, of this process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

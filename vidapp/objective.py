@@ -1,0 +1,83 @@
+"""The training objective: cross-entropy at masked positions, and at no other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .batches import TokenBatch
+from .transformer import VideoTransformer, clean_past_view, clip_view
+
+
+@dataclass(frozen=True)
+class MaskedLogits:
+    """The P masked positions of a batch. logits_PV float32, targets_P ids, positions_P indices into the flattened (B, T, h, w)."""
+
+    logits_PV: Tensor
+    targets_P: Tensor
+    positions_P: np.ndarray
+
+    @property
+    def losses_P(self) -> Tensor:
+        """Cross-entropy in nats at each masked position."""
+        return F.cross_entropy(self.logits_PV, self.targets_P, reduction="none")
+
+
+def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: bool, past_BTHW: Tensor | None = None) -> MaskedLogits:
+    """Predict a batch's masked tokens.
+
+    clean_past: every masked frame sees the unmasked frames before it (`past_BTHW`, where given, in their place: a corrupted
+    past); otherwise the clip is one stream, and a frame sees what is visible of the others.
+    """
+    tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device
+    clips, frames = tokens.shape[:2]
+    masked = batch.masked_BTHW
+    hidden_input = torch.where(torch.from_numpy(masked).to(device, non_blocking=True), model.mask_id, tokens)
+    cut_B = batch.cut_B(device)
+    if clean_past:
+        first, clean = batch.first, frames - 1
+        past = (tokens if past_BTHW is None else past_BTHW)[:, :clean]
+        view = clean_past_view(clean, first, frames, device, cut_B)
+        hidden = model(torch.cat([past, hidden_input[:, first:]], dim=1), view)[:, clean:]
+    else:
+        first = 0
+        hidden = model(hidden_input, clip_view(frames, model.config.causal, device, cut_B))
+    # Indices come from the mask as it is on the host: no wait for the device.
+    picked = torch.from_numpy(np.flatnonzero(masked[:, first:])).to(device, non_blocking=True)
+    positions = np.flatnonzero(masked)
+    logits = model.logits(hidden.reshape(-1, hidden.shape[-1])[picked]).float()
+    targets = tokens.flatten()[torch.from_numpy(positions).to(device, non_blocking=True)]
+    return MaskedLogits(logits, targets, positions)
+
+
+def objective_losses(losses_P: np.ndarray, positions_P: np.ndarray, batch: TokenBatch) -> dict[str, float]:
+    """`loss_<objective>`: the mean loss of each objective that was drawn."""
+    clip_of_P = positions_P // batch.tokens_BTHW[0].numel()
+    names_P = np.array([mask.objective for mask in batch.masks])[clip_of_P]
+    return {f"loss_{name}": float(losses_P[names_P == name].mean()) for name in sorted(set(names_P))}
+
+
+def accuracies(predicted_P: np.ndarray, positions_P: np.ndarray, tokens_BTHW: np.ndarray) -> dict[str, float]:
+    """Share of masked tokens predicted: all, and those that differ from the token one frame before; and what copying scores."""
+    tokens = tokens_BTHW.reshape(-1)
+    frames, places = tokens_BTHW.shape[1], tokens_BTHW[0, 0].size
+    target = tokens[positions_P]
+    later = (positions_P // places) % frames > 0
+    before = tokens[np.where(later, positions_P - places, positions_P)]
+    changed, right = later & (before != target), predicted_P == target
+    found = {"masked_accuracy": float(right.mean())}
+    if later.any():
+        found["copy_accuracy"] = float((before == target)[later].mean())
+    if changed.any():
+        found["changed_accuracy"] = float(right[changed].mean())
+    return found
+
+
+def unigram(tokens: Tensor, codebook_size: int) -> dict[str, float]:
+    """What knowing nothing but the tokens' frequencies gives: entropy in nats, and the share of the most frequent token."""
+    share = torch.bincount(tokens.flatten(), minlength=codebook_size).double()
+    share = share / share.sum()
+    entropy = -(share * share.clamp_min(1e-300).log()).sum()
+    return {"unigram_entropy": float(entropy), "most_frequent_accuracy": float(share.max())}

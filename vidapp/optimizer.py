@@ -1,0 +1,81 @@
+"""The optimisers of a recipe, their learning rates, and their state as plain tensors (never pickled)."""
+
+import torch
+from torch import Tensor, nn
+
+from .config import RecipeConfig
+from .schedules import learning_rate
+
+State = dict[str, Tensor]
+
+
+class Optimizers:
+    """AdamW, or Muon (Jordan et al., 2024) on the hidden matrices with AdamW on the rest, under one schedule."""
+
+    def __init__(self, module: nn.Module, recipe: RecipeConfig, steps: int) -> None:
+        self.recipe, self.steps = recipe, steps
+        hidden, matrices, others = sort_parameters(module, recipe.optimizer)
+        groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=1.0, betas=(0.9, recipe.beta2), fused=True)
+        self.all: list[tuple[torch.optim.Optimizer, float]] = [(adamw, recipe.learning_rate)]
+        if hidden:
+            muon = torch.optim.Muon(hidden, lr=1.0, weight_decay=recipe.weight_decay, momentum=0.95)
+            self.all.append((muon, recipe.muon_learning_rate))
+
+    def step(self, step: int) -> None:
+        """One update at the learning rates of `step`."""
+        for optimizer, peak in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, self.steps, self.recipe, peak)
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer, _ in self.all:
+            optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> State:
+        """The whole state by name, to be given back to `load`."""
+        found: State = {}
+        for number, (optimizer, _) in enumerate(self.all):
+            for index, values in optimizer.state_dict()["state"].items():
+                for name, value in values.items():
+                    found[f"{number}.{index}.{name}"] = value if torch.is_tensor(value) else torch.tensor(value)
+        return found
+
+    def load(self, tensors: State) -> None:
+        for number, (optimizer, _) in enumerate(self.all):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                owner, index, name = key.split(".", 2)
+                if int(owner) == number:
+                    state.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def sort_parameters(module: nn.Module, optimizer: str) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """(hidden matrices for Muon, other tensors of two or more axes, vectors)."""
+    hidden, matrices, others = [], [], []
+    for name, parameter in module.named_parameters():
+        if optimizer == "muon" and name.startswith("blocks.") and parameter.ndim == 2:
+            hidden.append(parameter)
+        elif parameter.ndim >= 2 and "_bias" not in name:
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    return hidden, matrices, others
+
+
+class Average:
+    """Exponential moving average of a module's weights, held by a second module; a warm-up keeps short runs from
+    staying at their initial weights: decay = min(decay, (1 + n) / (10 + n)) at the n-th update."""
+
+    def __init__(self, module: nn.Module, held_by: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.source, self.target = list(module.parameters()), list(held_by.parameters())
+        for target, source in zip(self.target, self.source, strict=True):
+            target.data.copy_(source.data)
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.target, self.source, 1.0 - decay)

@@ -1,0 +1,161 @@
+"""From given frames to future frames: the sampler, driven by a transformer frame by frame or all frames at once.
+
+A causal model sees decided frames through cached keys and values: 10 frames in 8 steps cost 80 passes of about one
+frame. Beyond the trained length the window moves: its first half is dropped and the cache is filled anew.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint
+from .config import SamplingConfig
+from .randomness import torch_generator
+from .sampling import DecodeStep, decode
+from .transformer import Cache, VideoTransformer, cached_view, clip_view
+
+
+@dataclass(frozen=True)
+class RolloutStep:
+    """One decode step. tokens_BTHW: the given and the future frames so far, the mask id where not decided.
+
+    frame: future frame being decoded, from 0; -1 where all are decoded at once. confidence_BTHW: of the frames being
+    decoded. frame_done: these frames are decided.
+    """
+
+    tokens_BTHW: Tensor
+    frame: int
+    decode_step: int
+    decode_steps: int
+    frame_done: bool
+    confidence_BTHW: Tensor
+
+
+class CausalPast:
+    """The decided frames of some clips, seen by one masked frame through the cache (or, to compare, recomputed)."""
+
+    def __init__(self, transformer: VideoTransformer, tokens_BTHW: Tensor, cached: bool = True) -> None:
+        self.transformer, self.cached = transformer, cached
+        self.window = tokens_BTHW[:, -(transformer.max_frames - 1) :] if transformer.max_frames > 1 else tokens_BTHW[:, :0]
+        self.cache, self.pending = Cache(), self.window
+
+    def append(self, frame_B1HW: Tensor) -> None:
+        """Add a decided frame; where the window is full, keep its second half."""
+        longest = self.transformer.max_frames - 1
+        self.window = torch.cat([self.window, frame_B1HW], dim=1)
+        self.pending = torch.cat([self.pending, frame_B1HW], dim=1)
+        if self.window.shape[1] > longest:
+            kept = (longest + 1) // 2
+            self.window = self.window[:, self.window.shape[1] - kept :]
+            self.cache, self.pending = Cache(), self.window
+
+    def logits(self, frame_B1HW: Tensor) -> Tensor:
+        """Logits (B, 1, h, w, V) of the frame that follows, masked where not decided. Decided frames not yet in the
+        cache enter it in the same pass."""
+        if not self.cached:
+            clip = torch.cat([self.window, frame_B1HW], dim=1)
+            hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device))
+        else:
+            waiting = self.pending.shape[1]
+            view = cached_view(self.cache, waiting + 1, waiting, frame_B1HW.device)
+            hidden = self.transformer(torch.cat([self.pending, frame_B1HW], dim=1), view)
+            self.pending = self.pending[:, :0]
+        return self.transformer.logits(hidden[:, -1:]).unflatten(2, frame_B1HW.shape[2:])
+
+
+def frame_generators(seed: int, clips: Sequence[int], frame: int) -> list[torch.Generator]:
+    return [torch_generator(seed, "sample", clip, frame) for clip in clips]
+
+
+@torch.no_grad()
+def rollout(
+    transformer: VideoTransformer,
+    context_tokens_BTHW: Tensor,
+    frames: int,
+    sampling: SamplingConfig,
+    seed: int,
+    *,
+    clips: Sequence[int] | None = None,
+    cached: bool = True,
+) -> Iterator[RolloutStep]:
+    """Decode `frames` future frames of token grids, yielding every decode step.
+
+    clips: a number for each clip of the batch (0, 1, ... by default); noise is a function of (seed, clip, frame, step).
+    Raises ValueError where there is nothing given or nothing asked for.
+    """
+    if frames < 1:
+        raise ValueError(f"{frames} future frames were asked for: ask for at least 1")
+    if context_tokens_BTHW.shape[1] < 1:
+        raise ValueError("there are no given frames: give at least 1")
+    numbers = range(context_tokens_BTHW.shape[0]) if clips is None else clips
+    if transformer.config.causal or transformer.config.attention == "framewise":
+        yield from rollout_causal(transformer, context_tokens_BTHW, frames, sampling, seed, numbers, cached)
+    else:
+        yield from rollout_at_once(transformer, context_tokens_BTHW, frames, sampling, seed, numbers)
+
+
+def rollout_causal(
+    transformer: VideoTransformer, tokens: Tensor, frames: int, sampling: SamplingConfig, seed: int, clips: Sequence[int], cached: bool
+) -> Iterator[RolloutStep]:
+    past = CausalPast(transformer, tokens, cached)
+    for frame in range(frames):
+        new = torch.full_like(tokens[:, :1], transformer.mask_id)
+        everything = torch.ones_like(new, dtype=torch.bool)
+        for step in decode(past.logits, new, everything, sampling, frame_generators(seed, clips, frame), transformer.mask_id):
+            yield rollout_step(tokens, step, frame)
+            new = step.tokens
+        tokens = torch.cat([tokens, new], dim=1)
+        if frame + 1 < frames:
+            past.append(new)
+
+
+def rollout_at_once(
+    transformer: VideoTransformer, tokens: Tensor, frames: int, sampling: SamplingConfig, seed: int, clips: Sequence[int]
+) -> Iterator[RolloutStep]:
+    """All future frames together; more than the trained length holds are decoded in windows, half of it given."""
+    longest = transformer.max_frames
+    done = 0
+    while done < frames:
+        given = min(tokens.shape[1], max(1, longest // 2) if tokens.shape[1] + frames - done > longest else tokens.shape[1])
+        count = min(frames - done, max(1, longest - given))
+        past = tokens[:, tokens.shape[1] - given :]
+        new = torch.full_like(tokens[:, :1], transformer.mask_id).repeat(1, count, 1, 1)
+
+        def logits(masked: Tensor, past: Tensor = past) -> Tensor:
+            clip = torch.cat([past, masked], dim=1)
+            hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device))
+            return transformer.logits(hidden[:, past.shape[1] :]).unflatten(2, clip.shape[2:])
+
+        everything = torch.ones_like(new, dtype=torch.bool)
+        for step in decode(logits, new, everything, sampling, frame_generators(seed, clips, done), transformer.mask_id):
+            yield rollout_step(tokens, step, -1)
+            new = step.tokens
+        tokens = torch.cat([tokens, new], dim=1)
+        done += count
+
+
+def rollout_step(tokens: Tensor, step: DecodeStep, frame: int) -> RolloutStep:
+    last = step.step + 1 == step.steps
+    return RolloutStep(torch.cat([tokens, step.tokens], dim=1), frame, step.step, step.steps, last, step.confidence)
+
+
+def future_tokens(
+    transformer: VideoTransformer, context_tokens_BTHW: Tensor, frames: int, sampling: SamplingConfig, seed: int, clips: Sequence[int]
+) -> Tensor:
+    """The future's token grid (B, frames, h, w), decided."""
+    for step in rollout(transformer, context_tokens_BTHW, frames, sampling, seed, clips=clips):
+        tokens = step.tokens_BTHW
+    return tokens[:, context_tokens_BTHW.shape[1] :]
+
+
+def predict(
+    checkpoint: Checkpoint, context_u8: np.ndarray, frames: int, sampling: SamplingConfig, seed: int, first_clip: int = 0
+) -> np.ndarray:
+    """Future frames float32 (B, frames, C, H, W), not clipped, of given frames uint8 (B, T, C, H, W)."""
+    sampling = replace(sampling, top_k=min(sampling.top_k, checkpoint.config.tokenizer.codebook_size))
+    context = checkpoint.encode(context_u8)
+    clips = range(first_clip, first_clip + len(context))
+    return checkpoint.decode(future_tokens(checkpoint.transformer, context, frames, sampling, seed, clips))

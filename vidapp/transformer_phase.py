@@ -1,0 +1,173 @@
+"""The main phase of a run: the transformer learns to predict masked tokens of clips that the tokenizer encodes on the fly."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
+from .checkpoint import save_checkpoint
+from .config import Config
+from .data.source import ClipSource
+from .device import autocast
+from .masking import ClipMask, lowest
+from .objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram
+from .optimizer import Average, Optimizers
+from .randomness import numpy_generator, torch_generator
+from .rollout import future_tokens
+from .schedules import clip_frames, context_frames, learning_rate, progress_of
+from .tokenizer import Tokenizer
+from .tokenizer_phase import refuse_non_finite, under
+from .transformer import VideoTransformer
+
+VALIDATION_RATIOS = {"half": 0.5, "full": 1.0}
+VALIDATION_BATCH = 8
+SAMPLE_CLIPS = 2
+
+
+class TransformerPhase:
+    """Trains the transformer of `config`; what is validated, sampled and saved is its averaged copy."""
+
+    name = "transformer"
+
+    def __init__(self, config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str) -> None:
+        self.config, self.source, self.device, self.precision = config, source, device, precision
+        self.steps = config.run.steps
+        self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
+        generator = torch_generator(config.run.seed, "transformer")
+        self.model = self.new_model(generator)
+        self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
+        self.averaged = self.new_model(None).eval().requires_grad_(False)
+        self.average = Average(self.model, self.averaged, config.recipe.ema_decay)
+        self.optimizers = Optimizers(self.model, config.recipe, self.steps)
+        self.clips_u8 = source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames)
+        self.tokens_NTHW = torch.cat([self.encode(part) for part in np.split(self.clips_u8, range(8, len(self.clips_u8), 8))])
+        self.known = unigram(self.tokens_NTHW, tokenizer.codebook_size)
+
+    def new_model(self, generator: torch.Generator | None) -> VideoTransformer:
+        model = VideoTransformer.new(self.config, generator)
+        model.set_codebook(self.tokenizer.codebook().cpu())
+        return model.to(self.device)
+
+    def encode(self, clips_u8: np.ndarray) -> Tensor:
+        with torch.no_grad():
+            return self.tokenizer.encode(torch.from_numpy(clips_u8).to(self.device).float() / 255)
+
+    def batch(self, step: int, samples: range) -> TokenBatch:
+        frames = clip_frames(self.config.recipe, self.config.data, progress_of(step, self.steps))
+        clips = training_clips(self.config, self.source, step, samples, frames)
+        return TokenBatch(encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), draw_masks(self.config, step, samples))
+
+    def train_step(self, step: int, measure: bool) -> dict[str, float]:
+        """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
+
+        The loss is the sum over masked positions divided by their number, over all micro-batches.
+        """
+        recipe = self.config.recipe
+        torch.manual_seed(int(numpy_generator(self.config.run.seed, "dropout", step).integers(2**62)))
+        self.model.train()
+        self.optimizers.zero_grad()
+        size = recipe.batch_size // recipe.micro_batches
+        parts = [range(start, start + size) for start in range(0, recipe.batch_size, size)]
+        masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(recipe.batch_size)))
+        results = [self.backward(self.batch(step, part), step, part, masked) for part in parts]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_clip or float("inf"))
+        refuse_non_finite(norm, step, recipe.learning_rate, "recipe.learning_rate")
+        self.optimizers.step(step)
+        self.average.update(step)
+        if not measure:
+            return {}
+        return {
+            "loss": float(sum(losses.sum() for _, _, losses in results)) / masked,
+            "grad_norm": float(norm),
+            "learning_rate": learning_rate(step, self.steps, recipe),
+            **batch_figures(results),
+            **self.known,
+        }
+
+    def backward(self, batch: TokenBatch, step: int, samples: range, masked: int) -> tuple[TokenBatch, MaskedLogits, Tensor]:
+        clean_past = self.config.recipe.clean_past
+        past = corrupt(batch.tokens_BTHW, self.config, step, samples) if clean_past else None
+        with autocast(self.device, self.precision):
+            predicted = masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
+        losses = predicted.losses_P
+        (losses.sum() / masked).backward()
+        return batch, MaskedLogits(predicted.logits_PV.detach(), predicted.targets_P, predicted.positions_P), losses.detach()
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss in nats per masked token and accuracy on fixed clips, with half and all of every future frame masked."""
+        figures: dict[str, float] = {}
+        for name, ratio in VALIDATION_RATIOS.items():
+            losses, right = [], []
+            for start in range(0, len(self.tokens_NTHW), VALIDATION_BATCH):
+                tokens = self.tokens_NTHW[start : start + VALIDATION_BATCH]
+                batch = TokenBatch(tokens, [self.validation_mask(start + i, ratio) for i in range(len(tokens))])
+                with autocast(self.device, self.precision):
+                    predicted = masked_logits(self.averaged, batch, clean_past=self.config.model.causal)
+                losses.append(predicted.losses_P)
+                guess = predicted.logits_PV.argmax(-1).cpu().numpy()
+                right.append((accuracies(guess, predicted.positions_P, tokens.cpu().numpy()), len(guess)))
+            figures[f"validation_loss_{name}"] = float(torch.cat(losses).mean())
+        total = sum(count for _, count in right)
+        for key in ("masked_accuracy", "changed_accuracy", "copy_accuracy"):
+            figures[f"validation_{key.removeprefix('masked_')}"] = sum(part.get(key, 0.0) * count for part, count in right) / total
+        return {**figures, "validation_copy_changed_accuracy": 0.0, **self.known}
+
+    def validation_mask(self, clip: int, ratio: float) -> ClipMask:
+        frames, grid = self.config.data.clip_frames, self.config.grid
+        context = context_frames(self.config.data, frames) if frames > 1 else 0
+        mask = np.zeros((frames, grid * grid), bool)
+        scores = numpy_generator(0, "validation", clip).random((frames - context, grid * grid))
+        mask[context:] = lowest(scores, np.full(frames - context, max(1, round(ratio * grid * grid))))
+        return ClipMask(mask.reshape(frames, grid, grid), "future", context, ratio)
+
+    @torch.no_grad()
+    def sample(self) -> list[np.ndarray]:
+        """Rows of a strip, each frames float (T, C, H, W): truth and prediction of the first validation clips."""
+        data = self.config.data
+        tokens = self.tokens_NTHW[:SAMPLE_CLIPS]
+        context = tokens[:, : data.context_frames]
+        frames = data.clip_frames - data.context_frames
+        if frames < 1:
+            return [self.clips_u8[0] / 255.0]
+        future = future_tokens(self.averaged, context, frames, self.config.sampling, 0, range(len(tokens)))
+        predicted = self.tokenizer.decode(torch.cat([context, future], dim=1)).float().cpu().numpy()
+        return [row for truth, drawn in zip(self.clips_u8, predicted, strict=False) for row in (truth / np.float32(255), drawn)]
+
+    def save(self, path: Path, step: int, metrics: dict[str, Any]) -> None:
+        weights = (self.averaged if self.config.recipe.ema_decay else self.model).state_dict()
+        save_checkpoint(path, self.config, self.tokenizer, weights, step=step, metrics=metrics)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()},
+            **{f"tokenizer.{name}": tensor for name, tensor in self.tokenizer.state_dict().items()},
+            **{f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()},
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        self.model.load_state_dict(under("model.", tensors))
+        self.averaged.load_state_dict(under("averaged.", tensors))
+        self.optimizers.load(under("optimizer.", tensors))
+
+
+def batch_figures(results: list[tuple[TokenBatch, MaskedLogits, Tensor]]) -> dict[str, float]:
+    """Figures of a step's micro-batches, weighted by their masked positions."""
+    sums: dict[str, list[float]] = {}
+    for batch, predicted, losses in results:
+        guess = predicted.logits_PV.argmax(-1).cpu().numpy()
+        figures = {
+            **accuracies(guess, predicted.positions_P, batch.tokens_BTHW.cpu().numpy()),
+            **objective_losses(losses.cpu().numpy(), predicted.positions_P, batch),
+            "mask_ratio": float(np.mean([mask.ratio for mask in batch.masks])),
+            "clip_frames": batch.tokens_BTHW.shape[1],
+        }
+        for name, value in figures.items():
+            entry = sums.setdefault(name, [0.0, 0.0])
+            entry[0] += value * len(guess)
+            entry[1] += len(guess)
+    return {name: total / count for name, (total, count) in sums.items()}

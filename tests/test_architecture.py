@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
+TABS = {"ui.generate", "ui.train"}
 QUICK = ("cli", "commands.train", "commands.sample", "commands.evaluate", "commands.runs", "config", "fields", "presets")
 HEAVY = ("torch", "torchvision", "gradio", "skimage", "imageio", "plotly", "pandas", "vector_quantize_pytorch")
 PICKLES = ("pickle", "torch.load", "torch.save", "dill", "joblib", "shelve", "marshal")
@@ -103,37 +104,43 @@ def layer_of(module: str) -> str | None:
     return None
 
 
-def all_modules() -> list[str]:
-    return sorted(modules())
+def test_every_module_has_its_place() -> None:
+    homeless = [module for module in modules() if layer_of(module) is None]
+    assert not homeless, "give these a place in LAYERS"
 
 
-@pytest.mark.parametrize("module", all_modules())
-def test_a_module_imports_only_from_below(module: str) -> None:
+def test_modules_import_only_from_below() -> None:
     order = list(LAYERS)
-    layer = layer_of(module)
-    assert layer is not None, f"vidapp/{module} has no place in LAYERS: give it one"
-    upward = {name for name in own_imports(module) if order.index(layer_of(name) or order[-1]) > order.index(layer)}
-    assert not upward, f"{module} ({layer}) imports upward: {upward}"
+
+    def height(module: str) -> int:
+        return order.index(layer_of(module) or order[-1])
+
+    upward = {f"{module} imports {name}" for module in modules() for name in own_imports(module) if height(name) > height(module)}
+    assert not upward
 
 
-@pytest.mark.parametrize("module", all_modules())
-def test_only_the_page_knows_gradio_and_only_jobs_starts_threads(module: str) -> None:
-    roots = {name.split(".")[0] for name in foreign_imports(module)}
-    if module.split(".")[0] != "ui":
-        assert "gradio" not in roots
-        assert module == "jobs" or not roots & {"threading", "_thread", "concurrent", "asyncio"}
+def test_only_the_page_knows_gradio_and_only_jobs_starts_threads() -> None:
+    for module in modules():
+        roots = {name.split(".")[0] for name in foreign_imports(module)}
+        if module.split(".")[0] != "ui":
+            assert "gradio" not in roots, module
+            assert module == "jobs" or not roots & {"threading", "_thread", "concurrent", "asyncio"}, module
 
 
-@pytest.mark.parametrize("module", all_modules())
-def test_ways_in_do_not_know_each_other(module: str) -> None:
-    surface = module.split(".")[0]
-    if surface not in SURFACES:
-        return
-    others = {name.split(".")[0] for name in own_imports(module)} & set(SURFACES) - {surface}
-    assert not others - ({"commands"} if surface == "cli" else set())
+def test_the_ways_in_do_not_know_each_other() -> None:
+    for module in modules():
+        surface = module.split(".")[0]
+        others = {name.split(".")[0] for name in own_imports(module)} & set(SURFACES) - {surface}
+        if surface in SURFACES:
+            assert not others - ({"commands"} if surface == "cli" else set()), module
 
 
-@pytest.mark.parametrize("module", [name for name in QUICK if name in modules()])
+def test_tabs_do_not_import_each_other() -> None:
+    for tab in TABS & set(modules()):
+        assert not own_imports(tab) & TABS, tab
+
+
+@pytest.mark.parametrize("module", QUICK)
 def test_help_and_configs_need_no_torch(module: str) -> None:
     reached, waiting = set(), [module]
     while waiting:
@@ -146,23 +153,25 @@ def test_help_and_configs_need_no_torch(module: str) -> None:
         waiting += own_imports(name, everywhere=False)
 
 
-@pytest.mark.parametrize("module", all_modules())
-def test_nothing_is_pickled(module: str) -> None:
-    used = {ast.unparse(node) for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
-    assert not (used | foreign_imports(module)) & set(PICKLES)
-    allowed = [node for node in ast.walk(modules()[module]) if isinstance(node, ast.keyword) and node.arg == "allow_pickle"]
-    assert all(isinstance(node.value, ast.Constant) and node.value.value is False for node in allowed)
+def test_nothing_is_pickled() -> None:
+    for module, tree in modules().items():
+        used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not (used | foreign_imports(module)) & set(PICKLES), module
+        allowed = [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "allow_pickle"]
+        assert all(isinstance(value, ast.Constant) and value.value is False for value in allowed), module
 
 
-@pytest.mark.parametrize("module", all_modules())
-def test_numbers_are_drawn_from_explicit_generators(module: str) -> None:
-    assert "random" not in foreign_imports(module)
-    drawn = {ast.unparse(node) for node in ast.walk(modules()[module]) if isinstance(node, ast.Attribute)}
-    hidden = {name for name in drawn if name.startswith("np.random.") and name.split(".")[2].islower() and name != "np.random.default_rng"}
-    assert not hidden, f"{module} draws from numpy's process-wide generator: {hidden}"
+def test_numbers_are_drawn_from_explicit_generators() -> None:
+    for module, tree in modules().items():
+        assert "random" not in foreign_imports(module), module
+        used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        hidden = {
+            name for name in used if name.startswith("np.random.") and name.split(".")[2].islower() and name != "np.random.default_rng"
+        }
+        assert not hidden, f"{module} draws from numpy's process-wide generator"
 
 
-@pytest.mark.parametrize("path", [*sorted(PACKAGE.rglob("*.py")), *ROOT.glob("app.py")], ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_stay_short(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LINE_LIMIT, f"{lines} lines: split it"
+def test_files_stay_short() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")]}
+    long = {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > LINE_LIMIT}
+    assert not long, "split these"

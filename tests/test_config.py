@@ -140,7 +140,7 @@ def test_a_damaged_config_file_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="none.json"):
+    with pytest.raises(ValueError, match=r"none\.json"):
         load_config(tmp_path / "none.json")
 
 

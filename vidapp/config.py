@@ -56,9 +56,9 @@ class TokenizerConfig(Section):
     vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
     downsampling: int = option(8, "Pixels along one side of a token's patch.", unit="pixels", choices=None, low=2, high=32)
-    channels: int = option(64, "Channels at half the token grid's pixel size; doubled at the grid itself.", low=8, high=512)
+    channels: int = option(48, "Channels at half the token grid's pixel size; doubled at the grid itself.", low=8, high=512)
     encoder_blocks: int = option(1, "Residual blocks at each of the encoder's two resolutions.", low=0, high=8)
-    decoder_blocks: int = option(2, "Residual blocks at each of the decoder's two resolutions.", low=0, high=8)
+    decoder_blocks: int = option(1, "Residual blocks at each of the decoder's two resolutions.", low=0, high=8)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,7 +152,7 @@ class RecipeConfig(Section):
     ema_decay: float = option(0.999, "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none.", low=0.0, high=0.999999)
     gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, about a third slower.")
     tokenizer_steps: int = option(3000, "Steps of the tokenizer phase, where one is trained.", unit="steps", low=1, high=10**7)
-    tokenizer_learning_rate: float = option(1e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
+    tokenizer_learning_rate: float = option(3e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
     tokenizer_batch_size: int = option(32, "Frames in a step of the tokenizer phase.", unit="frames", low=1, high=4096)
 
     def __post_init__(self) -> None:

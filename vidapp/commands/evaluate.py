@@ -29,7 +29,12 @@ def execute(arguments: argparse.Namespace) -> int:
     source = open_source(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     with progress_bar(arguments.clips, "evaluating", "clip") as bar:
-        scores = evaluate(checkpoint, source, arguments.clips, context, frames, progress=lambda done, total: bar.update(done - bar.n))
+
+        def show(done: int, total: int) -> None:
+            bar.total = total  # fewer than asked for where no more exist
+            bar.update(done - bar.n)
+
+        scores = evaluate(checkpoint, source, arguments.clips, context, frames, progress=show)
     if wants_json(arguments):
         print_json(scores)
     else:

@@ -1,6 +1,7 @@
 """Generate future frames from a checkpoint and write them to a file."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,13 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
 
-    config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
+    header = read_header(arguments.checkpoint)
+    if header.phase == "tokenizer":
+        print(
+            f"note: {arguments.checkpoint.name} was saved while its tokenizer was trained: its transformer has learnt nothing yet",
+            file=sys.stderr,
+        )
+    config = header.config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     given_u8 = given_frames(config, arguments.input, context)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    if arguments.resume and not arguments.run:
+        raise ValueError("--resume needs the name of the run to continue: --run NAME (see `python -m vidapp runs`)")
     config = starting_config(arguments).replace(changes(arguments))
     from ..data.source import open_source
     from ..runs import RunReader, RunWriter
@@ -61,13 +63,11 @@ def starting_config(arguments: argparse.Namespace) -> Config:
         return preset(arguments.preset or DEFAULT_PRESET)
     from ..runs import open_run
 
-    if not arguments.run:
-        raise ValueError("--resume needs the name of the run to continue: --run NAME (see `python -m vidapp runs`)")
     return open_run(arguments.run).config()
 
 
 def changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Dotted key -> value of everything the flags change; --set and a flag for the same key may not disagree."""
+    """Dotted key -> value of everything the flags change; a flag of its own wins over --set."""
     flags = {"data.source": arguments.data, "run.steps": arguments.steps, "run.seed": arguments.seed}
     assigned: dict[str, Any] = parse_assignments(arguments.set)
     return assigned | {key: value for key, value in flags.items() if value is not None}
@@ -90,7 +90,8 @@ def stopping_on_signals(run: "RunWriter") -> Iterator[list[int]]:
         received.append(number)
         restore()
         run.request_stop()
-        print("\nstopping after this step; once more ends it at once", file=sys.stderr)
+        with contextlib.suppress(RuntimeError):  # the signal may have come while the bar was being printed
+            print("\nstopping after this step; once more ends it at once", file=sys.stderr)
 
     for number in previous:
         signal.signal(number, stop)
@@ -103,10 +104,11 @@ def stopping_on_signals(run: "RunWriter") -> Iterator[list[int]]:
 def show(lines: Iterable[dict[str, Any]], config: Config) -> None:
     """Drive the training to its end, with a bar for each phase."""
     totals = {"tokenizer": config.recipe.tokenizer_steps, "transformer": config.run.steps}
-    bar, phase, shown = None, "", {}
+    bar, phase = None, ""
+    shown: dict[str, str] = {}
     try:
         for line in lines:
-            if line["phase"] != phase or bar is None:
+            if bar is None or line["phase"] != phase:
                 if bar is not None:
                     bar.close()
                 phase, shown = line["phase"], {}
@@ -125,6 +127,7 @@ def report(run: "RunReader", received: list[int]) -> int:
     checkpoints = run.checkpoints()
     newest = f"; newest checkpoint {checkpoints[0][1]}" if checkpoints else "; no checkpoint yet"
     print(f"{status.state} at step {status.step} of {status.total}{newest}")
-    if status.state != "finished":
-        print(f"continue with: python -m vidapp train --run {run.name} --resume", file=sys.stderr)
+    if status.state == "finished":
+        return 0
+    print(f"continue with: python -m vidapp train --run {run.name} --resume", file=sys.stderr)
     return 128 + received[0] if received else 0

@@ -6,6 +6,7 @@ from .checkpoint import read_header
 from .config import Config
 
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "moving-mnist.safetensors"
+MOVING_MNIST = ("moving-mnist", "moving-mnist-full")
 FITS = ("data.channels",)  # besides the tokenizer's own settings: what decides whether the weights fit
 LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides whether frames look like those it was trained on
 
@@ -18,7 +19,7 @@ def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled
     if given is not None:
         refuse_misfit(config, Path(given))
         return Path(given)
-    if not config.data.source.startswith("moving-mnist") or not bundled.exists():
+    if config.data.source not in MOVING_MNIST or not bundled.exists():
         return None
     return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
 

@@ -5,12 +5,16 @@ import json
 import sys
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ..config import SECTIONS, Config, field_of
+from ..config import SECTIONS, Config, DataConfig, field_of
 from ..files import plain
+
+if TYPE_CHECKING:
+    from ..data.source import ClipSource
+
 
 SLOW_REFRESH_S = 30.0  # a log file wants a line now and then, a terminal a bar that moves
 
@@ -45,7 +49,7 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
-def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> "tqdm[Any]":
+def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> "tqdm[Any]":
     """A bar on stderr; where that is a file, a line every half minute."""
     refresh = 0.2 if sys.stderr.isatty() else SLOW_REFRESH_S
     return tqdm(total=total, initial=initial, desc=what, unit=f" {unit}", mininterval=refresh, file=sys.stderr, dynamic_ncols=True)
@@ -96,3 +100,26 @@ def clip_lengths(config: Config, context: int | None, frames: int | None) -> tup
     """(given, future) frames: what was asked for, else what the config trains with."""
     given = context or config.data.context_frames
     return given, frames or max(1, config.data.clip_frames - config.data.context_frames)
+
+
+def open_data(data: DataConfig) -> "ClipSource":
+    """The clips that a config asks for, with a bar while somebody's own are decoded for the first time."""
+    from ..data.source import open_source
+    from ..tokenizer_choice import MOVING_MNIST
+
+    if data.source in MOVING_MNIST:
+        return open_source(data)
+    from ..data.folder import FolderSource
+
+    with progress_bar(None, "reading clips", "file") as bar:
+
+        def show(done: int, total: int, name: str) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        source = FolderSource(data, progress=show)
+        bar.update((bar.total or 0) - bar.n)
+    if source.skipped:
+        name, reason = source.skipped[0]
+        print(f"note: {len(source.skipped)} left out of {source.name}; the first is {name}: {reason}", file=sys.stderr)
+    return source

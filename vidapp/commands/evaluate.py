@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .common import add_json, clip_lengths, positive, print_json, progress_bar, wants_json
+from .common import add_json, clip_lengths, open_data, positive, print_json, progress_bar, wants_json
 
 DEFAULT_CLIPS = 100
 
@@ -19,14 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from ..checkpoint import load_checkpoint, read_header
-    from ..data.source import open_source
     from ..device import pick_device
     from ..evaluate import evaluate, format_table
 
     config = read_header(arguments.checkpoint).config
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     data = config.replace({"data.source": arguments.data}).data if arguments.data else config.data
-    source = open_source(data)
+    source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     with progress_bar(arguments.clips, "evaluating", "clip") as bar:
 

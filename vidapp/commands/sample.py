@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, SamplingConfig
-from .common import add_setting, clip_lengths, given_settings, positive, progress_bar, seed
+from .common import add_setting, clip_lengths, given_settings, open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +61,9 @@ def check_output(path: Path) -> None:
 def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
     """The frames to continue, uint8 (count, C, H, W): the clip's first, or a test clip's of the checkpoint's own data."""
     from ..data.clips import read_clip
-    from ..data.source import open_source
 
     if clip is None:
-        clips = open_source(config.data).fixed_clips("test", 1, count)
+        clips = open_data(config.data).fixed_clips("test", 1, count)
         if not len(clips):
             raise ValueError(
                 f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import positive, progress_bar, seed
+from .common import open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
     from ..runs import RunReader, RunWriter
@@ -41,13 +41,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.resume and not arguments.run:
         raise ValueError("--resume needs the name of the run to continue: --run NAME (see `python -m vidapp runs`)")
     config = starting_config(arguments).replace(changes(arguments))
-    from ..data.source import open_source
     from ..runs import RunReader, RunWriter
     from ..tokenizer_choice import choose_tokenizer
     from ..train import train
 
     tokenizer = choose_tokenizer(config, arguments.tokenizer)
-    open_source(config.data)  # what cannot be read is refused before a run's name is taken
+    open_data(config.data)  # what cannot be read is refused before a run's name is taken
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     print(f"run {run.name} in {run.path}", file=sys.stderr)
     with run, stopping_on_signals(run) as received:

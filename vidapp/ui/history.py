@@ -150,6 +150,9 @@ class Histories:
         return history
 
 
+HISTORIES = Histories()
+
+
 def read_on(history: History, reader: RunReader, most_bytes: int = READ_BYTES) -> None:
     """Take in the next part of a run's metrics; where the file was cut, everything starts over."""
     part = reader.read_metrics(history.cursor, most_bytes=most_bytes)

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import plotly
 from PIL import Image
 
 from ..config import Config
 from ..run_reader import RunReader, RunStatus, list_runs, open_run
 from . import words
-from .history import TOKENIZER, TRANSFORMER, Histories, History
+from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
+from .plot import serve_plotly, with_plotly
 from .theme import static
 
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 LIVE_MS, IDLE_MS, CATCH_UP_MS = 1000, 4000, 50
 SAMPLE_BYTES = 3 << 20
 RUNS_SECONDS = 2.0
@@ -33,7 +32,6 @@ EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a
 
 def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **settings: Any) -> gr.HTML:
     """The component; its value is {"run": name}. Events: `state_changed` of the run shown, `runs_changed` of the list of runs."""
-    gr.set_static_paths([PLOTLY])
     watcher = Watcher(empty=EMPTY_READONLY if readonly else EMPTY)
 
     def watch(request: dict[str, Any]) -> dict[str, Any]:
@@ -43,9 +41,9 @@ def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **
         value=value or {"run": ""},
         html_template=static("live.html"),
         css_template=static("live.css"),
-        js_on_load=static("live.js"),
+        js_on_load=with_plotly("live.js"),
         server_functions=[watch],
-        plotly=PLOTLY.as_posix(),
+        plotly=serve_plotly(),
         apply_default_css=False,
         **settings,
     )
@@ -56,7 +54,6 @@ class Watcher:
 
     def __init__(self, empty: str = EMPTY) -> None:
         self.empty = empty
-        self.histories = Histories()
         self.runs_seen = (0.0, "")
 
     def answer(self, request: Any) -> dict[str, Any]:
@@ -73,7 +70,7 @@ class Watcher:
         return {**shared, "run": reader.name, **self.view(reader, asked)}
 
     def view(self, reader: RunReader, asked: dict[str, Any]) -> dict[str, Any]:
-        history = self.histories.follow(reader)
+        history = HISTORIES.follow(reader)
         status = reader.status()
         config = config_of(reader)
         checkpoints = reader.checkpoints()
@@ -161,7 +158,13 @@ def figures(history: History, phase: str) -> list[tuple[str, str, str]]:
 
 TRANSFORMER_FIGURES = (
     ("Loss", "loss", 1, "", "Cross-entropy in nats per masked token; masks and clip lengths may change while training."),
-    ("Validation", "validation_loss_full", 1, "", "Nats per token on fixed clips with the whole future masked: comparable from step to step."),
+    (
+        "Validation",
+        "validation_loss_full",
+        1,
+        "",
+        "Nats per token on fixed clips with the whole future masked: comparable from step to step.",
+    ),
     ("Gradient norm", "grad_norm", 1, "", "Before clipping."),
     ("Accuracy, changed", "changed_accuracy", 100, " %", "Masked tokens guessed right among those that differ from the frame before."),
     ("Learning rate", "learning_rate", 1, "", "Of this step."),
@@ -179,15 +182,19 @@ TOKENIZER_FIGURES = (
 
 
 def newest_sample(reader: RunReader, shown: str) -> dict[str, str] | None:
-    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already."""
-    for step, path in reader.samples():
-        if path.suffix != ".png":
-            continue
-        if shown == f"{reader.name}/{path.name}":
-            return None
-        uri = picture_uri(path)
-        return {"name": path.name, "uri": uri, "caption": f"Sample at step {step:,}"} if uri else None
-    return None
+    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already.
+
+    Those of the transformer come first: the tokenizer's phase ended before theirs began, whatever its step numbers.
+    """
+    strips = [(TOKENIZER not in path.name, step, path) for step, path in reader.samples() if path.suffix == ".png"]
+    if not strips:
+        return None
+    whole_model, step, path = max(strips)
+    if shown == f"{reader.name}/{path.name}":
+        return None
+    uri = picture_uri(path)
+    what = "Sample" if whole_model else "Reconstruction by the tokenizer"
+    return {"name": path.name, "uri": uri, "caption": f"{what} at step {step:,}"} if uri else None
 
 
 def picture_uri(path: Path) -> str | None:

@@ -3,7 +3,7 @@
 const root = element.querySelector('.live');
 const find = (selector) => root.querySelector(selector);
 const plots = { loss: find('[data-chart="loss"] .plot'), gradient: find('[data-chart="gradient"] .plot') };
-const COLOURS = { main: '#6366f1', thin: 'rgba(99,102,241,0.30)', full: '#10b981', half: '#0ea5e9', base: '#94a3b8', norm: '#d97706', limit: '#dc2626' };
+const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.30)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a' };  // as in plots.py
 const TITLES = {
   transformer: ['Loss', 'nats per masked token'],
   tokenizer: ['Tokenizer loss', 'reconstruction'],
@@ -34,24 +34,6 @@ let timer = null;
 let busy = false;
 let sized = 0;
 
-function base() {
-  const config = window.gradio_config || {};
-  return `${(config.root || '').replace(/\/$/, '')}${config.api_prefix || '/gradio_api'}`;
-}
-
-let loading = null;
-function plotly() {
-  if (window.Plotly) return Promise.resolve(window.Plotly);
-  loading = loading || new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    script.src = `${base()}/file=${props.plotly}`;
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => { loading = null; script.remove(); reject(new Error('the plotting script could not be loaded')); };
-    document.head.appendChild(script);
-  });
-  return loading;
-}
-
 function colours() {
   const style = getComputedStyle(root);
   return { text: style.color, line: style.getPropertyValue('--border-color-primary').trim() || '#888' };
@@ -64,14 +46,12 @@ function layout(chart) {
     uirevision: `${held.run}/${phase}`,
     margin: { l: 48, r: 8, t: 6, b: 34 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: text, size: 11 },
     xaxis: { title: { text: 'step', standoff: 4 }, gridcolor: line, zeroline: false, rangemode: 'tozero' },
-    yaxis: { gridcolor: line, zeroline: false, type: logarithmic ? 'log' : 'linear' },
+    yaxis: { gridcolor: line, zeroline: false, type: logarithmic ? 'log' : 'linear', nticks: 6, exponentformat: 'power' },
     legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { size: 10 } },
-    showlegend: chart === 'loss', hovermode: 'x', shapes: [], annotations: [],
+    showlegend: chart === 'loss', hovermode: 'x', shapes: [],
   };
   if (chart === 'gradient' && last.clip > 0) {
     result.shapes.push({ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: last.clip, y1: last.clip, line: { color: COLOURS.limit, width: 1, dash: 'dot' } });
-    result.annotations.push({ xref: 'paper', x: 1, xanchor: 'right', y: Math.log10(last.clip), yanchor: 'bottom', showarrow: false,
-      text: `clipped at ${last.clip}`, font: { size: 10, color: COLOURS.limit } });
   }
   return result;
 }
@@ -113,6 +93,7 @@ function drawAll() {
   const heading = find('[data-chart="loss"] h4');
   heading.textContent = `${title} `;
   heading.append(Object.assign(document.createElement('small'), { textContent: unit }));
+  find('[data-chart="gradient"] small').textContent = last.clip > 0 ? `before clipping at ${last.clip} (dotted)` : 'not clipped';
   for (const [chart, plot] of Object.entries(plots)) {
     window.Plotly.react(plot, traces(chart), layout(chart), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'] });
   }
@@ -166,7 +147,7 @@ async function takePoints(answer) {
   }
   find('.phases').hidden = !has('tokenizer');
   find('.phases').style.display = has('tokenizer') ? '' : 'none';
-  await plotly();
+  await loadPlotly(props.plotly);
   if (start || turned || !plots.loss.data) drawAll();
   else if (Object.keys(fresh).length) extend(fresh);
 }

@@ -1,0 +1,114 @@
+"""The assembler: tabs side by side, what leads from one to another, how the page is served."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from . import api, generate, session, theme, train
+from .messages import guarded
+from .wiring import PRIVATE, QUICK
+
+TITLE = "vidapp"
+SUBTITLE = "Train, debug and sample discrete-token video prediction models"
+QUEUE = 64  # calls that may wait
+SESSIONS = 200  # kept in memory; Gradio drops them by number only
+CACHE_S = (3600, 24 * 3600)  # looked through every hour for files older than a day
+LARGEST_UPLOAD = "1gb"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the page is served: VIDAPP_HOST, VIDAPP_PORT, VIDAPP_AUTH and VIDAPP_READONLY."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    auth: tuple[str, str] | None = None
+    readonly: bool = False
+
+    @staticmethod
+    def from_environment() -> "Serving":
+        """ValueError where a variable holds what cannot be meant."""
+        space = bool(os.environ.get("SPACE_ID"))
+        return Serving(
+            host=os.environ.get("VIDAPP_HOST") or ("0.0.0.0" if space else "127.0.0.1"),
+            port=port_of(os.environ.get("VIDAPP_PORT") or "7860"),
+            auth=auth_of(os.environ.get("VIDAPP_AUTH") or ""),
+            readonly=truth_of("VIDAPP_READONLY", os.environ.get("VIDAPP_READONLY") or ("1" if space else "0")),
+        )
+
+
+def port_of(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ValueError(f"VIDAPP_PORT is {text!r}: use a number from 1 to 65535")
+    return int(text)
+
+
+def auth_of(text: str) -> tuple[str, str] | None:
+    user, colon, password = text.partition(":")
+    if not text:
+        return None
+    if not (user and colon and password):
+        raise ValueError("VIDAPP_AUTH must read user:password")  # its content is no business of a log
+    return user, password
+
+
+def truth_of(name: str, text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError(f"{name} is {text!r}: use 1 or 0")
+    return known[text.lower()]
+
+
+def build(*, readonly: bool = False) -> gr.Blocks:
+    """The whole page. With `readonly`, handlers that change state are not registered."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_S, fill_width=True) as page:
+        gr.HTML(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="heading", apply_default_css=False, padding=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Generate", id="generate"):
+                generating = generate.build()
+            with gr.Tab("Train", id="train"):
+                training = train.build(readonly=readonly)
+        join(tabs, generating, training)
+        generate.wire_load(page, generating)
+        train.wire_load(page, training)
+        api.register(readonly=readonly)
+    page.queue(max_size=QUEUE)
+    return page
+
+
+def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainTab) -> None:
+    """What leads from one tab to another: tabs do not know each other."""
+    checkpoint, dropped = generating.controls.checkpoint, generating.controls.dropped
+
+    def sample(run: str | None) -> dict[Any, Any]:
+        choice = session.newest_of_run(train.chosen_run(run).name)
+        return {tabs: gr.Tabs(selected="generate"), checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=choice)}
+
+    quick = {**QUICK, **PRIVATE}
+    training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
+    pair, found = [checkpoint, dropped], [generating.message, checkpoint]
+    for changed in (training.live.state_changed, training.live.runs_changed):
+        changed(guarded(generating.message)(generating.refresh), pair, found, trigger_mode="always_last", **quick)
+
+
+def launch(serving: Serving, **settings: Any) -> gr.Blocks:
+    """Build the page and serve it until the process is ended."""
+    page = build(readonly=serving.readonly)
+    page.launch(
+        server_name=serving.host,
+        server_port=serving.port,
+        auth=serving.auth,
+        theme=theme.theme(),
+        css=theme.static("page.css"),
+        share=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["api", "settings"],
+        max_file_size=LARGEST_UPLOAD,
+        state_session_capacity=SESSIONS,
+        **settings,
+    )
+    return page

@@ -1,0 +1,271 @@
+"""The Generate tab: a checkpoint continues a clip."""
+
+import dataclasses
+import html
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..plots import error_curve
+from . import form, session
+from .choices import chosen_from
+from .downloads import download_files
+from .generation import LONGEST_FUTURE, TEST, TEST_CLIPS, UPLOAD, Errors, Verdict, errors_of, predicted, sampling_of, verdict
+from .messages import guarded, message_box, said, told
+from .player import player, player_value
+from .plot import chart, figure_value
+from .wiring import COMPUTE, PRIVATE, QUICK
+from .words import count, short
+
+CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What decides a generation, in the order of `Chosen`."""
+
+    checkpoint: gr.Dropdown
+    dropped: gr.File
+    source: gr.Radio
+    number: gr.Slider
+    upload: gr.File
+    given: gr.Slider
+    frames: gr.Slider
+    temperature: gr.Slider
+    top_k: gr.Slider
+    steps: gr.Slider
+    order: gr.Dropdown
+    anneal: gr.Checkbox
+    seed: gr.Number
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+
+@dataclass(frozen=True)
+class GenerateTab:
+    """The tab's components and what happens when they are used. Handlers take values and return {component: update}."""
+
+    controls: Controls
+    card: gr.HTML
+    screen: gr.HTML
+    go: gr.Button
+    another: gr.Button
+    fresh: gr.Button
+    message: gr.HTML
+    result: gr.HTML
+    errors: gr.HTML
+    files: dict[str, gr.DownloadButton]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.message, self.screen, self.card, self.result, self.errors, *self.files.values()]
+
+    def nothing_made(self) -> Updates:
+        closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
+        return {self.result: "", self.errors: None, **closed}
+
+    def generate(self, *values: Any) -> Iterator[Updates]:
+        """Frames appear as they are decoded, then the verdict, then the files."""
+        chosen = chosen_from(*values)
+        path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
+        yield {self.message: said("Loading the checkpoint…")}
+        checkpoint = session.CHECKPOINTS.load(path)
+        clip = chosen.clip(checkpoint.config)
+        sampling = sampling_of(checkpoint.config, chosen.settings())
+        view = partial(player_value, clip.given_u8, clip.truth_u8, total=chosen.frames, key=secrets.token_hex(4))
+        yield {self.screen: view(making=True), **self.nothing_made()}
+        from ..media import to_u8
+
+        for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed):
+            yield {self.screen: view(to_u8(frames), making=len(frames) < chosen.frames)}
+        scores = errors_of(checkpoint, clip, frames)
+        yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores)}
+        with download_files(clip, to_u8(frames)) as paths:
+            yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
+
+    def preview(self, *values: Any) -> Updates:
+        """The clip that was chosen, before anything is generated. Needs no torch unless a file was dropped."""
+        chosen = chosen_from(*values)
+        if chosen.source == UPLOAD and not chosen.upload:
+            return {self.screen: None, **self.nothing_made()}
+        clip = chosen.clip(session.config_of(chosen.checkpoint, chosen.dropped))
+        value = player_value(clip.given_u8, clip.truth_u8, total=chosen.frames, key=secrets.token_hex(4))
+        return {self.screen: value, **self.nothing_made()}
+
+    def describe(self, choice: str | None, dropped: str | None) -> Updates:
+        """The card of the chosen checkpoint."""
+        if not choice:
+            return {self.card: card_html(session.NONE_YET)}
+        return {self.card: card_html(card_text(session.find_checkpoint(choice, dropped)))}
+
+    def as_trained(self, choice: str | None, dropped: str | None) -> Updates:
+        """Given and future frames as the chosen checkpoint was trained."""
+        data = session.config_of(choice, dropped).data
+        future = data.clip_frames - data.context_frames
+        if future < 1:
+            return {}
+        return {self.controls.given: data.context_frames, self.controls.frames: future}
+
+    def take_dropped(self, dropped: str | None) -> Updates:
+        """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none."""
+        if not dropped:
+            return {}
+        try:
+            session.read_header(Path(dropped))
+        except ValueError as error:
+            return {self.message: told(error), self.controls.dropped: None}
+        choices = session.checkpoint_choices(dropped)
+        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.DROPPED_CHOICE)}
+
+    def forget_dropped(self, choice: str | None) -> Updates:
+        value = session.first_choice() if choice == session.DROPPED_CHOICE else choice
+        return {self.controls.checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=value)}
+
+    def refresh(self, choice: str | None, dropped: str | None) -> Updates:
+        """The checkpoints that there are now; what is chosen stays chosen where it still exists."""
+        choices = session.checkpoint_choices(dropped)
+        value = choice if choice in [value for _, value in choices] else session.first_choice()
+        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=value)}
+
+    def show_source(self, source: str) -> Updates:
+        return {self.controls.number: gr.Slider(visible=source == TEST), self.controls.upload: gr.File(visible=source == UPLOAD)}
+
+
+def build() -> GenerateTab:
+    """Lay the tab out (inside a gr.Tab) and wire it."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=340):
+            screen = player(elem_id="player")
+            with gr.Row(elem_classes=["actions"]):
+                go = gr.Button("Generate 10 future frames", variant="primary", elem_id="generate", scale=3, min_width=200)
+                another = gr.Button("Another future", elem_id="another", scale=1, min_width=130)
+                fresh = gr.Button("New clip", elem_id="new-clip", scale=1, min_width=110)
+            message = message_box(elem_id="generate-message")
+            result = gr.HTML("", elem_id="verdict", apply_default_css=False, padding=False)
+            errors = chart(label="Squared error of each future frame, beside predictions that need no model", elem_id="error-chart")
+            with gr.Row(elem_classes=["actions"]):
+                files = {kind: download_button(kind) for kind in ("gif", "mp4", "npy")}
+        with gr.Column(scale=2, min_width=300):
+            controls, card = build_controls()
+    tab = GenerateTab(controls, card, screen, go, another, fresh, message, result, errors, files)
+    wire(tab)
+    return tab
+
+
+def download_button(kind: str) -> gr.DownloadButton:
+    return gr.DownloadButton(f"Download {kind.upper()}", interactive=False, size="sm", min_width=100, elem_id=f"download-{kind}")
+
+
+def build_controls() -> tuple[Controls, gr.HTML]:
+    default = session.BUNDLED_CONFIG
+    checkpoint = gr.Dropdown(
+        session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", allow_custom_value=True, elem_id="checkpoint",
+        info="The model that continues the clip. Those of runs appear by themselves.",
+    )  # fmt: skip
+    card = gr.HTML("", elem_id="checkpoint-card", apply_default_css=False, padding=False)
+    dropped = gr.File(label="or drop a checkpoint file (.safetensors)", file_types=[".safetensors"], height=96, elem_id="checkpoint-file")
+    source = gr.Radio(
+        [("Test clip", TEST), ("Your own", UPLOAD)], value=TEST, label="Clip", elem_id="source",
+        info="Test clips are made of digits that no training has seen.",
+    )  # fmt: skip
+    number = gr.Slider(0, TEST_CLIPS - 1, value=0, step=1, label="Clip number", info="Which of the test clips.", elem_id="clip-number")
+    upload = gr.File(label="Video, GIF, .npy or .zip of pictures", file_types=CLIP_FILES, visible=False, height=110, elem_id="clip-file")
+    temperature = form.slider("sampling.temperature", default, 0, 2, 0.05)
+    top_k = form.slider("sampling.top_k", default, 0, 100, 1)
+    frames = gr.Slider(
+        1, LONGEST_FUTURE, value=10, step=1, label="Future frames", elem_id="frames",
+        info="How far to look ahead; more than the model was trained for is allowed.",
+    )  # fmt: skip
+    seed = gr.Number(0, precision=0, label="Seed", info="Same seed and settings, same frames.", elem_id="seed")
+    with gr.Accordion("More settings", open=False, elem_id="more"):
+        given = gr.Slider(
+            1, 64, value=10, step=1, label="Given frames", info="What the model sees before it goes on alone.", elem_id="given"
+        )
+        steps = form.slider("sampling.steps", default, 1, 32, 1)
+        order = form.control("sampling.order", default)
+        anneal = form.control("sampling.anneal", default)
+    return Controls(checkpoint, dropped, source, number, upload, given, frames, temperature, top_k, steps, order, anneal, seed), card
+
+
+def wire(tab: GenerateTab) -> None:
+    controls, guard = tab.controls, guarded(tab.message)
+    compute = {"inputs": controls.inputs, "outputs": tab.outputs, "show_progress": "hidden", **COMPUTE, **PRIVATE}
+    pair = [controls.checkpoint, controls.dropped]
+    gr.on([tab.go.click], guard(tab.generate), **compute)
+    tab.another.click(None, [controls.seed], [controls.seed], js="(seed) => (Number(seed) || 0) + 1", **PRIVATE).then(
+        guard(tab.generate), **compute
+    )
+    tab.fresh.click(None, [controls.number], [controls.number], js=f"(number) => (Number(number) + 1) % {TEST_CLIPS}", **PRIVATE)
+    controls.frames.change(None, [controls.frames], [tab.go], js="(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`", **PRIVATE)
+
+    shown = {
+        "inputs": controls.inputs,
+        "outputs": [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()],
+        **QUICK,
+        **PRIVATE,
+    }
+    changes = [controls.checkpoint.change, controls.source.change, controls.number.change, controls.upload.change]
+    gr.on([*changes, controls.given.release, controls.frames.release], guard(tab.preview), trigger_mode="always_last", **shown)
+    controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **QUICK, **PRIVATE)
+    controls.checkpoint.change(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
+    controls.checkpoint.input(guard(tab.as_trained), pair, [tab.message, controls.given, controls.frames], **QUICK, **PRIVATE)
+    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **QUICK, **PRIVATE)
+    controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
+
+
+def wire_load(page: gr.Blocks, tab: GenerateTab) -> None:
+    """What happens when the page is opened: the checkpoints there are, the first clip playing, then the card (which needs torch)."""
+    controls, guard = tab.controls, guarded(tab.message)
+    pair = [controls.checkpoint, controls.dropped]
+    shown = {
+        "inputs": controls.inputs,
+        "outputs": [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()],
+        **QUICK,
+        **PRIVATE,
+    }
+    opened = page.load(guard(tab.refresh), pair, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
+    opened.then(guard(tab.preview), **shown).then(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
+
+
+def card_text(path: Path) -> str:
+    """One line about a checkpoint: data, size, step, score."""
+    header = session.read_header(path)
+    config = header.config
+    data = config.data
+    parameters = sum(tensor_size(shape) for name, (_, shape) in header.tensors.items() if name.startswith("transformer."))
+    parts = [
+        f"{'Moving MNIST' if data.source.startswith('moving-mnist') else 'own clips'}, {data.size}×{data.size}",
+        f"{config.model.attention} attention, {parameters / 1e6:.1f} M parameters",
+        f"step {header.step:,}",
+        f"trained on {data.context_frames} given + {count(data.clip_frames - data.context_frames, 'future frame')}",
+    ]
+    loss = header.metrics.get("validation_loss_full")
+    return " · ".join([*parts, f"validation loss {short(loss)}"] if isinstance(loss, (int, float)) else parts)
+
+
+def tensor_size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def card_html(text: str) -> str:
+    return f'<div class="card">{html.escape(text)}</div>'
+
+
+def error_chart(errors: Errors | None) -> dict[str, Any] | None:
+    return figure_value(error_curve(errors.rows, metric="squared error", unit="a frame")) if errors else None
+
+
+def verdict_html(found: Verdict) -> str:
+    tone = "good" if found.good else "bad"
+    return f'<div class="verdict {tone}"><b>{html.escape(found.headline)}</b><span>{html.escape(found.figures)}</span></div>'

@@ -1,0 +1,104 @@
+"""What a person is told when something cannot be done: a toast, and a line where they are looking that stays."""
+
+import functools
+import html
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from ..runs import describe_failure
+
+log = logging.getLogger("vidapp")
+
+
+def message_box(**settings: Any) -> gr.HTML:
+    """The place for one line under the controls it is about; empty until there is something to say."""
+    return gr.HTML("", elem_classes=["message-box"], apply_default_css=False, padding=False, **settings)
+
+
+def said(text: str, tone: str = "info") -> str:
+    """A line for a message box, `tone` info, good or bad. Text is escaped: it may hold what a person typed."""
+    role = "alert" if tone == "bad" else "status"
+    return f'<div class="message {tone}" role="{role}">{html.escape(text)}</div>' if text else ""
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong as one sentence for a person; what only a bug can do is logged with its traceback."""
+    text = describe_failure(error)
+    if not isinstance(error, (ValueError, OSError, MemoryError)) and not text.startswith("out of memory"):
+        log.error("unexpected error in the page", exc_info=error)
+        return f"This should not have happened ({text}). The log of the app has the details; trying again does no harm."
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:]
+
+
+def told(error: BaseException) -> str:
+    """Show an error as a toast; returns the line for a message box."""
+    text = sentence(error)
+    gr.Warning(text)
+    return said(text, "bad")
+
+
+def guarded(box: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a handler that returns (or yields) {component: update}: an error becomes a toast and a line in `box`.
+
+    `box` must be among the event's outputs. Nothing else on the page changes; the line is cleared by the next success.
+    """
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(handler):
+
+            @functools.wraps(handler)
+            def yielding(*values: Any) -> Iterator[dict[Any, Any]]:
+                try:
+                    for update in handler(*values):
+                        yield {box: "", **update}
+                except gr.Error:
+                    raise
+                except Exception as error:
+                    yield {box: told(error)}
+
+            return yielding
+
+        @functools.wraps(handler)
+        def returning(*values: Any) -> dict[Any, Any]:
+            try:
+                return {box: "", **handler(*values)}
+            except gr.Error:
+                raise
+            except Exception as error:
+                return {box: told(error)}
+
+        return returning
+
+    return decorate
+
+
+def api_guarded(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates an API endpoint: an error reaches the caller as one sentence, without a traceback in the log."""
+
+    def refusal(error: Exception) -> gr.Error:
+        return error if isinstance(error, gr.Error) else gr.Error(sentence(error), print_exception=False)
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def yielding(*values: Any, **named: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*values, **named)
+            except Exception as error:
+                raise refusal(error) from None
+
+        return yielding
+
+    @functools.wraps(handler)
+    def returning(*values: Any, **named: Any) -> Any:
+        try:
+            return handler(*values, **named)
+        except Exception as error:
+            raise refusal(error) from None
+
+    return returning

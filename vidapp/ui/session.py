@@ -1,0 +1,126 @@
+"""What the tabs share: which checkpoints can be chosen, and the few that are kept loaded.
+
+Nothing here belongs to one visitor. A choice is a short text (`bundled`, `run:NAME:STEP`, `dropped`) that is resolved
+again at each use, so that a page that was opened yesterday, or a forged one, can name nothing else.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import Config
+from ..files import resolve_inside
+from ..runs import list_runs, open_run
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint, Header
+
+BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "moving-mnist.safetensors"
+BUNDLED_CONFIG = Config()  # as far as data and sampling go; a test compares it with the file
+BUNDLED_CHOICE, DROPPED_CHOICE = "bundled", "dropped"
+RUNS_LISTED, STEPS_LISTED = 40, 3
+HELD = 3
+HELD_BYTES = 1 << 30  # of checkpoint files; a loaded one takes two to four times as much
+NONE_YET = "There is no checkpoint yet: drop one into the box, or train one in the Train tab."
+
+
+def checkpoint_choices(dropped: str | None = None) -> list[tuple[str, str]]:
+    """(label, choice) of the checkpoints that there are: the dropped one, the bundled one, then those of runs, newest first."""
+    choices = [(f"{Path(dropped).name} (dropped here)", DROPPED_CHOICE)] if dropped else []
+    if BUNDLED.is_file():
+        choices.append(("Moving MNIST (bundled)", BUNDLED_CHOICE))
+    for run in list_runs()[:RUNS_LISTED]:
+        choices += [(f"{run.name}, step {step:,}", run_choice(run.name, step)) for step, _ in run.checkpoints()[:STEPS_LISTED]]
+    return choices
+
+
+def run_choice(run: str, step: int) -> str:
+    return f"run:{run}:{step}"
+
+
+def first_choice() -> str | None:
+    choices = checkpoint_choices()
+    return choices[0][1] if choices else None
+
+
+def newest_of_run(name: str) -> str:
+    """The choice of a run's newest checkpoint; ValueError where it has none yet."""
+    checkpoints = open_run(name).checkpoints()
+    if not checkpoints:
+        raise ValueError(f"run {name!r} has no checkpoint to sample from yet: press Save now, or wait for the next one")
+    return run_choice(name, checkpoints[0][0])
+
+
+def find_checkpoint(choice: str | None, dropped: str | None = None) -> Path:
+    """The file of a choice; `dropped` is the path of an uploaded file. ValueError where there is none (any more)."""
+    if choice == DROPPED_CHOICE:
+        if not dropped:
+            raise ValueError("no checkpoint file was dropped yet: drop a .safetensors file into the box, or choose another checkpoint")
+        return Path(dropped)
+    if choice == BUNDLED_CHOICE:
+        if not BUNDLED.is_file():
+            raise ValueError(f"the bundled checkpoint {BUNDLED.name} is missing from {BUNDLED.parent}: train one, or drop one into the box")
+        return BUNDLED
+    kind, _, rest = (choice or "").partition(":")
+    name, _, step = rest.rpartition(":")
+    if kind != "run" or not step.isdecimal():
+        raise ValueError(f"unknown checkpoint {choice!r}: choose one from the list" if choice else NONE_YET)
+    run = open_run(name)
+    for known, path in run.checkpoints():
+        if known == int(step):
+            return resolve_inside(run.path, path)
+    raise ValueError(f"run {name!r} no longer has a checkpoint of step {step}: choose a newer one (runs keep only the newest)")
+
+
+def config_of(choice: str | None, dropped: str | None = None) -> Config:
+    """The config behind a choice. Only a dropped file has to be opened for it, which imports torch the first time."""
+    if choice == DROPPED_CHOICE:
+        return read_header(find_checkpoint(choice, dropped)).config
+    if choice and choice.startswith("run:"):
+        return open_run(choice.split(":")[1]).config()
+    return BUNDLED_CONFIG
+
+
+def read_header(path: Path) -> "Header":
+    """What a checkpoint says of itself. The first call may take seconds: it imports torch."""
+    from ..checkpoint import read_header
+
+    return read_header(path)
+
+
+class CheckpointCache:
+    """The checkpoints that were used last, loaded; bounded in number and size. A file that changed is loaded again."""
+
+    def __init__(self, held: int = HELD, held_bytes: int = HELD_BYTES) -> None:
+        self.held, self.held_bytes = held, held_bytes
+        self.lock = threading.Lock()
+        self.kept: OrderedDict[tuple[Path, int, int], Checkpoint] = OrderedDict()
+
+    def load(self, path: Path) -> "Checkpoint":
+        """The checkpoint of a file; ValueError where it is damaged. Two callers never load the same file twice."""
+        from ..checkpoint import load_checkpoint
+        from ..device import pick_device
+
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise ValueError(f"cannot read the checkpoint {path.name}: {error.strerror or error}") from error
+        key = (path.resolve(), facts.st_mtime_ns, facts.st_size)
+        with self.lock:
+            if key not in self.kept:
+                self.make_room(facts.st_size)
+                self.kept[key] = load_checkpoint(path, pick_device("auto"))
+            self.kept.move_to_end(key)
+            return self.kept[key]
+
+    def make_room(self, size: int) -> None:
+        while self.kept and (len(self.kept) >= self.held or size + sum(key[2] for key in self.kept) > self.held_bytes):
+            self.kept.popitem(last=False)
+
+    def clear(self) -> None:
+        with self.lock:
+            self.kept.clear()
+
+
+CHECKPOINTS = CheckpointCache()

@@ -1,0 +1,7 @@
+"""How events are registered: what shares the processor waits in one line, what is quick waits for nobody."""
+
+from typing import Any
+
+COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
+QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # not in the API's documentation; no protection, and not meant as one

@@ -1,0 +1,145 @@
+"""Figures hold what they were given, in one style, and nothing that JSON cannot."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidapp.plots import (
+    COLOURS,
+    MOST_POINTS,
+    curve_of,
+    error_curve,
+    evaluation_curve,
+    gradient_figure,
+    loss_figure,
+    smooth,
+    thinned,
+)
+
+VALUES = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e3, 1e3))
+
+
+def test_plotly_waits_until_a_figure_is_made() -> None:
+    code = "import sys; import vidapp.plots; sys.exit(any(name in sys.modules for name in ('plotly', 'numpy', 'torch')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_error_curve_numbers_future_frames_from_one_and_keeps_looks_by_name() -> None:
+    both = error_curve({"prediction": [1.0, 2.0], "repeat_last": [3.0, 4.0]})
+    swapped = error_curve({"repeat_last": [3.0, 4.0], "prediction": [1.0, 2.0]})
+    assert list(both.data[0].x) == [1, 2]
+    assert [trace.name for trace in both.data] == ["prediction", "repeat the last frame"]
+    assert both.data[0].line.color == swapped.data[1].line.color
+    assert both.data[0].line.color != both.data[1].line.color
+    assert both.data[0].line.dash != both.data[1].line.dash
+
+
+def test_an_evaluation_is_drawn_beside_what_it_must_beat() -> None:
+    scores = {"per_frame": {"mse": [1.0, 2.0], "ssim": [0.9, 0.8]}}
+    figure = evaluation_curve({**scores, "repeat_last": scores, "reconstruction": scores, "clips": 3})
+    assert [trace.name for trace in figure.data] == ["prediction", "repeat the last frame", "tokenizer alone"]
+    assert "SSIM" in evaluation_curve(scores, metric="ssim").layout.yaxis.title.text
+
+
+def test_curves_of_a_loss_figure_have_steps_of_their_own() -> None:
+    figure = loss_figure({"loss": ([1, 2, 3], [5.0, 4.0, 3.0]), "validation": ([2], [4.5])}, levels={"unigram entropy": 3.9})
+    assert [list(trace.x) for trace in figure.data] == [[1, 2, 3], [2]]
+    assert figure.data[1].mode == "lines+markers"  # a line through one point would be invisible
+    assert figure.layout.shapes[0].y0 == 3.9
+    assert "unigram entropy 3.9" in figure.layout.annotations[0].text
+
+
+def test_smoothing_draws_the_raw_curve_faintly_under_a_mean_without_bias() -> None:
+    figure = loss_figure({"loss": ([1, 2, 3], [2.0, 2.0, 5.0])}, smoothing=0.5)
+    raw, mean = figure.data
+    assert list(raw.y) == [2.0, 2.0, 5.0]
+    assert raw.opacity < 1
+    assert raw.showlegend is False
+    assert list(mean.y) == pytest.approx([2.0, 2.0, (0.25 * 2 + 0.5 * 2 + 1.0 * 5) / 1.75])
+    with pytest.raises(ValueError, match="smoothing is 1"):
+        loss_figure({"loss": ([1], [1.0])}, smoothing=1)
+
+
+def test_validation_is_never_smoothed() -> None:
+    figure = loss_figure({"loss": ([1, 2], [5.0, 4.0]), "validation": ([1, 2], [6.0, 3.0])}, smoothing=0.9)
+    assert [trace.name for trace in figure.data] == ["loss", "loss", "validation"]
+    assert list(figure.data[2].y) == [6.0, 3.0]
+
+
+def test_the_gradient_figure_shows_the_clip_at_its_height_on_either_axis() -> None:
+    log = gradient_figure([1, 2], [0.5, 30.0], 1.0)
+    linear = gradient_figure([1, 2], [0.5, 30.0], 10.0, log=False)
+    assert (log.layout.yaxis.type, log.layout.shapes[0].y0, log.layout.annotations[0].y) == ("log", 1.0, 0.0)
+    assert (linear.layout.yaxis.type, linear.layout.shapes[0].y0, linear.layout.annotations[0].y) == ("linear", 10.0, 10.0)
+
+
+@pytest.mark.parametrize("clip", [None, 0])
+def test_no_clipping_draws_no_line(clip) -> None:
+    assert not gradient_figure([1], [0.5], clip).layout.shapes
+
+
+def test_all_figures_share_a_style_and_nothing_heavy() -> None:
+    figures = [error_curve({"prediction": [1.0]}), loss_figure({}), gradient_figure([], [])]
+    for figure in figures:
+        assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
+        assert figure.layout.uirevision == "keep"
+        assert len(figure.to_json()) < 4000
+    assert len({figure.layout.font.color for figure in figures}) == 1
+    assert len(set(COLOURS)) == len(COLOURS)
+
+
+def test_gaps_and_numbers_that_are_not_finite_become_gaps() -> None:
+    figure = loss_figure({"loss": ([1, 2, 3, 4], [1.0, None, math.nan, math.inf])})
+    assert list(figure.data[0].y) == [1.0, None, None, None]
+    json.loads(figure.to_json())
+
+
+def test_a_level_that_the_axis_cannot_show_is_left_out() -> None:
+    assert not loss_figure({}, levels={"entropy": math.nan}).layout.shapes
+    assert not loss_figure({}, levels={"entropy": 0.0}, log=True).layout.shapes
+
+
+def test_curves_are_taken_from_the_lines_that_hold_them() -> None:
+    lines = [{"step": 1, "loss": 5.0}, {"step": 1, "validation_loss_full": 6.0}, {"step": 2, "loss": 4.0}, {"phase": "tokenizer"}]
+    assert curve_of(lines, "loss") == ([1, 2], [5.0, 4.0])
+    assert curve_of(lines, "nothing") == ([], [])
+
+
+def test_long_curves_are_thinned_without_losing_a_spike() -> None:
+    steps, values = list(range(100_000)), [1.0] * 100_000
+    values[77_777] = 99.0
+    values[12_345] = -5.0
+    some_steps, some_values = thinned(steps, values)
+    assert len(some_steps) <= MOST_POINTS
+    assert (some_steps[some_values.index(99.0)], some_steps[some_values.index(-5.0)]) == (77_777, 12_345)
+    assert (some_steps[0], some_steps[-1]) == (0, 99_999)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(VALUES, max_size=80), st.sampled_from([4, 10, 20]))
+def test_thinning_keeps_order_bounds_and_real_points(values, most) -> None:
+    steps = list(range(len(values)))
+    some_steps, some_values = thinned(steps, values, most)
+    assert len(some_steps) <= max(most, 0)
+    assert some_steps == sorted(set(some_steps))
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    kept = [value for value in some_values if value is not None]
+    assert all(
+        math.isfinite(value) and value == values[step] for step, value in zip(some_steps, some_values, strict=True) if value is not None
+    )
+    if finite:
+        assert (min(kept), max(kept)) == (min(finite), max(finite))
+
+
+def test_a_curve_with_a_value_missing_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 steps but 1 values"):
+        gradient_figure([1, 2], [0.5])
+
+
+def test_smoothing_goes_on_after_a_gap() -> None:
+    assert smooth([1.0, None, 1.0], 0.9) == pytest.approx([1.0, None, 1.0])

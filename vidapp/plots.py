@@ -1,0 +1,209 @@
+"""Figures from plain lists, in one quiet style: transparent, so that they sit on a light and on a dark page.
+
+Colours are Okabe and Ito's, told apart by most colour-blind eyes, and every curve has a dash of its own besides. Plotly is
+imported when the first figure is made, not when the app starts.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Value = float | None
+Curve = tuple[Sequence[float], Sequence[Value]]
+"""(x, y) of equal length; None or a non-finite number in y is a gap."""
+
+MOST_POINTS = 2000
+INK = "#7a7a7a"  # text and axes: readable on white and on near-black
+GRID = "rgba(122, 122, 122, 0.22)"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+KNOWN = {  # one look for one thing, whichever figure it is in
+    "prediction": 0,
+    "loss": 0,
+    "gradient norm": 0,
+    "repeat_last": 1,
+    "validation": 1,
+    "reconstruction": 2,
+    "true_past": 3,
+    "pixel_mean": 4,
+    "black": 5,
+}
+LABELS = {
+    "repeat_last": "repeat the last frame",
+    "pixel_mean": "mean training frame",
+    "black": "all black",
+    "reconstruction": "tokenizer alone",
+    "true_past": "decoding, true past",
+    "one_pass_true_past": "one pass, true past",
+}
+
+
+def error_curve(
+    per_frame: Mapping[str, Sequence[Value]], *, metric: str = "MSE", unit: str = "summed over the pixels of a frame"
+) -> "Figure":
+    """One error curve a name over the future frames, numbered from 1: `{"prediction": [...], "repeat_last": [...]}`."""
+    figure = empty_figure("future frame", f"{metric} ({unit})" if unit else metric)
+    for place, (name, errors) in enumerate(per_frame.items()):
+        add_curve(figure, name, (list(range(1, len(errors) + 1)), errors), look=KNOWN.get(name, place), markers=True)
+    longest = max((len(errors) for errors in per_frame.values()), default=0)
+    figure.update_xaxes(dtick=max(1, math.ceil(longest / 10)), tick0=1)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def evaluation_curve(result: Mapping[str, Any], *, metric: str = "mse") -> "Figure":
+    """The error curve of what `evaluate` returns: the prediction, beside those it is to be judged by."""
+    names = [name for name in ("repeat_last", "pixel_mean", "black", "reconstruction", "true_past") if name in result]
+    curves = {"prediction": result["per_frame"][metric]} | {name: result[name]["per_frame"][metric] for name in names}
+    summed = metric in ("mse", "mae")
+    return error_curve(curves, metric=metric.upper(), unit="summed over the pixels of a frame" if summed else "")
+
+
+def loss_figure(
+    curves: Mapping[str, Curve],
+    *,
+    levels: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
+    log: bool = False,
+    x_title: str = "step",
+    y_title: str = "loss (nats per masked token)",
+) -> "Figure":
+    """Loss over steps: `{"loss": (steps, losses), "validation": (steps, losses)}`, each with steps of its own.
+
+    levels: named horizontal lines to be judged by, e.g. the unigram entropy. smoothing in [0, 1): the share that the running
+    mean keeps at each point; the raw curve stays, faint; curves named validation... are never smoothed. ValueError for a
+    smoothing outside, or lists of unequal length.
+    """
+    figure = empty_figure(x_title, y_title)
+    for place, (name, curve) in enumerate(curves.items()):
+        noisy = not name.startswith("validation")  # the same clips and masks every time: a running mean would only lag
+        add_smoothed(figure, name, curve, smoothing if noisy else 0.0, look=KNOWN.get(name, place))
+    for name, level in (levels or {}).items():
+        add_level(figure, name, level, log=log)
+    figure.update_yaxes(type="log" if log else "linear")
+    return figure
+
+
+def gradient_figure(
+    steps: Sequence[float],
+    norms: Sequence[Value],
+    clip: float | None = None,
+    *,
+    smoothing: float = 0.0,
+    log: bool = True,
+    x_title: str = "step",
+) -> "Figure":
+    """Gradient norm before clipping over steps, and the norm that it is clipped to; a `clip` of None or 0 means no clipping."""
+    figure = empty_figure(x_title, "gradient norm (before clipping)")
+    add_smoothed(figure, "gradient norm", (steps, norms), smoothing, look=0)
+    if clip:
+        add_level(figure, "clipped above", clip, log=log)
+    figure.update_yaxes(type="log" if log else "linear")
+    return figure
+
+
+def curve_of(lines: Iterable[Mapping[str, Any]], key: str, *, x: str = "step") -> tuple[list[float], list[Value]]:
+    """The curve (x, y) of one key of metric lines; lines without it are left out."""
+    points = [(line[x], line[key]) for line in lines if key in line and x in line]
+    return [place for place, _ in points], [value for _, value in points]
+
+
+def empty_figure(x_title: str, y_title: str) -> "Figure":
+    """A figure in the house style with nothing in it. `uirevision` keeps a person's zoom when new points come."""
+    from plotly.graph_objects import Figure
+
+    axis = {"gridcolor": GRID, "linecolor": INK, "zeroline": False, "automargin": True, "ticks": "outside", "tickcolor": GRID}
+    layout = {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 12},
+        "margin": {"l": 56, "r": 12, "t": 28, "b": 44},
+        "height": 300,
+        "hovermode": "x unified",
+        "hoverlabel": {"font": {"color": "#222222"}, "bgcolor": "#ffffff"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "showlegend": True,
+        "uirevision": "keep",
+        "xaxis": {**axis, "title": {"text": x_title}, "showgrid": False},
+        "yaxis": {**axis, "title": {"text": y_title}},
+    }
+    return Figure(layout=layout)
+
+
+def add_smoothed(figure: "Figure", name: str, curve: Curve, smoothing: float, *, look: int) -> None:
+    """Draw a curve as it is, or faintly under its running mean; ValueError for a smoothing outside [0, 1)."""
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing is {smoothing}: use at least 0 (none) and less than 1")
+    if smoothing:
+        add_curve(figure, name, curve, look=look, faint=True)
+        curve = (curve[0], smooth(curve[1], smoothing))
+    add_curve(figure, name, curve, look=look)
+
+
+def add_curve(figure: "Figure", name: str, curve: Curve, *, look: int, markers: bool = False, faint: bool = False) -> None:
+    """Draw a curve; `look` picks colour and dash. A faint one is not named in the legend: its smoothed twin is."""
+    steps, values = thinned(*curve)
+    colour, dash = COLOURS[look % len(COLOURS)], DASHES[look % len(DASHES)]
+    figure.add_scatter(
+        x=steps,
+        y=values,
+        name=LABELS.get(name, name),
+        mode="lines+markers" if markers or len(steps) == 1 else "lines",  # a line through one point is nothing
+        line={"color": colour, "dash": "solid" if faint else dash, "width": 1 if faint else 2},
+        marker={"color": colour, "size": 5},
+        opacity=0.25 if faint else 1.0,
+        showlegend=not faint,
+        hoverinfo="skip" if faint else None,
+        hovertemplate=None if faint else "%{y:.4g}",
+    )
+
+
+def add_level(figure: "Figure", name: str, level: float, *, log: bool) -> None:
+    """A named horizontal line; one that the axis cannot show (not finite, or not above 0 on a log axis) is left out."""
+    if not math.isfinite(level) or (log and level <= 0):
+        return
+    figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=level, y1=level, line={"color": INK, "width": 1, "dash": "dash"})
+    figure.add_annotation(
+        xref="paper",
+        x=1,
+        y=math.log10(level) if log else level,  # an annotation, unlike a shape, is placed in the axis's own units
+        text=f"{name} {level:.3g}",
+        showarrow=False,
+        xanchor="right",
+        yanchor="bottom",
+        font={"size": 11, "color": INK},
+    )
+
+
+def smooth(values: Sequence[Value], keep: float) -> list[Value]:
+    """Running mean without the bias to its start; gaps stay gaps."""
+    mean, weight = 0.0, 0.0
+    smoothed: list[Value] = []
+    for value in values:
+        if value is None or not math.isfinite(value):
+            smoothed.append(None)
+            continue
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
+        smoothed.append(mean / weight)
+    return smoothed
+
+
+def thinned(steps: Sequence[float], values: Sequence[Value], most: int = MOST_POINTS) -> tuple[list[float], list[Value]]:
+    """At most `most` points, the lowest and highest of each stretch among them, so that no spike is lost; gaps are None."""
+    if len(steps) != len(values):
+        raise ValueError(f"a curve has {len(steps)} steps but {len(values)} values: give one value a step")
+    clean = [value if value is not None and math.isfinite(value) else None for value in values]
+    if len(clean) <= most:
+        return list(steps), clean
+    stretch = math.ceil(2 * len(clean) / (most - 2))
+    kept = {0, len(clean) - 1}
+    for start in range(0, len(clean), stretch):
+        places = range(start, min(start + stretch, len(clean)))
+        known = [place for place in places if clean[place] is not None] or [start]
+        kept |= {min(known, key=lambda place: clean[place] or 0.0), max(known, key=lambda place: clean[place] or 0.0)}
+    order = sorted(kept)
+    return [steps[place] for place in order], [clean[place] for place in order]

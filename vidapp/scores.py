@@ -1,0 +1,69 @@
+"""Scores of many clips, gathered batch by batch, and what is said of them: means, spread, how far ahead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metrics import METRICS, score_frames
+
+REPORTED = ("mse", "mae", "ssim", "ssim_data_range_1", "psnr")
+RESAMPLES = 2000
+
+
+class ScoreTable:
+    """Frame scores of one way to predict: for each metric an array (clips, frames), which is all that is kept."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
+
+    def add(self, scores: Mapping[str, NDArray[np.float64]]) -> None:
+        """Append the scores of a batch: metric name to (B, T), as `score_frames` returns them."""
+        for name in METRICS:
+            self.parts[name].append(scores[name])
+
+    def add_frames(self, prediction: NDArray[Any], truth: NDArray[Any]) -> None:
+        """Score predicted frames (B, T, C, H, W) against the true ones and append."""
+        self.add(score_frames(prediction, truth))
+
+    def of(self, metric: str) -> NDArray[np.float64]:
+        """All scores so far: (clips, frames)."""
+        return np.concatenate(self.parts[metric])
+
+    def summary(self) -> dict[str, Any]:
+        """Means over clips and frames, sharpness, and the same for each future frame under `per_frame`; JSON-able."""
+        whole: dict[str, Any] = {name: float(self.of(name).mean()) for name in REPORTED}
+        whole["sharpness"] = ratio(self.of("gradient").mean(), self.of("true_gradient").mean())
+        per_frame: dict[str, Any] = {name: self.of(name).mean(axis=0).tolist() for name in REPORTED}
+        gradients = zip(self.of("gradient").mean(axis=0), self.of("true_gradient").mean(axis=0), strict=True)
+        per_frame["sharpness"] = [ratio(predicted, true) for predicted, true in gradients]
+        return {**whole, "per_frame": per_frame}
+
+
+def ratio(gradient: float, true_gradient: float) -> float | None:
+    """Sharpness: 1 is as sharp as the truth, below 1 blurred, above 1 noisy; None where the truth has no edge at all."""
+    return float(gradient / true_gradient) if true_gradient > 0 else None
+
+
+def frames_ahead(per_frame_mse: Sequence[float], repeat_last_mse: Sequence[float]) -> int:
+    """For how many frames in a row, from the first, the error is below that of repeating the last given frame."""
+    ahead = 0
+    for own, repeated in zip(per_frame_mse, repeat_last_mse, strict=True):
+        if own >= repeated:
+            break
+        ahead += 1
+    return ahead
+
+
+def confidence_95(clip_scores: NDArray[np.float64], generator: np.random.Generator) -> list[float] | None:
+    """Percentile bootstrap over clips (N,) of their mean: [low, high]. One clip says nothing of others: None.
+
+    Clips are what is resampled, since the frames of one clip go wrong together.
+    """
+    count = len(clip_scores)
+    if count < 2:
+        return None
+    means = [clip_scores[generator.integers(count, size=count)].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return [float(low), float(high)]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ..data.source import ClipSource
 
 
-SLOW_REFRESH_S = 30.0  # a log file wants a line now and then, a terminal a bar that moves
+MOMENT_S = 0.5
+SLOW_REFRESH_S = 5.0  # a log file wants a line now and then, a terminal a bar that moves
 
 
 def add_setting(parser: argparse.ArgumentParser, flag: str, key: str, default: str) -> None:
@@ -49,10 +50,12 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
-def progress_bar(total: int | None, what: str, unit: str, initial: int = 0) -> "tqdm[Any]":
-    """A bar on stderr; where that is a file, a line every half minute."""
+def progress_bar(total: int | None, what: str, unit: str, initial: int = 0, delay_s: float = MOMENT_S) -> "tqdm[Any]":
+    """A bar on stderr for what takes longer than a moment; where that is a file, a line every few seconds."""
     refresh = 0.2 if sys.stderr.isatty() else SLOW_REFRESH_S
-    return tqdm(total=total, initial=initial, desc=what, unit=f" {unit}", mininterval=refresh, file=sys.stderr, dynamic_ncols=True)
+    return tqdm(
+        total=total, initial=initial, desc=what, unit=f" {unit}", mininterval=refresh, delay=delay_s, file=sys.stderr, dynamic_ncols=True
+    )
 
 
 def positive(text: str) -> int:

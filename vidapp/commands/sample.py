@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
 
 FORMATS = (".gif", ".mp4", ".npy")
+VISIBLE_PIXELS = 256  # side of a picture that can be looked at
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,13 +91,12 @@ def generate(checkpoint: "Checkpoint", given_u8: "np.ndarray", frames: int, samp
 
 
 def write(path: Path, given_u8: "np.ndarray", future_u8: "np.ndarray") -> None:
-    """.npy: the generated frames alone. A picture or video: what was given comes first."""
+    """.npy: the generated frames alone. A picture or video: what was given comes first, and small frames are enlarged."""
     import numpy as np
 
-    from ..media import write_gif, write_mp4, write_npy
+    from ..media import write_clip
 
     if path.suffix.lower() == ".npy":
-        write_npy(path, future_u8)
+        write_clip(path, future_u8)
     else:
-        write_frames = write_gif if path.suffix.lower() == ".gif" else write_mp4
-        write_frames(path, np.concatenate([given_u8, future_u8]))
+        write_clip(path, np.concatenate([given_u8, future_u8]), scale=max(1, VISIBLE_PIXELS // future_u8.shape[-1]))

@@ -111,7 +111,7 @@ def show(lines: Iterable[dict[str, Any]], config: Config) -> None:
                 if bar is not None:
                     bar.close()
                 phase, shown = line["phase"], {}
-                bar = progress_bar(totals[phase], phase, "step", initial=max(0, line["step"] - 1))
+                bar = progress_bar(totals[phase], phase, "step", initial=line["step"], delay_s=0)
             shown |= {word: f"{line[key]:.3g}" for key, word in SHOWN.items() if line.get(key) is not None}
             bar.set_postfix(shown, refresh=False)
             bar.update(line["step"] - bar.n)

@@ -1,9 +1,10 @@
-# CPU by default:  docker build -t vidapp . && docker run -p 7860:7860 -v vidapp:/data vidapp
-# CUDA:            docker build -t vidapp --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 . && docker run --gpus all ...
+# CPU:   docker build -t vidapp .                                       docker run -p 7860:7860 -v vidapp:/data vidapp
+# CUDA:  docker build -t vidapp:cuda --build-arg TORCH_INDEX= .         docker run --gpus all -p 7860:7860 -v vidapp:/data vidapp:cuda
 ARG PYTHON_VERSION=3.12
 FROM python:${PYTHON_VERSION}-slim
 
-# torch and torchvision come from one index, never mixed: a CPU torch with the ordinary torchvision fails at import.
+# Where torch and torchvision come from, both from one index: a CPU torch with the ordinary torchvision fails at import.
+# Empty means pip's own index, whose builds for Linux are the CUDA ones.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 RUN useradd --create-home --uid 1000 vidapp && mkdir -p /data /home/vidapp/app && chown vidapp:vidapp /data /home/vidapp/app
@@ -11,7 +12,7 @@ WORKDIR /home/vidapp/app
 
 COPY requirements.txt .
 RUN grep -E '^torch(vision)?[^a-z]' requirements.txt > /tmp/torch.txt \
-    && pip install --no-cache-dir --index-url "$TORCH_INDEX" -r /tmp/torch.txt \
+    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r /tmp/torch.txt \
     && pip install --no-cache-dir -r requirements.txt
 
 COPY --chown=vidapp:vidapp . .

@@ -27,5 +27,5 @@ ENV PYTHONUNBUFFERED=1 \
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=4)"
+    CMD python -c "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['VIDAPP_PORT'], timeout=4)"
 CMD ["python", "app.py"]

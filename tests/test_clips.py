@@ -1,0 +1,402 @@
+"""Somebody's clips: every kind reads, and what is damaged or hostile is refused in one sentence before it costs anything."""
+
+import gc
+import io
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.lib import format as npy_format
+from PIL import Image
+
+from vidapp.data import archive, clips, decoders
+from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
+from vidapp.data.decoders import ClipError, layout_of
+from vidapp.media import write_clip, write_gif, write_mp4, write_npy
+
+
+def moving_square(frames: int = 6, channels: int = 1, height: int = 16, width: int = 16) -> np.ndarray:
+    clip = np.zeros((frames, channels, height, width), np.uint8)
+    for index in range(frames):
+        clip[index, :, 4:10, index : index + 6] = 40 + 10 * index
+    return clip
+
+
+def save_pictures(folder: Path, clip: np.ndarray, names: str = "{}.png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, frame in enumerate(clip):
+        Image.fromarray(frame[0] if frame.shape[0] == 1 else frame.transpose(1, 2, 0)).save(folder / names.format(index))
+
+
+def zip_of(path: Path, contents: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    return path
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npy_header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
+    file = io.BytesIO()
+    npy_format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", [".npy", ".gif"])
+def test_a_clip_at_the_models_size_reads_back_exactly(tmp_path: Path, suffix: str, channels: int) -> None:
+    clip = moving_square(channels=channels)
+    write_clip(tmp_path / f"a{suffix}", clip)
+    assert np.array_equal(read_clip(tmp_path / f"a{suffix}", 16, channels, 99), clip)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".avi", ".webm"])
+def test_videos_read_close_to_what_was_written(tmp_path: Path, suffix: str) -> None:
+    clip = moving_square(frames=5, channels=3, height=64, width=64)
+    path = tmp_path / f"a{suffix}"
+    if suffix in (".mp4", ".mov"):
+        write_mp4(tmp_path / "a.mp4", clip)
+        (tmp_path / "a.mp4").rename(path)
+    else:
+        save_pictures(tmp_path / "in", clip)
+        codec = ["mpeg4", "-q:v", "2"] if suffix == ".avi" else ["libvpx", "-crf", "4", "-b:v", "2M"]
+        ffmpeg(["-framerate", "10", "-i", str(tmp_path / "in" / "%d.png"), "-c:v", *codec, str(path)])
+    read = read_clip(path, 64, 3, 99)
+    assert read.shape == clip.shape
+    assert np.abs(read.astype(int) - clip).mean() < 4
+
+
+def ffmpeg(arguments: list[str]) -> None:
+    import imageio_ffmpeg
+
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-threads", "1", *arguments], check=True)
+
+
+def test_a_folder_of_pictures_is_one_clip_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    clip = moving_square(frames=12)
+    save_pictures(tmp_path / "frames", clip, "frame{}.png")
+    assert np.array_equal(read_clip(tmp_path / "frames", 16, 1, 99), clip)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "P", "1", "LA"])
+def test_pictures_of_other_kinds_become_eight_bits(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(np.full((8, 8), 257 * 200, np.uint16)) if mode == "I;16" else Image.new("L", (8, 8), 200).convert(mode)
+    image.save(tmp_path / "1.png")
+    frame = read_clip(tmp_path, 8, 1, 1)[0, 0]
+    assert (frame == (255 if mode == "1" else 200)).mean() > 0.7
+
+
+def test_what_is_transparent_is_black(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "1.png")
+    assert read_clip(tmp_path, 8, 3, 1).max() == 0
+
+
+def test_frames_are_cut_to_the_central_square_before_they_are_resized(tmp_path: Path) -> None:
+    clip = np.zeros((2, 20, 60), np.uint8)
+    clip[:, :, 20:40] = 255
+    np.save(tmp_path / "wide.npy", clip)
+    assert read_clip(tmp_path / "wide.npy", 10, 1, 9)[..., 1:-1].min() == 255
+    np.save(tmp_path / "tall.npy", clip.swapaxes(1, 2))
+    assert read_clip(tmp_path / "tall.npy", 10, 1, 9)[..., 1:-1, :].min() == 255
+
+
+def test_shrinking_is_antialiased(tmp_path: Path) -> None:
+    checkerboard = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    np.save(tmp_path / "a.npy", np.stack([checkerboard] * 2))
+    assert np.abs(read_clip(tmp_path / "a.npy", 8, 1, 9).astype(int) - 127).max() < 30
+
+
+def test_grey_becomes_colour_and_colour_grey(tmp_path: Path) -> None:
+    write_npy(tmp_path / "grey.npy", moving_square())
+    assert np.array_equal(read_clip(tmp_path / "grey.npy", 16, 3, 9), np.repeat(moving_square(), 3, axis=1))
+    write_npy(tmp_path / "colour.npy", moving_square(channels=3))
+    assert np.array_equal(read_clip(tmp_path / "colour.npy", 16, 1, 9), moving_square())
+
+
+@given(
+    shape=st.one_of(
+        st.tuples(st.integers(1, 4), st.integers(4, 9), st.integers(5, 9)),
+        st.tuples(st.integers(1, 4), st.integers(4, 9), st.integers(5, 9), st.sampled_from([1, 3])),
+        st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(4, 9), st.integers(5, 9)),
+        st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 9), st.integers(5, 9), st.sampled_from([1, 3])),
+    ),
+    fortran=st.booleans(),
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_layout_of_npy_reads_as_so_many_clips_of_so_many_frames(tmp_path: Path, shape: tuple[int, ...], fortran: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    np.save(tmp_path / "a.npy", np.asfortranarray(array) if fortran else array)
+    coloured = shape[-1] in (1, 3)
+    with_clips = array if len(shape) - coloured == 4 else array[None]
+    read, skipped = read_clips(tmp_path / "a.npy", 5, 3, 99, 99)
+    assert not skipped
+    assert len(read) == len(with_clips)
+    assert all(clip.frames.shape == (with_clips.shape[1], 3, 5, 5) for clip in read)
+
+
+def test_several_clips_in_one_npy_stay_apart(tmp_path: Path) -> None:
+    both = np.stack([np.full((4, 8, 8), 10, np.uint8), np.full((4, 8, 8), 200, np.uint8)])
+    np.save(tmp_path / "two.npy", both)
+    read, _ = read_clips(tmp_path / "two.npy", 8, 1, 3, 9)
+    assert [(clip.name, int(clip.frames.mean()), len(clip.frames)) for clip in read] == [("two.npy[0]", 10, 3), ("two.npy[1]", 200, 3)]
+    assert len(read_clips(tmp_path / "two.npy", 8, 1, 3, 1)[0]) == 1
+
+
+def test_the_standard_test_file_is_known_to_have_time_first() -> None:
+    layout = layout_of("mnist_test_seq.npy", (20, 10_000, 64, 64))
+    assert (layout.clips, layout.frames, layout.time_first) == (10_000, 20, True)
+
+
+@pytest.mark.parametrize(
+    "shape", [(4,), (4, 5), (4, 3, 8, 8), (2, 4, 3, 8, 8), (4, 8, 8, 4), (0, 8, 8), (4, 8, 0), (8, 8, 3), (1, 1, 1, 1, 1, 1)]
+)
+def test_shapes_that_are_no_clip_are_refused_with_the_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ClipError, match=r"a\.npy has the shape .*\(T,H,W\)"):
+        layout_of("a.npy", shape)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (npy_header((10**9, 64, 64)), "shorter than its header says"),
+        (npy_header((1, 10**6, 10**6)), "above the limit"),
+        (npy_bytes(np.zeros((4, 8, 8), np.float32)), "uint8"),
+        (npy_header((4, 8, 8), "|O") + b"cos\nsystem\n(S'true'\ntR.", "uint8"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", "damaged"),
+        (b"", "damaged"),
+        (b"PK\x03\x04 not an npy", "damaged"),
+        (b"\x93NUMPY\x09\x00" + bytes(100), "version"),
+    ],
+)
+def test_hostile_npy_is_refused_from_its_header(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "evil.npy").write_bytes(content)
+    with pytest.raises(ClipError, match=rf"(?s)evil\.npy.*{says}"):
+        read_clip(tmp_path / "evil.npy", 8, 1, 9)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4", ".mov", ".webm", ".avi", ".npy", ".zip"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, I am no clip at all, but long enough to look at" * 9, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"]
+)
+def test_files_that_are_something_else_are_refused_by_name(tmp_path: Path, suffix: str, content: bytes) -> None:
+    (tmp_path / f"some{suffix}").write_bytes(content)
+    with pytest.raises(ClipError, match=rf"^some\{suffix} ") as caught:
+        read_clip(tmp_path / f"some{suffix}", 8, 1, 9)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_video_is_never_opened_as_a_playlist_or_script(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "real.mp4", moving_square())
+    (tmp_path / "list.avi").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nreal.mp4\n#EXT-X-ENDLIST\n")
+    with pytest.raises(ClipError, match=r"list\.avi is no \.mp4"):
+        read_clip(tmp_path / "list.avi", 16, 1, 9)
+
+
+def read_or_refused(path: Path, name: str) -> int:
+    """How many frames could be read; 0 where the file was refused by its name."""
+    try:
+        return len(read_clip(path, 8, 1, 99))
+    except ClipError as error:
+        if name not in str(error):
+            raise
+        return 0
+
+
+def test_a_cut_off_video_and_gif_are_refused_or_end_early(tmp_path: Path) -> None:
+    for suffix, write in ((".mp4", write_mp4), (".gif", write_gif)):
+        path = tmp_path / f"cut{suffix}"
+        write(path, moving_square(height=32, width=32))
+        whole = path.read_bytes()
+        for share in (0.1, 0.5, 0.9):
+            path.write_bytes(whole[: int(share * len(whole))])
+            assert read_or_refused(path, path.name) <= 6
+
+
+@given(
+    places=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=20),
+    suffix=st.sampled_from([".gif", ".png", ".npy"]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flipped_bytes_never_raise_anything_but_a_clip_error(tmp_path: Path, places: list[tuple[int, int]], suffix: str) -> None:
+    path = tmp_path / f"1{suffix}"
+    if suffix == ".png":
+        Image.fromarray(moving_square()[0, 0]).save(path)
+    else:
+        write_clip(path, moving_square())
+    content = bytearray(path.read_bytes())
+    for place, value in places:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    read_or_refused(tmp_path if suffix == ".png" else path, path.name)
+    path.unlink()
+
+
+def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        import zlib
+
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 12000, 12000, 8, 2, 0, 0, 0)
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    with pytest.warns(Image.DecompressionBombWarning), pytest.raises(ClipError, match="12000 x 12000 pixels, above the limit"):
+        read_clip(tmp_path, 8, 1, 9)
+
+    monkeypatch.setattr(decoders, "MAX_PIXELS", 100)
+    write_gif(tmp_path / "a.gif", moving_square())
+    with pytest.raises(ClipError, match="16 x 16 pixels, above the limit"):
+        read_clip(tmp_path / "a.gif", 8, 1, 9)
+    write_mp4(tmp_path / "a.mp4", moving_square())
+    with pytest.raises(ClipError, match=r"a\.mp4"):
+        read_clip(tmp_path / "a.mp4", 8, 1, 9)
+
+
+def test_a_long_video_is_read_only_as_far_as_asked_and_its_decoder_ends(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "long.mp4", np.random.default_rng(0).integers(0, 255, (150, 1, 64, 64), dtype=np.uint8))
+    assert read_clip(tmp_path / "long.mp4", 8, 1, 3).shape == (3, 1, 8, 8)
+    gc.collect()
+    assert not [child for child in psutil.Process().children() if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_frames_with_far_timestamps_are_not_repeated(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "in", moving_square(frames=3, height=32, width=32))
+    ffmpeg(
+        ["-framerate", "0.01", "-i", str(tmp_path / "in" / "%d.png"), "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "slow.mp4")]
+    )
+    assert len(read_clip(tmp_path / "slow.mp4", 16, 1, 99)) == 3
+
+
+def test_reading_stops_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "MAX_READ_BYTES", 10 * 16 * 16)
+    write_npy(tmp_path / "a.npy", moving_square(frames=8))
+    write_npy(tmp_path / "b.npy", moving_square(frames=8))
+    write_npy(tmp_path / "c.npy", moving_square(frames=8))
+    read, skipped = read_clips(tmp_path, 16, 1, 99, 9)
+    assert [len(clip.frames) for clip in read] == [8, 2]
+    assert [name for name, _ in skipped] == ["c.npy"]
+
+
+def test_a_folder_reads_what_it_can_and_says_what_it_left_out(tmp_path: Path) -> None:
+    write_npy(tmp_path / "clip10.npy", moving_square())
+    write_npy(tmp_path / "clip9.npy", moving_square())
+    save_pictures(tmp_path / "walk", moving_square())
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    (tmp_path / ".hidden.npy").write_bytes(b"")
+    (tmp_path / "link.npy").symlink_to("/etc/hostname")
+    read, skipped = read_clips(tmp_path, 16, 1, 9, 9)
+    assert [clip.name for clip in read] == ["clip9.npy", "clip10.npy", "walk"]
+    assert sorted(name for name, _ in skipped) == ["broken.gif", "link.npy", "notes.txt"]
+    assert all(reason for _, reason in skipped)
+
+
+def test_a_zip_reads_as_the_folder_it_was_made_of(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    save_pictures(folder / "walk", moving_square(frames=11), "f{}.png")
+    write_npy(folder / "a.npy", moving_square())
+    (folder / "deep").mkdir()
+    write_gif(folder / "deep" / "b.gif", moving_square())
+    contents = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
+    zipped = zip_of(tmp_path / "set.zip", contents | {"__MACOSX/._a.npy": b"x", ".DS_Store": b"x"})
+    from_folder, _ = read_clips(folder, 16, 1, 99, 99)
+    from_zip, skipped = read_clips(zipped, 16, 1, 99, 99)
+    assert skipped == []
+    assert [clip.name for clip in from_zip] == [clip.name for clip in from_folder]
+    for one, other in zip(from_zip, from_folder, strict=True):
+        assert np.array_equal(one.frames, other.frames)
+
+
+def test_entries_that_lead_out_nest_or_link_are_left_out_and_nothing_is_written(tmp_path: Path) -> None:
+    good = npy_bytes(moving_square()[:, 0])
+    (tmp_path / "in").mkdir()
+    path = zip_of(tmp_path / "in" / "a.zip", {"../up.npy": good, "/abs.npy": good, "inner.zip": b"PK", "ok.npy": good})
+    with zipfile.ZipFile(path, "a") as file:
+        link = zipfile.ZipInfo("link.npy")
+        link.external_attr = 0o120777 << 16
+        file.writestr(link, "/etc/hostname")
+    read, skipped = read_clips(path, 16, 1, 9, 9)
+    assert [clip.name for clip in read] == ["ok.npy"]
+    assert sorted(name for name, _ in skipped) == ["../up.npy", "/abs.npy", "inner.zip", "link.npy"]
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["a.zip"]
+
+
+def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "RATIO_FREE_BYTES", 1 << 20)
+    bomb = zip_of(tmp_path / "bomb.zip", {"zeros.npy": npy_bytes(np.zeros((5000, 32, 32), np.uint8))})
+    with pytest.raises(ClipError, match=r"bomb\.zip unpacks to more than 200 times"):
+        find_clips(bomb)
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 1 << 10)
+    with pytest.raises(ClipError, match=r"bomb\.zip unpacks to 4 MiB, above the limit"):
+        find_clips(bomb)
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    with pytest.raises(ClipError, match=r"many\.zip has more than 3 files"):
+        find_clips(zip_of(tmp_path / "many.zip", {f"{number}.npy": b"" for number in range(4)}))
+    monkeypatch.setattr(archive, "MAX_DIRECTORY_BYTES", 10)
+    with pytest.raises(ClipError, match=r"bomb\.zip has more than"):
+        find_clips(bomb)
+
+
+def test_encrypted_and_unusually_packed_entries_are_left_out(tmp_path: Path) -> None:
+    good = npy_bytes(moving_square()[:, 0])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("lzma.npy", good, zipfile.ZIP_LZMA)
+        file.writestr("ok.npy", good)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    assert [name for name, _ in read_clips(tmp_path / "a.zip", 16, 1, 9, 9)[1]] == ["lzma.npy"]
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ClipError, match="holds no readable clip.*and 1 more"):
+        read_clip(tmp_path / "a.zip", 16, 1, 9)
+    assert "password" in dict(find_clips(tmp_path / "a.zip")[1])["ok.npy"]
+
+
+def test_a_damaged_entry_is_named_as_in_the_zip(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "a.zip", {"walk/1.png": b"no picture", "walk/2.png": b"no picture"})
+    with pytest.raises(ClipError, match=r"^1\.png is damaged"):
+        read_clip(path, 8, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("a.txt", "unknown type"), ("a.png", "single picture"), ("missing.npy", "there is no clip at missing.npy")]
+)
+def test_paths_that_are_no_clips_say_what_to_give(tmp_path: Path, name: str, says: str) -> None:
+    if not name.startswith("missing"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=f"{says}.*give .npy, .gif, .mp4"):
+        read_clip(tmp_path / name, 8, 1, 9)
+
+
+@pytest.mark.parametrize("path", ["", "\0", "a" * 5000, "a/" * 3000])
+def test_impossible_paths_are_refused_too(path: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  any sentence will do
+        read_clip(path + ".npy", 8, 1, 9)
+
+
+def test_an_empty_folder_and_one_without_clips_say_so(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match="holds no clips"):
+        read_clip(tmp_path, 8, 1, 9)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ClipError, match=r"holds no readable clip: notes\.txt: it is of an unknown type"):
+        read_clip(tmp_path, 8, 1, 9)
+
+
+def test_finding_decodes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"")
+    assert find_clips(tmp_path)[0] == [ClipFile("broken.mp4", tmp_path / "broken.mp4")]
+
+
+def test_reading_clips_needs_no_torch() -> None:
+    code = "import sys, vidapp.data.clips, vidapp.media; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], check=False).returncode == 0

@@ -1,0 +1,187 @@
+"""Frames out of one file: .npy, .gif, video or a picture. Files come from strangers: sizes are checked before memory is taken.
+
+Every decoder streams: it holds one frame at a time (at most `MAX_PIXELS` large), whatever the length of the clip.
+"""
+
+import contextlib
+import errno
+import itertools
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from numpy.lib import format as npy_format
+from PIL import Image
+
+MAX_PIXELS = 4096 * 4096  # in one frame
+VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # nothing else of what Pillow can open is tried on a stranger's file
+STANDARD_TEST_SHAPE = (20, 10_000, 64, 64)  # mnist_test_seq.npy of Moving MNIST: the one known file with time first
+
+Frames = Generator[Image.Image, None, None]
+
+
+class ClipError(ValueError):
+    """What is wrong with somebody's clip and what to do about it, in one sentence that names the file."""
+
+
+@contextlib.contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turns whatever a decoder raises over damaged bytes into one ClipError; decoders raise nearly every type there is."""
+    try:
+        yield
+    except ClipError:
+        raise
+    except PermissionError as error:
+        raise ClipError(f"{name} cannot be read: allow reading it") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ClipError(f"{name} found the disk full: free some space") from error
+        raise ClipError(f"{name} is damaged or not what its name says: save it again or leave it out") from error
+
+
+def check_pixels(name: str, width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ClipError(f"{name} has frames of {width} x {height} pixels: leave it out")
+    if width * height > MAX_PIXELS:
+        raise ClipError(f"{name} has frames of {width} x {height} pixels, above the limit of {MAX_PIXELS}: make it smaller first")
+
+
+@dataclass(frozen=True)
+class NpyLayout:
+    """What the header of a .npy says: `clips` clips of `frames` frames; `channels` is 0 where there is no such axis."""
+
+    clips: int
+    frames: int
+    height: int
+    width: int
+    channels: int
+    time_first: bool = False
+
+
+def npy_layout(path: Path) -> NpyLayout:
+    """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
+    with explained(path.name), open(path, "rb") as file:
+        version = npy_format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ClipError(f"{path.name} is a .npy of an unknown version {version}: save it again with numpy.save")
+        read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        if dtype != np.uint8:
+            raise ClipError(f"{path.name} holds {dtype} values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")
+        layout = layout_of(path.name, shape)
+        if path.stat().st_size < file.tell() + math.prod(shape):
+            raise ClipError(f"{path.name} is shorter than its header says: copy or save it again")
+    return layout
+
+
+def layout_of(name: str, shape: tuple[int, ...]) -> NpyLayout:
+    """(T,H,W), (T,H,W,C), (N,T,H,W) or (N,T,H,W,C) with C 1 or 3; a last axis of 1 or 3 is always colour."""
+    expected = "save (T,H,W), (T,H,W,C) or (N,T,H,W[,C]) with C 1 or 3"
+    coloured = shape[-1:] in ((1,), (3,))
+    if len(shape) not in (3, 4, 5) or min(shape) < 1 or (coloured and len(shape) == 3):
+        raise ClipError(f"{name} has the shape {shape}: {expected}")
+    if not coloured and (len(shape) == 5 or (len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (2, 4)))):
+        raise ClipError(f"{name} has the shape {shape}, whose last axis is no colour: {expected}")
+    full = shape if coloured else (*shape, 0)
+    clips, frames, height, width, channels = full if len(full) == 5 else (1, *full)
+    time_first = shape == STANDARD_TEST_SHAPE
+    if time_first:
+        clips, frames = frames, clips
+    check_pixels(name, width, height)
+    return NpyLayout(clips, frames, height, width, channels, time_first)
+
+
+def npy_frames(path: Path, layout: NpyLayout, clip: int) -> Frames:
+    """The pictures of one clip of a .npy that `npy_layout` has passed, read through a memory map."""
+    with explained(path.name):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        for frame in range(layout.frames):
+            index = (frame, clip) if layout.time_first else (clip, frame)
+            pixels = np.ascontiguousarray(array[index] if array.ndim - bool(layout.channels) == 4 else array[frame])
+            yield Image.fromarray(pixels[..., 0] if layout.channels == 1 else pixels)
+
+
+def gif_frames(path: Path) -> Frames:
+    """The pictures of a .gif as they are stored, one after another; their durations are not looked at."""
+    with explained(path.name), Image.open(path, formats=("GIF",)) as image:
+        check_pixels(path.name, *image.size)
+        for index in itertools.count():
+            try:
+                image.seek(index)
+            except EOFError:
+                return
+            check_pixels(path.name, *image.size)  # a later frame may enlarge the picture
+            yield image
+
+
+def image_frame(path: Path) -> Image.Image:
+    """The decoded picture in a file."""
+    with explained(path.name), Image.open(path, formats=IMAGE_FORMATS) as image:
+        check_pixels(path.name, *image.size)
+        image.load()
+        return image
+
+
+def video_demuxer(path: Path) -> str:
+    """ffmpeg's name of the container, by the first bytes. Left to guess, ffmpeg would take a playlist that names other files."""
+    with explained(path.name), open(path, "rb") as file:
+        start = file.read(12)
+    if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
+        return "mov"
+    if start[:4] == b"\x1a\x45\xdf\xa3":
+        return "matroska"
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return "avi"
+    raise ClipError(f"{path.name} is no .mp4, .mov, .webm or .avi inside: save it again or leave it out")
+
+
+def video_frames(path: Path) -> Frames:
+    """The pictures of a video, streamed through ffmpeg: each coded frame once. A cut-off video ends where it was cut."""
+    require_ffmpeg()
+    with explained(path.name):
+        limits = ["-f", video_demuxer(path), "-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS), "-threads", "2"]
+        # passthrough: two frames that claim to be hours apart must not become a million copies
+        output = ["-an", "-sn", "-fps_mode", "passthrough"]
+        # an absolute path, so that no name is taken for a device, an address or an option
+        for pixels in iio.imiter(str(path.resolve()), plugin="FFMPEG", input_params=limits, output_params=output):
+            check_pixels(path.name, pixels.shape[1], pixels.shape[0])
+            yield Image.fromarray(pixels)
+
+
+def require_ffmpeg() -> None:
+    import imageio_ffmpeg
+
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise ClipError("no ffmpeg was found to read or write videos: pip install imageio[ffmpeg], or use .gif or .npy") from error
+
+
+def fitted(name: str, image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """The picture as uint8 (C, size, size): its central square, resized with antialiasing, grey (1) or colour (3)."""
+    with explained(name):  # Pillow decodes as late as it can, here
+        image = flattened(name, image, channels)
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        # the gap lets Pillow average whole blocks of a far larger picture first: 1.5 times as fast, 0.2 levels apart
+        square = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=3.0)
+    pixels = np.asarray(square, np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def flattened(name: str, image: Image.Image, channels: int) -> Image.Image:
+    """The picture in 8 bits without transparency (black shows through)."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ClipError(f"{name} has more than 16 bits a pixel: save it with 8 bits")
+    elif image.has_transparency_data:
+        picture = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)

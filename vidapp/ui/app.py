@@ -96,12 +96,15 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
 def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     """Build the page and serve it until the process is ended."""
     page = build(readonly=serving.readonly)
+    host = "127.0.0.1" if serving.host == "0.0.0.0" else serving.host
+    print(f"vidapp opens at http://{host}:{serving.port}", flush=True)
     page.launch(
+        quiet=True,
         server_name=serving.host,
         server_port=serving.port,
         auth=serving.auth,
         theme=theme.theme(),
-        css=theme.static("page.css"),
+        head=f"<style>{theme.static('page.css')}</style>",  # not css=: Gradio rewrites its selectors
         share=False,
         ssr_mode=False,
         enable_monitoring=False,

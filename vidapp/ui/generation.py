@@ -34,7 +34,7 @@ def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
     """A clip of the test split by its number, from 0; ValueError where the data has no clip of that number."""
     if not 0 <= number < TEST_CLIPS:
         raise ValueError(f"test clip {number} is not among the first {TEST_CLIPS}: choose 0 to {TEST_CLIPS - 1}")
-    frames = numbered_clip(data, number, given + future)
+    frames = numbered_clip(data, number, given + future).copy()  # the cached one is read-only, which torch does not like
     return Clip(frames[:given], frames[given:], f"test clip {number}")
 
 
@@ -166,4 +166,5 @@ def verdict(errors: Errors | None, frames: int) -> Verdict:
     )
     if known < frames:
         figures += f" Truth is known for {known} of {frames} frames."
-    return Verdict(headline, figures, ahead > 0 and above_empty > 0)
+    better = mean["prediction"] < min(mean["repeat_last"], mean["black"])
+    return Verdict(headline, figures, better)

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
+from ..config import field_of
 from ..presets import PRESETS, preset
 from ..runs import RunReader, list_runs, open_run
 from . import form, sources
@@ -17,6 +18,7 @@ from .wiring import PRIVATE, QUICK
 FIRST_PRESET = "debug"
 SECTIONS = ("model", "data", "recipe", "run")
 KEYS = form.first_order_keys(*SECTIONS)
+SHORT_HELP = 50  # characters that fit into half a column
 NO_RUN = "there is no run yet: start one"
 READONLY_NOTE = "This page is read-only: training is off here. Run the app yourself (`python app.py`) to train, or start a run in a shell; it shows up here, live."
 Updates = dict[Any, Any]
@@ -131,7 +133,8 @@ def build(*, readonly: bool = False) -> TrainTab:
             new = None if readonly else build_new_run()
             if readonly:
                 gr.Markdown(READONLY_NOTE)
-        with gr.Column(scale=5, min_width=340):
+        with gr.Column(scale=5, min_width=340, elem_classes=["first-on-a-phone"]):
+            heading("Runs")
             picker = gr.Dropdown(
                 run_choices(), value=first_run(), label="Run", allow_custom_value=True, elem_id="run-picker",
                 info="Every run in the runs folder, also those that were started in a shell.",
@@ -146,15 +149,20 @@ def build(*, readonly: bool = False) -> TrainTab:
     return tab
 
 
+def heading(text: str) -> None:
+    gr.HTML(f'<h2 class="heading">{text}</h2>', apply_default_css=False, padding=False)
+
+
 def build_new_run() -> NewRun:
     config = preset(FIRST_PRESET)
+    heading("New run")
     chosen = gr.Dropdown(
         list(PRESETS), value=FIRST_PRESET, label="Preset", info=preset_help(FIRST_PRESET), filterable=False, elem_id="preset"
     )
     fields = []
-    for pair in range(0, len(KEYS), 2):
+    for row in rows_of(KEYS):
         with gr.Row():
-            fields += [field(key, config) for key in KEYS[pair : pair + 2]]
+            fields += [field(key, config) for key in row]
     name = gr.Textbox(
         "", label="Name", placeholder="chosen for you", info="Of the run's folder; letters, digits, dots and dashes.", elem_id="run-name"
     )
@@ -162,8 +170,26 @@ def build_new_run() -> NewRun:
     return NewRun(chosen, name, fields, start, message_box(elem_id="start-message"))
 
 
+def rows_of(keys: list[str]) -> list[list[str]]:
+    """Numbers with a short help go in pairs, everything else has a row of its own; the order stays."""
+    rows: list[list[str]] = []
+    for key in keys:
+        if is_small(key) and rows and len(rows[-1]) == 1 and is_small(rows[-1][0]):
+            rows[-1].append(key)
+        else:
+            rows.append([key])
+    return rows
+
+
+def is_small(key: str) -> bool:
+    return form.kind_of(key) in (int, float) and len(field_of(key).metadata["help"]) < SHORT_HELP
+
+
 def field(key: str, config: Any) -> Any:
-    return form.control(key, config, **({"choices": sources.choices()} if key == "data.source" else {}))
+    if key == "data.source":
+        help = f"Your own clips are offered when they lie in {sources.own_folder()}."
+        return form.control(key, config, choices=sources.choices(), label="Data", info=help)
+    return form.control(key, config)
 
 
 def build_steering() -> Steering:

@@ -3,7 +3,7 @@
 const root = element.querySelector('.live');
 const find = (selector) => root.querySelector(selector);
 const plots = { loss: find('[data-chart="loss"] .plot'), gradient: find('[data-chart="gradient"] .plot') };
-const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.30)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a' };  // as in plots.py
+const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.45)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a' };  // as in plots.py
 const TITLES = {
   transformer: ['Loss', 'nats per masked token'],
   tokenizer: ['Tokenizer loss', 'reconstruction'],

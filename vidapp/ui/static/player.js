@@ -95,7 +95,7 @@ function show(index) {
     parts.frame.dataset.kind = kindOf(screen, now);
     parts.empty.textContent = total ? missing(screen) : 'no clip yet';
     if (data) paint(parts.canvas, data);
-    parts.note.textContent = now < given ? 'given' : (screen === 'truth' ? 'true future' : screen === 'prediction' ? 'predicted' : '');
+    parts.note.textContent = now < given ? 'given' : (screen === 'truth' ? 'true future' : screen === 'prediction' ? 'predicted' : 'error');
   }
   const future = now - given + 1;
   const where = !total ? '' : `frame ${now + 1} of ${total}` + (future > 0 ? ` · future ${future}` : ' · given');
@@ -109,6 +109,7 @@ function show(index) {
 function buildStrip() {
   const total = frames();
   rows.replaceChildren();
+  strip.style.setProperty('--frames', String(Math.max(total, 1)));
   const head = document.createElement('div');
   head.className = 'row';
   head.append(Object.assign(document.createElement('span'), { className: 'title' }));

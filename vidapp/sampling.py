@@ -6,7 +6,7 @@ always being committed first.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,30 +64,30 @@ def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: 
     return (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
 
 
-def random_like(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Uniform [0, 1), drawn where the generator lives, so that a seed means the same on every device."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+def random_like(tokens: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Uniform [0, 1) of the tokens' shape, each clip from its own generator: a clip's future does not depend on its batch.
+    Drawn where the generator lives, so that a seed means the same on every device."""
+    return torch.stack([torch.rand(tokens.shape[1:], generator=one, device=one.device) for one in generators]).to(tokens.device)
 
 
 def decode(
-    logits_fn: LogitsFn, tokens: Tensor, masked: Tensor, settings: SamplingConfig, generator: torch.Generator, mask_id: int
+    logits_fn: LogitsFn, tokens: Tensor, masked: Tensor, settings: SamplingConfig, generators: Sequence[torch.Generator], mask_id: int
 ) -> Iterator[DecodeStep]:
     """Decide the masked tokens in `settings.steps` steps, yielding each.
 
-    tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
+    generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
     logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed.
     """
     tokens = torch.where(masked, mask_id, tokens)
     masked = masked.clone()
-    clips = tokens.shape[0]
     begun_B = masked.flatten(1).sum(dim=1)
     fixed_order = torch.arange(masked[0].numel(), device=tokens.device).reshape(masked.shape[1:])
     for step in range(settings.steps):
         logits = logits_fn(tokens).float()
         temperature = temperature_at(settings, step)
-        drawn = draw(logits, settings, temperature, random_like(tokens.shape, generator, tokens.device))
+        drawn = draw(logits, settings, temperature, random_like(tokens, generators))
         confidence = logits.softmax(dim=-1).gather(-1, drawn[..., None])[..., 0]
-        noise = random_like(tokens.shape, generator, tokens.device)
+        noise = random_like(tokens, generators)
         priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))
         keep_masked_B = (begun_B * masked_share(step, settings.steps)).floor().long()
         rank = priority.flatten(1).argsort(dim=1, stable=True).argsort(dim=1)
@@ -96,7 +96,7 @@ def decode(
         confidence = torch.where(masked, confidence, 1.0)
         masked = still_masked
         yield DecodeStep(tokens, masked, confidence, step, settings.steps)
-    assert not masked.any() and clips == tokens.shape[0]
+    assert not masked.any(), "the schedule ends with nothing masked"
 
 
 def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, fixed_order: Tensor, step: int) -> Tensor:

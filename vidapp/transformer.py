@@ -7,6 +7,7 @@ pass and in who sees whom. Axes: B clips, F frames passed (of one or two streams
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +94,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float)
     return (F.dropout(weights, dropout) if dropout else weights) @ v
 
 
+class SquaredRelu(torch.autograd.Function):
+    """relu(x)^2 with the gradient 2 relu(x): one saved tensor, and half the memory traffic of composing the two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = x.relu()
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (positive,) = ctx.saved_tensors
+        return (positive * gradient).mul_(2.0)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    return SquaredRelu.apply(x)  # type: ignore[no-any-return]
+
+
 class Attention(nn.Module):
     """Multi-head attention over the axis -2 of x, with the projections and nothing else."""
 
@@ -137,7 +157,7 @@ class Block(nn.Module):
             x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.space_attention(x, space_bias))
         if self.kind == "factorized":
             x_BFND = self.branch(x_BFND, self.time_norm, lambda x: self.time_attention(x, view, layer, time_bias))
-        return self.branch(x_BFND, self.mlp_norm, lambda x: self.mlp_out(F.relu(self.mlp_in(x)).square()))
+        return self.branch(x_BFND, self.mlp_norm, lambda x: self.mlp_out(squared_relu(self.mlp_in(x))))
 
     def branch(self, x: Tensor, norm: nn.Module, function) -> Tensor:
         """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x))."""

@@ -87,7 +87,9 @@ def save_checkpoint(
     for name, tensor in transformer_weights.items():
         half = tensor.detach().to(torch.float16)
         if torch.isfinite(tensor).all() and not torch.isfinite(half).all():
-            raise ValueError(f"weight {name} reaches {tensor.abs().max():.3g}, too large for a checkpoint in float16: lower the learning rate")
+            raise ValueError(
+                f"weight {name} reaches {tensor.abs().max():.3g}, too large for a checkpoint in float16: lower the learning rate"
+            )
         tensors[f"transformer.{name}"] = half
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

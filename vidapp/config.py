@@ -116,12 +116,18 @@ class RecipeConfig(Section):
     weight_decay: float = option(0.01, "Decoupled weight decay on matrices.", low=0.0, high=1.0)
     beta2: float = option(0.98, "AdamW's second-moment decay.", low=0.5, high=0.99999)
     gradient_clip: float = option(1.0, "Largest gradient norm that is applied; 0 turns clipping off.", low=0.0, high=1e6)
-    schedule: str = option("cosine", "constant, or warm-up followed by a cosine to the smallest rate.", choices=("constant", "cosine"), first_order=True)
-    warmup_steps: int = option(1000, "Steps of linear warm-up; at most a tenth of a short run, and the run says so.", unit="steps", low=0, high=10**7)
+    schedule: str = option(
+        "cosine", "constant, or warm-up followed by a cosine to the smallest rate.", choices=("constant", "cosine"), first_order=True
+    )
+    warmup_steps: int = option(
+        1000, "Steps of linear warm-up; at most a tenth of a short run, and the run says so.", unit="steps", low=0, high=10**7
+    )
     minimum_learning_rate: float = option(1e-6, "Where the cosine ends.", low=0.0, high=1.0)
     objective_future: float = option(0.5, "Weight of `future`: first frames given, later ones masked.", low=0.0, high=1e6)
     objective_joint: float = option(0.4, "Weight of `joint`: masks anywhere in the clip.", low=0.0, high=1e6)
-    objective_individual: float = option(0.1, "Weight of `individual`: every frame alone, attention across frames is cut.", low=0.0, high=1e6)
+    objective_individual: float = option(
+        0.1, "Weight of `individual`: every frame alone, attention across frames is cut.", low=0.0, high=1e6
+    )
     objective_schedule: str = option(
         "fixed", "fixed weights, or growing: future only, then joint is added, then individual.", choices=("fixed", "growing")
     )
@@ -143,13 +149,21 @@ class RecipeConfig(Section):
     context_corruption: float = option(
         0.0, "Share of clean past tokens replaced by random ones in training; hardens against drift.", low=0.0, high=0.9
     )
-    curriculum: tuple[int, ...] = option((), "Clip lengths in equal parts of the run, e.g. 5,10,15,20; empty keeps the full length.", unit="frames", low=1, high=256)
-    horizontal_flip: float = option(0.0, "Chance that a clip is mirrored. Mirrored digits are not digits: use it for scenes.", low=0.0, high=1.0)
+    curriculum: tuple[int, ...] = option(
+        (), "Clip lengths in equal parts of the run, e.g. 5,10,15,20; empty keeps the full length.", unit="frames", low=1, high=256
+    )
+    horizontal_flip: float = option(
+        0.0, "Chance that a clip is mirrored. Mirrored digits are not digits: use it for scenes.", low=0.0, high=1.0
+    )
     rotation: float = option(0.0, "Largest rotation of a clip.", unit="degrees", low=0.0, high=45.0)
     brightness: float = option(0.0, "Largest change of brightness, as a share.", low=0.0, high=0.9)
     contrast: float = option(0.0, "Largest change of contrast, as a share.", low=0.0, high=0.9)
-    precision: str = option("auto", "float32, bf16 (autocast), or auto: bf16 where this device is measured faster at it.", choices=("auto", "float32", "bf16"))
-    ema_decay: float = option(0.999, "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none.", low=0.0, high=0.999999)
+    precision: str = option(
+        "auto", "float32, bf16 (autocast), or auto: bf16 where this device is measured faster at it.", choices=("auto", "float32", "bf16")
+    )
+    ema_decay: float = option(
+        0.999, "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none.", low=0.0, high=0.999999
+    )
     gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, about a third slower.")
     tokenizer_steps: int = option(3000, "Steps of the tokenizer phase, where one is trained.", unit="steps", low=1, high=10**7)
     tokenizer_learning_rate: float = option(3e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
@@ -158,7 +172,9 @@ class RecipeConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective_future + self.objective_joint + self.objective_individual <= 0:
-            raise ValueError("the recipe's objective weights sum to zero: give recipe.objective_future, _joint or _individual a weight above 0")
+            raise ValueError(
+                "the recipe's objective weights sum to zero: give recipe.objective_future, _joint or _individual a weight above 0"
+            )
         if self.batch_size % self.micro_batches:
             raise ValueError(f"recipe.batch_size {self.batch_size} must be divisible by recipe.micro_batches {self.micro_batches}")
         if list(self.curriculum) != sorted(self.curriculum):
@@ -171,9 +187,13 @@ class SamplingConfig(Section):
     anneal: bool = option(True, "Lower the temperature linearly towards the last decode step.")
     top_k: int = option(5, "Choices per token; 0 means all of them.", unit="tokens", low=0, high=65536, first_order=True)
     top_p: float = option(1.0, "Keep the most likely tokens that hold this much probability.", low=0.01, high=1.0)
-    steps: int = option(8, "Decode steps for each frame (or for the whole future, when all frames are decoded at once).", unit="steps", low=1, high=256)
+    steps: int = option(
+        8, "Decode steps for each frame (or for the whole future, when all frames are decoded at once).", unit="steps", low=1, high=256
+    )
     order: str = option("confidence", "Which masked tokens are committed first.", choices=("confidence", "random", "fixed"))
-    noise: float = option(1.0, "Gumbel noise on the confidence order, annealed to 0; without any, still background is committed first.", low=0.0, high=100.0)
+    noise: float = option(
+        1.0, "Gumbel noise on the confidence order, annealed to 0; without any, still background is committed first.", low=0.0, high=100.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +206,9 @@ class RunConfig(Section):
     checkpoint_every: int = option(500, "Steps between two checkpoints.", unit="steps", low=1, high=10**9)
     keep_checkpoints: int = option(3, "Newest checkpoints kept; older ones are deleted.", low=1, high=10**6)
     validation_clips: int = option(16, "Clips in a validation.", unit="clips", low=1, high=4096)
-    training_clips: int = option(0, "Train on this many fixed clips only (to overfit on purpose); 0 means fresh clips every step.", unit="clips", low=0, high=10**7)
+    training_clips: int = option(
+        0, "Train on this many fixed clips only (to overfit on purpose); 0 means fresh clips every step.", unit="clips", low=0, high=10**7
+    )
     device: str = option("auto", "auto, cpu, cuda or mps.", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "CPU threads; 0 leaves the choice to torch.", low=0, high=512)
 
@@ -216,7 +238,9 @@ class Config:
                 f"{self.data.clip_frames}: lower the one or raise the other"
             )
         if self.sampling.top_k > self.tokenizer.codebook_size:
-            raise ValueError(f"sampling.top_k {self.sampling.top_k} is above the codebook size {self.tokenizer.codebook_size}: use 0 for all codes")
+            raise ValueError(
+                f"sampling.top_k {self.sampling.top_k} is above the codebook size {self.tokenizer.codebook_size}: use 0 for all codes"
+            )
 
     @property
     def grid(self) -> int:
@@ -235,13 +259,14 @@ class Config:
         if not isinstance(values, dict):
             raise ValueError(f"a config is an object of sections {', '.join(SECTIONS)}, not {type(values).__name__}")
         refuse_unknown(values, SECTIONS, "section")
-        return Config(**{name: section_from(SECTIONS[name], name, part) for name, part in values.items()})
+        sections: dict[str, Any] = {name: section_from(SECTIONS[name], name, part) for name, part in values.items()}
+        return Config(**sections)
 
     @staticmethod
     def from_json(text: str) -> "Config":
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"this is not JSON: {error}") from error
         return Config.from_dict(values)
 

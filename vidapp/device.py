@@ -1,7 +1,7 @@
 """The device a run uses: which one, which precision is faster on it, how much memory is taken."""
 
 import contextlib
-import resource
+import importlib
 import sys
 import time
 
@@ -12,10 +12,10 @@ from .config import Config
 
 def pick_device(name: str) -> torch.device:
     """The device of `run.device`; auto takes CUDA, then MPS, then the CPU. ValueError where the one asked for is missing."""
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there()))
-    if not available[name]():
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
         raise ValueError(f"run.device is {name!r} but this machine has none that torch can use: set run.device=auto")
     return torch.device(name)
 
@@ -54,5 +54,8 @@ def memory_mib(device: torch.device) -> float:
     """Largest memory taken so far: of the device on CUDA, of this process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if sys.platform == "win32":
+        return 0.0
+    resource = importlib.import_module("resource")  # Unix alone has it
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

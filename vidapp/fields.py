@@ -82,8 +82,8 @@ def convert(key: str, value: Any, kind: Any) -> Any:
         raise ValueError(f"{key} is {value!r}: it must be a number")
     try:
         number = float(value)
-    except ValueError as error:
-        raise ValueError(f"{key} is {value!r}: it must be a number") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{key} is {str(value)[:60]!r}: it must be a number") from error
     if kind is int:
         if not math.isfinite(number) or number != int(number):
             raise ValueError(f"{key} is {value!r}: it must be a whole number")

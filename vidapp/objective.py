@@ -32,7 +32,7 @@ def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: boo
     past); otherwise the clip is one stream, and a frame sees what is visible of the others.
     """
     tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device
-    clips, frames = tokens.shape[:2]
+    frames = tokens.shape[1]
     masked = batch.masked_BTHW
     hidden_input = torch.where(torch.from_numpy(masked).to(device, non_blocking=True), model.mask_id, tokens)
     cut_B = batch.cut_B(device)

@@ -71,7 +71,8 @@ class Average:
 
     def __init__(self, module: nn.Module, held_by: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.source, self.target = list(module.parameters()), list(held_by.parameters())
+        self.source: list[Tensor] = list(module.parameters())
+        self.target: list[Tensor] = list(held_by.parameters())
         for target, source in zip(self.target, self.source, strict=True):
             target.data.copy_(source.data)
 

@@ -28,9 +28,7 @@ def small() -> Config:
 
 def base() -> Config:
     """14.6 M parameters with embeddings: wants a GPU."""
-    return Config(
-        model=ModelConfig(width=384, layers=6, heads=6, attention="factorized", dropout=0.1), recipe=RecipeConfig(batch_size=32)
-    )
+    return Config(model=ModelConfig(width=384, layers=6, heads=6, attention="factorized", dropout=0.1), recipe=RecipeConfig(batch_size=32))
 
 
 def scale_up() -> Config:

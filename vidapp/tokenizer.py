@@ -31,7 +31,9 @@ def encoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequentia
     half = config.downsampling // 2
     wide = 2 * config.channels
     return nn.Sequential(
-        nn.Conv2d(image_channels, config.channels, kernel_size=2 * half if half > 1 else 3, stride=half, padding=half // 2 if half > 1 else 1),
+        nn.Conv2d(
+            image_channels, config.channels, kernel_size=2 * half if half > 1 else 3, stride=half, padding=half // 2 if half > 1 else 1
+        ),
         *(ResidualBlock(config.channels) for _ in range(config.encoder_blocks)),
         nn.Conv2d(config.channels, wide, kernel_size=4, stride=2, padding=1),
         *(ResidualBlock(wide) for _ in range(config.encoder_blocks)),
@@ -65,7 +67,7 @@ class Tokenizer(nn.Module):
         self.codebook_size = config.codebook_size
         self.encoder = encoder_layers(config, channels)
         self.decoder = decoder_layers(config, channels)
-        self.quantizer = make_quantizer(config)
+        self.quantizer: FSQ | VectorQuantize = make_quantizer(config)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Weights from `generator`: He-uniform as torch's own, residual branches zero, so that depth does no harm at the start."""
@@ -95,8 +97,9 @@ class Tokenizer(nn.Module):
     def codes(self, tokens: Tensor) -> Tensor:
         """Code vectors float (..., code_dim) of ids (...)."""
         flat = tokens.reshape(1, -1)  # the quantizers read more axes than two as an image with its channels first
-        lookup = self.quantizer.indices_to_codes if isinstance(self.quantizer, FSQ) else self.quantizer.get_codes_from_indices
-        return lookup(flat).reshape(*tokens.shape, -1)
+        if isinstance(self.quantizer, FSQ):
+            return self.quantizer.indices_to_codes(flat).reshape(*tokens.shape, -1)
+        return self.quantizer.get_codes_from_indices(flat).reshape(*tokens.shape, -1)
 
     def codebook(self) -> Tensor:
         """All code vectors float (codebook_size, code_dim) in the order of their ids."""
@@ -154,7 +157,7 @@ def initialise_codebook(tokenizer: Tokenizer, path: str, shape: torch.Size, gene
             buffer.data.fill_(1)
 
 
-def make_quantizer(config: TokenizerConfig) -> nn.Module:
+def make_quantizer(config: TokenizerConfig) -> FSQ | VectorQuantize:
     if config.quantizer == "fsq":
         with torch.device("cpu"):  # it computes with its constants when made, which the meta device cannot
             return FSQ(levels=list(config.levels))

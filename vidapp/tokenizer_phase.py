@@ -16,7 +16,7 @@ from .data.source import ClipSource
 from .optimizer import Optimizers
 from .randomness import torch_generator
 from .schedules import learning_rate
-from .tokenizer import Tokenizer, new_tokenizer
+from .tokenizer import new_tokenizer
 from .transformer import VideoTransformer
 
 WARMUP_STEPS = 100

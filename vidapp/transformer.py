@@ -6,6 +6,7 @@ pass and in who sees whom. Axes: B clips, F frames passed (of one or two streams
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,13 +105,13 @@ class SquaredRelu(torch.autograd.Function):
         return positive * positive
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors
         return (positive * gradient).mul_(2.0)
 
 
 def squared_relu(x: Tensor) -> Tensor:
-    return SquaredRelu.apply(x)  # type: ignore[no-any-return]
+    return SquaredRelu.apply(x)
 
 
 class Attention(nn.Module):
@@ -159,7 +160,7 @@ class Block(nn.Module):
             x_BFND = self.branch(x_BFND, self.time_norm, lambda x: self.time_attention(x, view, layer, time_bias))
         return self.branch(x_BFND, self.mlp_norm, lambda x: self.mlp_out(squared_relu(self.mlp_in(x))))
 
-    def branch(self, x: Tensor, norm: nn.Module, function) -> Tensor:
+    def branch(self, x: Tensor, norm: nn.Module, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x))."""
         if self.pre:
             return x + self.residual_dropout(function(norm(x)))
@@ -209,6 +210,7 @@ class VideoTransformer(nn.Module):
     """
 
     codebook_VK: Tensor
+    offsets_NN: Tensor
 
     def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_dim: int, max_frames: int) -> None:
         super().__init__()

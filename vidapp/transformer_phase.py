@@ -58,7 +58,9 @@ class TransformerPhase:
     def batch(self, step: int, samples: range) -> TokenBatch:
         frames = clip_frames(self.config.recipe, self.config.data, progress_of(step, self.steps))
         clips = training_clips(self.config, self.source, step, samples, frames)
-        return TokenBatch(encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), draw_masks(self.config, step, samples))
+        return TokenBatch(
+            encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), draw_masks(self.config, step, samples)
+        )
 
     def train_step(self, step: int, measure: bool) -> dict[str, float]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).

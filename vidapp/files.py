@@ -74,8 +74,18 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, *, even_full: bool = False) -> None:
+    """Write a value as JSON, atomically; with `even_full`, on a full disk, over the old file in the room that this has."""
+    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if not even_full:
+            raise
+        try:
+            write_without_room(path, value)
+        except OSError:
+            raise error from None
 
 
 def write_without_room(path: str | Path, value: Any) -> None:

@@ -10,7 +10,7 @@ from .files import plain, replacing, write_bytes, write_json
 from .run_folder import PHASES
 from .run_reader import parse_lines
 
-Save = Callable[[Path], None]
+Save = Callable[[Path], object]  # writes a file at the path it is given
 
 
 def commit(folder: Path, step: int, phase: str, *, checkpoint: Save, tensors: Save, state: dict[str, Any]) -> None:
@@ -61,7 +61,9 @@ def cut_metrics(folder: Path, step: int, phase: str, attempt: int) -> int:
     kept = [line for line in lines if _kept(line, step, phase)]
     cut = [line for line in lines if not _kept(line, step, phase)]
     if cut:
-        write_bytes(folder / f"metrics.cut-{attempt}.jsonl", b"\n".join(cut) + b"\n")
+        aside = folder / f"metrics.cut-{attempt}.jsonl"
+        before = aside.read_bytes() if aside.exists() else b""  # an attempt that goes back in two phases cuts twice
+        write_bytes(aside, before + b"\n".join(cut) + b"\n")
         write_bytes(path, b"".join(line + b"\n" for line in kept))
     return len(cut)
 

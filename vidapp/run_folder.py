@@ -20,11 +20,9 @@ def runs_folder() -> Path:
 
 def step_stem(step: int, phase: str = "transformer") -> str:
     """`step-00000500`, or `tokenizer-step-00000500` in the tokenizer phase; ValueError for an unknown phase or a negative step."""
-    if phase not in _PREFIX:
-        raise ValueError(f"unknown phase {phase!r}: use one of {', '.join(PHASES)}")
     if step < 0:
         raise ValueError(f"step {step} is negative: steps count from 0")
-    return f"{_PREFIX[phase]}-{step:08d}"
+    return f"{_prefix(phase)}-{step:08d}"
 
 
 def checkpoint_path(folder: Path, step: int, phase: str = "transformer") -> Path:
@@ -61,14 +59,20 @@ def moment_of(name: str) -> tuple[int, int] | None:
     return next(PHASES.index(phase) for phase, prefix in _PREFIX.items() if prefix == match["prefix"]), int(match["step"])
 
 
+def _prefix(phase: str) -> str:
+    if phase not in _PREFIX:
+        raise ValueError(f"unknown phase {phase!r}: use one of {', '.join(PHASES)}")
+    return _PREFIX[phase]
+
+
 def _steps_with(folder: Path, ending: str, phase: str) -> list[int]:
     try:
         names = os.listdir(folder / "checkpoints")
     except OSError:
         return []
-    steps = []
+    prefix, steps = _prefix(phase), []
     for name in names:
         match = _STEP.match(name)
-        if match and match["prefix"] == _PREFIX[phase] and name[match.end() :] == ending:
+        if match and match["prefix"] == prefix and name[match.end() :] == ending:
             steps.append(int(match["step"]))
     return sorted(steps)

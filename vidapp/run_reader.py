@@ -174,7 +174,7 @@ class RunReader:
         lock.acquire(wait=True)  # two pages may press buttons at once
         try:
             control = read_json(self.path / run_folder.CONTROL) or {}
-            write_json(self.path / run_folder.CONTROL, control | _change(command))
+            write_json(self.path / run_folder.CONTROL, control | _change(command), even_full=True)
         except OSError as error:
             raise ValueError(f"cannot write {run_folder.CONTROL} of run {self.name!r}: {error.strerror or error}") from error
         finally:

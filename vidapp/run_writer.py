@@ -26,7 +26,17 @@ from typing import Any
 from . import run_checkpoints, run_folder
 from .config import Config
 from .failures import describe_failure, reason, write_failure
-from .files import FileLock, plain, read_json, remove_temporaries, resolve_inside, safe_name, write_json, write_text, write_without_room
+from .files import (
+    FileLock,
+    plain,
+    read_json,
+    remove_temporaries,
+    replacing,
+    resolve_inside,
+    safe_name,
+    write_json,
+    write_text,
+)
 from .liveness import this_process
 from .run_checkpoints import Save
 from .run_folder import FINAL_STATES, LIVE_STATES, runs_folder
@@ -89,6 +99,7 @@ class RunWriter:
         try:
             (path / "checkpoints").mkdir()
             (path / "samples").mkdir()
+            write_json(path / run_folder.CONTROL, {})  # takes its room on the disk while there is some
             if config is not None:
                 write_text(path / run_folder.CONFIG, config.to_json() + "\n")
         except OSError as error:
@@ -112,7 +123,7 @@ class RunWriter:
             _refuse_live(reader)
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
-            (path / run_folder.CONTROL).unlink(missing_ok=True)  # a stop that was meant for the attempt before
+            write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
             remove_temporaries(path)
         except OSError as error:
             lock.release()
@@ -178,12 +189,8 @@ class RunWriter:
             return
         self._written_at = time.monotonic()
         values = {**self._values, "attempt": self.attempt, "notices": self.notices, "heartbeat": time.time(), **this_process().to_dict()}
-        path = self.path / run_folder.STATUS
-        try:
-            write_json(path, values)
-        except OSError:  # a full disk must not make a living run look dead, nor an ended one alive
-            with contextlib.suppress(OSError):
-                write_without_room(path, values)
+        with contextlib.suppress(OSError):  # a full disk must not make a living run look dead, nor an ended one alive
+            write_json(self.path / run_folder.STATUS, values, even_full=True)
 
     def notify(self, text: str) -> None:
         """Keep a sentence for whoever watches, e.g. that a damaged checkpoint was passed over."""
@@ -210,8 +217,20 @@ class RunWriter:
         return run_folder.resume_paths(self.path, step, phase)
 
     def sample_path(self, step: int, name: str, phase: str = "transformer") -> Path:
-        """Where a sample of `step` goes, e.g. `samples/step-00000500-strip.png`; write it with `files.replacing`."""
+        """Where a sample of `step` goes, e.g. `samples/step-00000500-strip.png`."""
         return self.path / "samples" / f"{run_folder.step_stem(step, phase)}-{safe_name(name, 'sample name')}"
+
+    def save_sample(self, step: int, name: str, write: Save, phase: str = "transformer") -> bool:
+        """Have `write` make the sample file at the path it is given. False, with a notice, when the disk refused it."""
+        path = self.sample_path(step, name, phase)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with replacing(path) as temporary:
+                write(temporary)
+        except OSError as error:
+            self.notify(f"the sample of step {step} could not be saved: {reason(error)}; training goes on")
+            return False
+        return True
 
     def newest_complete(self, phase: str = "transformer") -> int | None:
         """The newest step whose checkpoint and resume part are both there; None where there is none."""
@@ -325,9 +344,8 @@ class RunWriter:
             self._control_seen, self._control = (), {}
             return {}
         seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        if seen != self._control_seen:
-            self._control_seen = seen
-            self._control = read_json(path) or {}
+        if seen != self._control_seen and (values := read_json(path)) is not None:  # damaged ones are looked at again
+            self._control_seen, self._control = seen, values
             self._taken = {key: value for key, value in self._taken.items() if value is not True}  # `true` written by hand asks once a file
         return self._control
 

@@ -1,0 +1,256 @@
+"""Training in the background: one at a time, failures in one sentence, nothing left running at the end."""
+
+import gc
+import subprocess
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vidapp import jobs
+from vidapp.config import Config
+from vidapp.presets import preset
+from vidapp.runs import RunWriter, list_runs, open_run
+
+ROOT = Path(__file__).parents[1]
+Trainer = Callable[..., Iterator[dict[str, Any]]]
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Trainer], None]]:
+    """Puts a fake in the place of `vidapp.train.train`; stops what still trains at the end of the test."""
+
+    def use(train: Trainer) -> None:
+        module = types.ModuleType("vidapp.train")
+        module.train = train  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "vidapp.train", module)
+
+    yield use
+    jobs.stop()
+    assert jobs.wait(30)
+
+
+def steps(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+    """Three steps, in the way of the real trainer."""
+    for step in range(1, 4):
+        run.status("running", step, 3, phase="transformer")
+        line = {"step": step, "phase": "transformer", "loss": 1 / step}
+        run.log(line)
+        yield line
+    run.status("finished", 3, 3)
+
+
+def endless(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+    """Trains until it is asked to stop."""
+    pause = threading.Event()
+    step = 0
+    while not run.poll_control().stop:
+        step += 1
+        run.status("running", step, 10**6)
+        yield {"step": step}
+        pause.wait(0.002)
+    run.status("stopped", step, 10**6)
+
+
+def failing(error: BaseException) -> Trainer:
+    def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+        run.status("running", 7, 10)
+        yield {"step": 7}
+        raise error
+
+    return train
+
+
+def test_a_training_runs_to_its_end_in_the_background(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    name = jobs.start_training(preset("debug"), "a")
+    assert name == "a"
+    assert jobs.wait(30)
+    assert jobs.running() is None
+    assert open_run("a").status().sentence == "finished at step 3 of 3"
+    assert [line["step"] for line in open_run("a").metrics()[0]] == [1, 2, 3]
+
+
+def test_without_a_name_the_run_gets_one_that_can_be_opened(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    name = jobs.start_training(preset("debug"))
+    assert open_run(name).config() == preset("debug")
+
+
+def test_the_trainer_gets_config_and_tokenizer(trainer: Callable[[Trainer], None]) -> None:
+    seen: list[Any] = []
+
+    def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+        seen.extend([config, run.name, tokenizer])
+        yield from ()
+
+    trainer(train)
+    jobs.start_training(preset("tiny"), "a", tokenizer=Path("assets/x.safetensors"))
+    assert jobs.wait(30)
+    assert seen == [preset("tiny"), "a", Path("assets/x.safetensors")]
+    assert open_run("a").status().state == "finished"
+
+
+def test_a_second_training_is_refused_and_leaves_no_run(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    jobs.start_training(preset("debug"), "a")
+    with pytest.raises(ValueError, match="run 'a' is training in this app: stop it first"):
+        jobs.start_training(preset("debug"), "b")
+    assert jobs.running() == "a"
+    assert [run.name for run in list_runs()] == ["a"]
+
+
+def test_of_many_starts_at_once_one_wins(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    outcomes: list[str] = []
+
+    def start(index: int) -> None:
+        try:
+            outcomes.append(jobs.start_training(preset("debug"), f"run-{index}"))
+        except ValueError as error:
+            outcomes.append(str(error))
+
+    pages = [threading.Thread(target=start, args=(index,)) for index in range(6)]
+    for page in pages:
+        page.start()
+    for page in pages:
+        page.join()
+    assert len([outcome for outcome in outcomes if outcome.startswith("run-")]) == 1
+    assert len(list_runs()) == 1
+
+
+def test_a_stop_ends_the_training_between_two_steps_and_the_next_can_start(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.stop() == "a"
+    assert jobs.wait(30)
+    assert open_run("a").status().state == "stopped"
+    assert jobs.stop() is None
+    assert jobs.start_training(preset("debug"), "b") == "b"
+
+
+def test_the_run_folder_stops_it_just_as_well(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    jobs.start_training(preset("debug"), "a")
+    open_run("a").send("stop")
+    assert jobs.wait(30)
+    assert open_run("a").status().state == "stopped"
+
+
+def test_a_stopped_run_is_resumed_with_its_own_config(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    jobs.start_training(preset("tiny"), "a")
+    jobs.stop()
+    jobs.wait(30)
+    trainer(steps)
+    assert jobs.start_training(None, "a", resume=True) == "a"
+    assert jobs.wait(30)
+    assert open_run("a").status().attempt == 2
+    assert open_run("a").config() == preset("tiny")
+
+
+class OutOfMemoryError(RuntimeError):
+    """By the name and the text of torch's own."""
+
+
+MEMORY = "lower recipe.batch_size, or raise recipe.micro_batches or set recipe.gradient_checkpointing=true"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("data.size 64 must be divisible by 7: try 63"), "data.size 64 must be divisible by 7: try 63"),
+        (MemoryError(), f"out of memory on this machine: {MEMORY}"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+            f"out of memory on this machine: {MEMORY}",
+        ),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), f"out of memory on the GPU: {MEMORY}"),
+        (OSError(28, "No space left on device", "/data/x"), "No space left on device: /data/x"),
+        (KeyError("width"), "KeyError: 'width'"),
+        (RuntimeError(), "RuntimeError"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_failure_becomes_one_sentence_and_a_traceback_in_the_run_folder(
+    trainer: Callable[[Trainer], None], error: BaseException, sentence: str
+) -> None:
+    trainer(failing(error))
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.wait(30)
+    status = open_run("a").status()
+    assert (status.state, status.error, status.step) == ("failed", sentence, 7)
+    assert "in train" in (open_run("a").path / "error.log").read_text()
+
+
+def test_torchs_own_out_of_memory_error_is_named() -> None:
+    torch = pytest.importorskip("torch")
+    from vidapp.runs import describe_failure
+
+    assert describe_failure(torch.OutOfMemoryError("HIP out of memory")).startswith("out of memory on the GPU: lower recipe.batch_size")
+
+
+def test_a_failure_holds_on_to_nothing_and_the_next_training_starts(trainer: Callable[[Trainer], None]) -> None:
+    class Network:
+        pass
+
+    networks: list[weakref.ref[Network]] = []
+
+    def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+        network = Network()
+        networks.append(weakref.ref(network))
+        yield {"step": 1}
+        try:
+            raise OutOfMemoryError("CUDA out of memory")
+        except OutOfMemoryError as error:
+            raise RuntimeError("while handling it") from error
+
+    trainer(train)
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.wait(30)
+    gc.collect()
+    assert networks[0]() is None
+    trainer(steps)
+    assert jobs.start_training(preset("debug"), "b") == "b"
+
+
+def test_a_trainer_that_cannot_be_imported_is_a_failed_run(trainer: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vidapp.train", None)
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.wait(30)
+    assert open_run("a").status().state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": None, "name": "a"}, "a new run needs a config"),
+        ({"config": None, "resume": True}, "which run is to be resumed"),
+        ({"config": None, "name": "a", "resume": True}, "there is no run 'a'"),
+        ({"config": preset("debug"), "name": "../a"}, "run name '../a' is not usable"),
+    ],
+)
+def test_what_cannot_be_started_is_said_and_nothing_runs(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        jobs.start_training(**arguments)
+    assert jobs.running() is None
+    assert list_runs() == []
+
+
+def test_a_process_that_ends_stops_its_training_first(tmp_path: Path) -> None:
+    code = f"""
+import sys, types
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from test_jobs import endless
+from vidapp import jobs
+from vidapp.presets import preset
+sys.modules["vidapp.train"] = types.SimpleNamespace(train=endless)
+jobs.start_training(preset("debug"), "a")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert open_run("a").status().state == "stopped"

@@ -329,7 +329,8 @@ def test_whatever_is_appended_and_cut_a_reader_ends_up_with_what_is_in_the_file(
 ) -> None:
     """Numbers of lines are appended, shares of the file are cut off, and a reader looks now and then."""
     reader = RunReader(tmp_path_factory.mktemp("run"))
-    path, serial, X
+    path, serial, cursor = reader.path / "metrics.jsonl", 0, ""
+    seen: list[int] = []
     lines: list[bytes] = []
     for deed in [*deeds, *(["read"] * 200 if most_bytes else ["read"])]:
         if deed == "read":
@@ -497,7 +498,7 @@ def test_the_checkpoint_is_renamed_into_place_last(run: RunWriter) -> None:
 def test_a_full_disk_keeps_the_checkpoint_before_and_training_goes_on(run: RunWriter) -> None:
     save(run, 100)
     for part in ("checkpoint", "tensors"):
-        writers = {"checkpoint": lambda path: None, "tensors": lambda path: path.write_bytes(b"y") and None} | {part: full_disk}
+        writers = {"checkpoint": lambda path: None, "tensors": lambda path: path.write_bytes(b"y")} | {part: full_disk}
         assert not run.commit(200, **writers, state={})
     assert run.newest_complete() == 100
     assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == sorted(

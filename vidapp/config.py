@@ -52,7 +52,7 @@ class TokenizerConfig(Section):
     quantizer: str = option(
         "fsq", "fsq: fixed lattice, cannot collapse. vq: learned codebook with EMA and dead-code restart.", choices=("fsq", "vq")
     )
-    levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=2, high=64)
+    levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=3, high=64)
     vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
     downsampling: int = option(8, "Pixels along one side of a token's patch.", unit="pixels", choices=None, low=2, high=32)
@@ -66,6 +66,8 @@ class TokenizerConfig(Section):
             raise ValueError(f"tokenizer.downsampling is {self.downsampling}: use one of 2, 4, 8, 16, 32")
         if not self.levels:
             raise ValueError("tokenizer.levels is empty: give at least one level, e.g. 8,5,5,5")
+        if len(self.levels) > 10:  # 3 to the 11th is above the limit below; longer lists would take long to multiply
+            raise ValueError(f"tokenizer.levels has {len(self.levels)} entries: give at most 10, e.g. 8,5,5,5")
         if self.codebook_size > 65536:
             raise ValueError(f"tokenizer.levels {self.levels} make {self.codebook_size} codes: use at most 65536")
 

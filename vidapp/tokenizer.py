@@ -139,6 +139,8 @@ def new_tokenizer(config: TokenizerConfig, channels: int, generator: torch.Gener
     tokenizer.to_empty(device="cpu")
     if config.quantizer == "fsq":
         tokenizer.quantizer = make_quantizer(config)  # its constants are not in any file, and nothing in it is random
+    else:
+        nn.init.zeros_(tokenizer.quantizer.get_buffer("zero"))  # where its loss starts from; in no file either
     if generator is not None:
         tokenizer.initialise(generator)
         for name, shape in codebook_shapes:

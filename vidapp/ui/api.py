@@ -1,6 +1,6 @@
 """Named endpoints for scripts (gradio_client, curl): /generate /tokenize /train_start /train_stop /train_status /runs.
 
-Each works with its defaults. Files travel through components, which take only what was uploaded to this app; the rest is JSON.
+Each works with its DEFAULTS. Files travel through components, which take only what was uploaded to this app; the rest is JSON.
 """
 
 from collections import deque
@@ -23,6 +23,7 @@ from .messages import api_guarded
 from .train import first_run
 from .wiring import COMPUTE
 
+DEFAULTS = Config().sampling
 QUICK = {"concurrency_limit": None}
 
 
@@ -38,16 +39,15 @@ def register(*, readonly: bool) -> None:
 
 def register_files() -> None:
     """The endpoints that take or give files; their components are never shown."""
-    defaults = Config().sampling
     checkpoint = gr.Textbox("", label="checkpoint: bundled, run:NAME:STEP, or empty for the first there is", visible=False)
     checkpoint_file = gr.File(label="checkpoint_file: a .safetensors file instead", visible=False)
     clip = gr.Number(0, precision=0, label="clip: number of a test clip", visible=False)
     clip_file = gr.File(label="clip_file: a clip of your own instead", visible=False)
     given = gr.Number(10, precision=0, label="given: frames that the model sees", visible=False)
     frames = gr.Number(10, precision=0, label="frames: future frames to generate", visible=False)
-    temperature = gr.Number(defaults.temperature, label="temperature", visible=False)
-    top_k = gr.Number(defaults.top_k, precision=0, label="top_k: 0 for all", visible=False)
-    steps = gr.Number(defaults.steps, precision=0, label="steps: decode steps", visible=False)
+    temperature = gr.Number(DEFAULTS.temperature, label="temperature", visible=False)
+    top_k = gr.Number(DEFAULTS.top_k, precision=0, label="top_k: 0 for all", visible=False)
+    steps = gr.Number(DEFAULTS.steps, precision=0, label="steps: decode steps", visible=False)
     seed = gr.Number(0, precision=0, label="seed", visible=False)
     report = gr.JSON(label="report", visible=False)
     npy, gif = gr.File(label="generated frames, uint8 (T,H,W) or (T,H,W,3)", visible=False), gr.File(label="animation", visible=False)
@@ -58,14 +58,21 @@ def register_files() -> None:
 
 
 def generate(
-    checkpoint: str, checkpoint_file: str | None, clip: int, clip_file: str | None, given: int, frames: int,
-    temperature: float, top_k: int, steps: int, seed: int,
+    checkpoint: str = "",
+    checkpoint_file: str | None = None,
+    clip: int = 0,
+    clip_file: str | None = None,
+    given: int = 10,
+    frames: int = 10,
+    temperature: float = DEFAULTS.temperature,
+    top_k: int = DEFAULTS.top_k,
+    steps: int = DEFAULTS.steps,
+    seed: int = 0,
 ) -> Any:  # fmt: skip
     """Continue a clip. Returns a report (settings, error per frame where the truth is known, verdict), an .npy and a .gif."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
     source = UPLOAD if clip_file else TEST
-    defaults = Config().sampling
-    values = (source, clip, clip_file, given, frames, temperature, top_k, steps, defaults.order, defaults.anneal, seed)
+    values = (source, clip, clip_file, given, frames, temperature, top_k, steps, DEFAULTS.order, DEFAULTS.anneal, seed)
     chosen = chosen_from(choice, checkpoint_file, *values)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     found = chosen.clip(loaded.config)
@@ -89,11 +96,12 @@ def generate(
         yield report, paths["npy"], paths["gif"]
 
 
-def tokenize(checkpoint: str, checkpoint_file: str | None, clip: int, clip_file: str | None, frames: int) -> dict[str, Any]:
+def tokenize(
+    checkpoint: str = "", checkpoint_file: str | None = None, clip: int = 0, clip_file: str | None = None, frames: int = 10
+) -> dict[str, Any]:
     """The token ids of a clip: `tokens` as [frame][row][column], with how well the tokenizer can draw the clip from them."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
-    defaults = Config().sampling
-    rest = (defaults.temperature, defaults.top_k, defaults.steps, defaults.order, defaults.anneal, 0)
+    rest = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.steps, DEFAULTS.order, DEFAULTS.anneal, 0)
     chosen = chosen_from(choice, checkpoint_file, UPLOAD if clip_file else TEST, clip, clip_file, frames, 1, *rest)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     frames_u8 = chosen.clip(loaded.config).given_u8

@@ -64,6 +64,7 @@ def truth_of(name: str, text: str) -> bool:
 def build(*, readonly: bool = False) -> gr.Blocks:
     """The whole page. With `readonly`, handlers that change state are not registered."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_S, fill_width=True) as page:
+        api.register(readonly=readonly)  # first: the events of the page must not take the names
         gr.HTML(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="heading", apply_default_css=False, padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Generate", id="generate"):
@@ -73,7 +74,6 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         join(tabs, generating, training)
         generate.wire_load(page, generating)
         train.wire_load(page, training)
-        api.register(readonly=readonly)
     page.queue(max_size=QUEUE)
     return page
 

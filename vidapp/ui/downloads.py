@@ -1,6 +1,7 @@
 """A generation as files to take away: GIF and MP4 to look at, .npy with the generated frames alone.
 
-They are written to a temporary folder below Gradio's cache, from where Gradio takes its own copies; names are ours.
+They are written to the system's temporary folder under names of ours; Gradio copies what it hands out into its own cache,
+which it clears by age (a file that lies there already would be neither copied nor cleared).
 """
 
 import tempfile
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from .generation import Clip
 
@@ -47,9 +47,7 @@ def download_files(clip: Clip, prediction_u8: np.ndarray) -> Iterator[dict[str, 
     """Paths by kind (gif, mp4, npy), there until the block is left."""
     from ..media import write_gif, write_mp4, write_npy  # brings imageio, which the page does not wait for
 
-    cache = Path(get_upload_folder())
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="vidapp-") as folder:
+    with tempfile.TemporaryDirectory(prefix="vidapp-") as folder:
         paths = {kind: Path(folder) / name for kind, name in NAMES.items()}
         shown = side_by_side(clip, prediction_u8)
         write_gif(paths["gif"], shown)

@@ -171,13 +171,22 @@ def build_controls() -> tuple[Controls, gr.HTML]:
         info="The model that continues the clip. Those of runs appear by themselves.",
     )  # fmt: skip
     card = gr.HTML("", elem_id="checkpoint-card", apply_default_css=False, padding=False)
-    dropped = gr.File(label="or drop a .safetensors file", file_types=[".safetensors"], height=104, elem_classes=["drop-box"], elem_id="checkpoint-file")
+    dropped = gr.File(
+        label="or drop a .safetensors file", file_types=[".safetensors"], height=104, elem_classes=["drop-box"], elem_id="checkpoint-file"
+    )
     source = gr.Radio(
         [("Test clip", TEST), ("Your own", UPLOAD)], value=TEST, label="Clip", elem_id="source",
         info="Test clips are made of digits that no training has seen.",
     )  # fmt: skip
     number = gr.Slider(0, TEST_CLIPS - 1, value=0, step=1, label="Clip number", info="Which of the test clips.", elem_id="clip-number")
-    upload = gr.File(label="Video, GIF, .npy or .zip of pictures", file_types=CLIP_FILES, visible=False, height=104, elem_classes=["drop-box"], elem_id="clip-file")
+    upload = gr.File(
+        label="Video, GIF, .npy or .zip of pictures",
+        file_types=CLIP_FILES,
+        visible=False,
+        height=104,
+        elem_classes=["drop-box"],
+        elem_id="clip-file",
+    )
     temperature = form.slider("sampling.temperature", default, 0, 2, 0.05)
     top_k = form.slider("sampling.top_k", default, 0, 100, 1)
     frames = gr.Slider(
@@ -247,6 +256,8 @@ def card_text(path: Path) -> str:
         f"step {header.step:,}",
         f"trained on {data.context_frames} given + {count(data.clip_frames - data.context_frames, 'future frame')}",
     ]
+    if header.phase == "tokenizer":
+        parts.append("its transformer is untrained: only its tokenizer is of use")
     loss = header.metrics.get("validation_loss_full")
     return " · ".join([*parts, f"validation loss {short(loss)}"] if isinstance(loss, (int, float)) else parts)
 

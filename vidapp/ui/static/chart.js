@@ -9,9 +9,11 @@ async function draw() {
   await loadPlotly(props.plotly);
   const style = getComputedStyle(box);
   const line = style.getPropertyValue('--border-color-primary').trim() || '#888';
+  const scale = pageScale(box);
   const layout = {
-    margin: { l: 48, r: 8, t: 8, b: 36 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', uirevision: 'kept',
-    font: { color: style.color, size: 11 }, legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0 }, hovermode: 'x unified', ...figure.layout,
+    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', uirevision: 'kept',
+    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0 }, hovermode: 'x unified', ...figure.layout,
+    margin: { l: 50 * scale, r: 10, t: 24 * scale, b: 40 * scale }, font: { color: style.color, size: 11 * scale },
   };
   for (const axis of ['xaxis', 'yaxis']) layout[axis] = { gridcolor: line, zeroline: false, ...(layout[axis] || {}) };
   layout.hoverlabel = { bgcolor: style.getPropertyValue('--background-fill-primary').trim() || '#fff', font: { color: style.color } };

@@ -41,13 +41,14 @@ function colours() {
 
 function layout(chart) {
   const { text, line } = colours();
+  const scale = pageScale(root);
   const logarithmic = chart === 'gradient' || find('.log').checked;
   const result = {
     uirevision: `${held.run}/${phase}`,
-    margin: { l: 48, r: 8, t: 6, b: 34 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: text, size: 11 },
+    margin: { l: 48 * scale, r: 8, t: 6, b: 34 * scale }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: text, size: 11 * scale },
     xaxis: { title: { text: 'step', standoff: 4 }, gridcolor: line, zeroline: false, rangemode: 'tozero' },
     yaxis: { gridcolor: line, zeroline: false, type: logarithmic ? 'log' : 'linear', nticks: 6, exponentformat: 'power' },
-    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { size: 10 } },
+    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { size: 10 * scale } },
     showlegend: chart === 'loss', hovermode: 'x', shapes: [],
   };
   if (chart === 'gradient' && last.clip > 0) {
@@ -72,16 +73,17 @@ function traces(chart) {
   const result = [];
   for (const drawn of DRAWN[phase].filter((one) => one.chart === chart)) {
     const [x, y] = held.points[drawn.curve] || [[], []];
+    const width = drawn.width * pageScale(root);
     drawn.at = [result.length];
     result.push({
       x: [...x], y: [...y], name: drawn.name, type: 'scatter', mode: drawn.markers ? 'lines+markers' : 'lines', marker: { size: 5 },
-      line: { color: drawn.color, width: drawn.width, dash: drawn.dash || 'solid' }, showlegend: !drawn.smoothed, hoverinfo: drawn.smoothed ? 'skip' : 'all',
+      line: { color: drawn.color, width, dash: drawn.dash || 'solid' }, showlegend: !drawn.smoothed, hoverinfo: drawn.smoothed ? 'skip' : 'all',
     });
     if (drawn.smoothed) {
       const { result: bold, state } = smooth(y, null);
       drawn.state = state;
       drawn.at.push(result.length);
-      result.push({ x: [...x], y: bold, name: drawn.smoothed.name, type: 'scatter', mode: 'lines', line: { color: drawn.smoothed.color, width: 2 } });
+      result.push({ x: [...x], y: bold, name: drawn.smoothed.name, type: 'scatter', mode: 'lines', line: { color: drawn.smoothed.color, width: 2 * pageScale(root) } });
     }
   }
   return result;

@@ -11,3 +11,8 @@ function loadPlotly(path) {
   });
   return window.vidappPlotly;
 }
+
+// How much larger the page draws everything on a very large screen; charts are drawn without that zoom (see page.css).
+function pageScale(place) {
+  return Number(getComputedStyle(place).getPropertyValue('--page-scale')) || 1;
+}

@@ -3,6 +3,7 @@
 Masks are bool (T, h, w), true where the token is hidden and must be predicted. Every mask hides at least one token.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +32,15 @@ def draw_mask(
     """The objective and the mask of one training clip of `frames` frames, `context` of them given where the objective is `future`."""
     objective = draw_objective(rng, objective_weights(recipe, progress))
     given = min(context, frames - 1) if objective == "future" else 0
+    # An individual frame sees no other: from one that is hidden whole only the marginal could be learnt.
+    pattern = "random" if objective == "individual" and recipe.mask_pattern == "frame" else recipe.mask_pattern
     # Against a clean past the frames are independent tasks: each draws its own ratio.
-    independent = recipe.clean_past and recipe.mask_pattern in ("random", "block")
+    independent = recipe.clean_past and pattern in ("random", "block")
     ratios = np.broadcast_to(mask_ratio(recipe, progress, rng, frames - given if independent else 1), frames - given)
-    if objective != "future":
-        ratios = np.minimum(ratios, LARGEST_OPEN_RATIO)
+    most = 1.0 if objective == "future" else LARGEST_OPEN_RATIO
+    ratios = np.minimum(ratios, most)
     mask = np.zeros((frames, grid, grid), bool)
-    mask[given:] = pattern_mask(rng, recipe.mask_pattern, ratios, grid)
+    mask[given:] = pattern_mask(rng, pattern, ratios, grid, most)
     return ClipMask(at_least_one(rng, mask, given), objective, given, float(ratios.mean()))
 
 
@@ -47,19 +50,23 @@ def draw_context(rng: np.random.Generator, recipe: RecipeConfig, data: DataConfi
     return int(rng.integers(min(2, context), context + 1)) if recipe.random_context else context
 
 
-def pattern_mask(rng: np.random.Generator, pattern: str, ratios_T: np.ndarray, grid: int) -> np.ndarray:
-    """Mask bool (T, grid, grid) with about ratios_T of every frame (of the clip, for `frame`) hidden."""
+def pattern_mask(rng: np.random.Generator, pattern: str, ratios_T: np.ndarray, grid: int, most: float = 1.0) -> np.ndarray:
+    """Mask bool (T, grid, grid) with about ratios_T of every frame (of the clip, for `frame`) hidden, and no more than `most` of it."""
     frames, places = len(ratios_T), grid * grid
+
+    def counts(ratios: np.ndarray, among: int) -> np.ndarray:
+        return np.minimum(np.rint(ratios * among), math.floor(most * among))
+
     if pattern == "random":
-        return lowest(rng.random((frames, places)), np.rint(ratios_T * places)).reshape(frames, grid, grid)
+        return lowest(rng.random((frames, places)), counts(ratios_T, places)).reshape(frames, grid, grid)
     if pattern == "tube":
-        one = lowest(rng.random((1, places)), np.rint(ratios_T[:1] * places))
+        one = lowest(rng.random((1, places)), counts(ratios_T[:1], places))
         return np.repeat(one, frames, axis=0).reshape(frames, grid, grid)
     if pattern == "frame":
-        hidden = lowest(rng.random((1, frames)), np.rint(ratios_T[:1] * frames))[0]
+        hidden = lowest(rng.random((1, frames)), counts(ratios_T[:1], frames))[0]
         return np.broadcast_to(hidden[:, None, None], (frames, grid, grid)).copy()
     if pattern == "block":
-        return np.stack([block(rng, ratio, grid) for ratio in ratios_T])
+        return np.stack([block(rng, ratio, grid, most) for ratio in ratios_T])
     raise ValueError(f"unknown mask pattern {pattern!r}: use random, tube, block or frame")
 
 
@@ -69,12 +76,14 @@ def lowest(scores_RP: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
     return ranks < counts_R[:, None]
 
 
-def block(rng: np.random.Generator, ratio: float, grid: int) -> np.ndarray:
-    """A rectangle (grid, grid) of about `ratio` of the area, of random shape and place."""
+def block(rng: np.random.Generator, ratio: float, grid: int, most: float = 1.0) -> np.ndarray:
+    """A rectangle in (grid, grid) of about `ratio` of the area and no more than `most` of it, of random shape and place."""
     area = ratio * grid * grid
     low, high = max(1.0, area / grid), float(grid)
     height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else grid
     width = int(np.clip(round(area / height), 1, grid))
+    if height * width > most * grid * grid:  # rounded up to the whole frame
+        width = max(1, width - 1)
     top, left = rng.integers(grid - height + 1), rng.integers(grid - width + 1)
     mask = np.zeros((grid, grid), bool)
     mask[top : top + height, left : left + width] = True

@@ -91,4 +91,6 @@ def notices(recipe: RecipeConfig, steps: int) -> list[str]:
         found.append(f"The cosine ends at its peak {recipe.learning_rate:g}: recipe.minimum_learning_rate is above it.")
     if recipe.curriculum and steps < len(recipe.curriculum):
         found.append(f"The curriculum has {len(recipe.curriculum)} lengths but the run only {steps} steps: some are skipped.")
+    if recipe.context_corruption and not recipe.clean_past:
+        found.append("recipe.context_corruption changes nothing: there is no clean past to corrupt without recipe.clean_past.")
     return found

@@ -1,0 +1,216 @@
+"""What changes over a run is a function of the step alone: where every schedule begins, where it ends, and how it gets there."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidapp.config import DataConfig, RecipeConfig
+from vidapp.randomness import numpy_generator
+from vidapp.schedules import (
+    OBJECTIVES,
+    clip_frames,
+    context_frames,
+    learning_rate,
+    mask_ratio,
+    mean_mask_ratio,
+    notices,
+    objective_weights,
+    progress_of,
+    warmup_steps,
+)
+
+STEPS = st.integers(2, 10**6)
+PROGRESS = st.floats(0, 1)
+MASK_SCHEDULES = ("fixed", "uniform", "cosine", "progressive", "progressive-range")
+COSINE = RecipeConfig(schedule="cosine", learning_rate=1e-3, warmup_steps=100, minimum_learning_rate=1e-6)
+
+
+def ratios(schedule: str, progress: float, count: int = 4000, **changes: float) -> np.ndarray:
+    return mask_ratio(RecipeConfig(mask_schedule=schedule, **changes), progress, numpy_generator(0, "mask"), count)
+
+
+# ------------------------------------------------------------------ learning rate
+
+
+def test_a_constant_rate_is_constant() -> None:
+    recipe = RecipeConfig(schedule="constant", learning_rate=0.01, warmup_steps=100)
+    assert {learning_rate(step, 1000, recipe) for step in range(1000)} == {0.01}
+
+
+@given(STEPS)
+def test_the_cosine_rises_to_its_peak_falls_all_the_way_and_ends_at_the_smallest_rate(steps: int) -> None:
+    warmup = warmup_steps(COSINE, steps)
+    assert learning_rate(0, steps, COSINE) == pytest.approx(1e-3 / max(1, warmup))
+    assert learning_rate(warmup, steps, COSINE) == pytest.approx(1e-3)
+    assert learning_rate(steps - 1, steps, COSINE) == pytest.approx(1e-6)
+    for step in (warmup // 2, (warmup + steps) // 2):
+        assert 1e-6 <= learning_rate(step, steps, COSINE) <= 1e-3
+
+
+def test_half_way_down_the_cosine_is_half_way_between_its_ends() -> None:
+    recipe = replace(COSINE, warmup_steps=0)
+    assert learning_rate(500, 1001, recipe) == pytest.approx((1e-3 + 1e-6) / 2)
+    rates = [learning_rate(step, 1001, recipe) for step in range(1001)]
+    assert rates == sorted(rates, reverse=True)
+
+
+@given(STEPS, st.integers(0, 10**6))
+def test_warm_up_takes_at_most_a_tenth_of_the_run(steps: int, asked: int) -> None:
+    used = warmup_steps(RecipeConfig(warmup_steps=asked), steps)
+    assert used <= asked
+    assert used <= steps / 10
+    assert used == asked or used == steps // 10
+
+
+def test_another_optimisers_peak_follows_the_same_curve() -> None:
+    recipe = replace(COSINE, minimum_learning_rate=0.0)
+    for step in (0, 50, 99, 100, 500, 999):
+        assert learning_rate(step, 1000, recipe, peak=0.02) == pytest.approx(20 * learning_rate(step, 1000, recipe))
+
+
+def test_a_smallest_rate_above_the_peak_keeps_the_peak() -> None:
+    recipe = replace(COSINE, learning_rate=1e-7, warmup_steps=0)
+    assert {learning_rate(step, 10, recipe) for step in range(10)} == {1e-7}
+
+
+def test_a_run_of_one_step_is_trained_at_its_peak() -> None:
+    assert learning_rate(0, 1, COSINE) == 1e-3
+
+
+# ------------------------------------------------------------------ progress and masks
+
+
+@given(STEPS)
+def test_progress_is_exactly_zero_at_the_first_step_and_one_at_the_last(steps: int) -> None:
+    assert progress_of(0, steps) == 0.0
+    assert progress_of(steps - 1, steps) == 1.0
+    assert progress_of(steps + 5, steps) == 1.0
+
+
+@given(STEPS)
+def test_progressive_masking_is_exactly_a_half_at_first_and_all_at_last(steps: int) -> None:
+    assert set(ratios("progressive", progress_of(0, steps), 3)) == {0.5}
+    assert set(ratios("progressive", progress_of(steps - 1, steps), 3)) == {1.0}
+
+
+@given(PROGRESS)
+def test_progressive_masking_is_linear_in_progress(progress: float) -> None:
+    assert set(ratios("progressive", progress, 3)) == {0.5 + 0.5 * progress}
+
+
+@given(PROGRESS)
+def test_the_progressive_range_reaches_from_a_half_to_the_progressive_ratio(progress: float) -> None:
+    drawn = ratios("progressive-range", progress, 500)
+    assert drawn.min() >= 0.5
+    assert drawn.max() <= 0.5 + 0.5 * progress
+    assert np.ptp(drawn) >= 0.45 * progress - 1e-9
+
+
+@given(st.floats(0, 1), PROGRESS)
+def test_a_fixed_ratio_is_fixed(ratio: float, progress: float) -> None:
+    assert set(ratios("fixed", progress, 3, mask_ratio=ratio)) == {ratio}
+
+
+def test_cosine_ratios_are_the_cosine_of_a_uniform_angle() -> None:
+    drawn = ratios("cosine", 0.5)
+    for quantile in (0.1, 0.5, 0.9):
+        assert np.quantile(drawn, quantile) == pytest.approx(math.cos(0.5 * math.pi * (1 - quantile)), abs=0.03)
+
+
+@pytest.mark.parametrize("schedule", MASK_SCHEDULES)
+@pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+def test_the_mean_shown_in_previews_is_the_mean_that_is_drawn(schedule: str, progress: float) -> None:
+    drawn = ratios(schedule, progress)
+    assert drawn.mean() == pytest.approx(mean_mask_ratio(RecipeConfig(mask_schedule=schedule), progress), abs=0.02)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+
+
+# ------------------------------------------------------------------ objectives
+
+
+@given(st.tuples(*[st.floats(0.01, 10)] * 3), PROGRESS)
+def test_objective_weights_sum_to_one_in_their_proportions(weights: tuple[float, float, float], progress: float) -> None:
+    recipe = RecipeConfig(**{f"objective_{name}": weight for name, weight in zip(OBJECTIVES, weights, strict=True)})
+    found = objective_weights(recipe, progress)
+    assert sum(found.values()) == pytest.approx(1)
+    assert list(found.values()) == pytest.approx([weight / sum(weights) for weight in weights])
+
+
+@pytest.mark.parametrize(
+    ("progress", "present"),
+    [
+        (0.0, {"future"}),
+        (0.33, {"future"}),
+        (1 / 3, {"future", "joint"}),
+        (0.66, {"future", "joint"}),
+        (2 / 3, set(OBJECTIVES)),
+        (1.0, set(OBJECTIVES)),
+    ],
+)
+def test_growing_objectives_join_in_thirds_of_the_run(progress: float, present: set[str]) -> None:
+    weights = objective_weights(RecipeConfig(objective_schedule="growing"), progress)
+    assert {name for name, weight in weights.items() if weight} == present
+    assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_growing_ends_at_the_recipes_own_weights() -> None:
+    fixed, growing = (objective_weights(RecipeConfig(objective_schedule=name), 1.0) for name in ("fixed", "growing"))
+    assert growing == fixed == {"future": 0.5, "joint": 0.4, "individual": 0.1}
+
+
+def test_growing_begins_with_the_future_even_where_that_has_no_weight() -> None:
+    recipe = RecipeConfig(objective_schedule="growing", objective_future=0.0)
+    assert objective_weights(recipe, 0.0) == {"future": 1.0, "joint": 0.0, "individual": 0.0}
+
+
+# ------------------------------------------------------------------ curriculum
+
+
+def test_without_a_curriculum_clips_have_their_full_length() -> None:
+    assert {clip_frames(RecipeConfig(), DataConfig(), progress) for progress in (0.0, 0.5, 1.0)} == {20}
+
+
+def test_a_curriculum_has_equal_parts_and_ends_at_its_last_length() -> None:
+    recipe = RecipeConfig(curriculum=(5, 10, 15, 20))
+    lengths = [clip_frames(recipe, DataConfig(), progress_of(step, 400)) for step in range(400)]
+    assert [lengths.count(length) for length in (5, 10, 15, 20)] == pytest.approx([100] * 4, abs=1)
+    assert lengths == sorted(lengths)
+    assert (lengths[0], lengths[-1]) == (5, 20)
+
+
+def test_the_context_scales_with_the_clip() -> None:
+    assert [context_frames(DataConfig(), frames) for frames in (5, 10, 15, 20)] == [2, 5, 8, 10]
+
+
+@given(st.integers(2, 64), st.integers(1, 63), st.integers(2, 64))
+def test_something_is_given_and_something_left_to_predict(clip: int, context: int, frames: int) -> None:
+    data = DataConfig(clip_frames=clip, context_frames=min(context, clip - 1))
+    assert 1 <= context_frames(data, frames) <= max(frames - 1, data.context_frames if frames == clip else 0)
+    assert context_frames(data, clip) == data.context_frames
+
+
+# ------------------------------------------------------------------ notices
+
+
+def test_a_schedule_that_fits_its_run_needs_no_words() -> None:
+    assert notices(RecipeConfig(), 20_000) == []
+    assert notices(RecipeConfig(schedule="constant"), 10) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (RecipeConfig(warmup_steps=1000), "Warm-up shortened from 1000 to 50 steps: a tenth of this run of 500 steps."),
+        (RecipeConfig(warmup_steps=0, learning_rate=1e-7), "recipe.minimum_learning_rate is above it"),
+        (RecipeConfig(warmup_steps=0, curriculum=(5,) * 501), "The curriculum has 501 lengths but the run only 500 steps"),
+        (RecipeConfig(warmup_steps=0, context_corruption=0.1, clean_past=False), "recipe.context_corruption changes nothing"),
+    ],
+)
+def test_what_a_short_or_contradictory_run_adjusts_is_said(recipe: RecipeConfig, words: str) -> None:
+    (notice,) = notices(recipe, 500)
+    assert words in notice

@@ -13,6 +13,8 @@ from typing import Any
 
 from .fields import Section, option, refuse_unknown
 
+LARGEST_GRID = 64  # tokens along a side of a frame
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
@@ -231,6 +233,11 @@ class Config:
             raise ValueError(
                 f"data.size {self.data.size} must be divisible by tokenizer.downsampling {self.tokenizer.downsampling}: "
                 f"try data.size={max(1, round(self.data.size / self.tokenizer.downsampling)) * self.tokenizer.downsampling}"
+            )
+        if self.grid > LARGEST_GRID:
+            raise ValueError(
+                f"data.size {self.data.size} with tokenizer.downsampling {self.tokenizer.downsampling} makes {self.grid**2} tokens "
+                f"a frame, more than attention can hold: lower the one or raise the other until there are at most {LARGEST_GRID**2}"
             )
         if self.recipe.clean_past and not self.model.causal:
             raise ValueError("recipe.clean_past needs a causal model: set model.causal=true or recipe.clean_past=false")

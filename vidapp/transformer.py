@@ -210,7 +210,7 @@ class VideoTransformer(nn.Module):
     """
 
     codebook_VK: Tensor
-    offsets_NN: Tensor
+    offsets_NN: Tensor  # where positions are relative
 
     def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_dim: int, max_frames: int) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class VideoTransformer(nn.Module):
         else:
             self.place_bias = nn.Parameter(torch.zeros(config.layers, config.heads, (2 * grid - 1) ** 2))
             self.time_bias = nn.Parameter(torch.zeros(config.layers, config.heads, 2 * max_frames - 1))
-        self.register_buffer("offsets_NN", place_offsets(grid), persistent=False)
+            self.register_buffer("offsets_NN", place_offsets(grid), persistent=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(width)
         self.head_bias = nn.Parameter(torch.zeros(codebook_size))
@@ -251,8 +251,9 @@ class VideoTransformer(nn.Module):
         with torch.device("meta"):
             model = VideoTransformer.of(config)
         model.to_empty(device="cpu")
-        model.offsets_NN = place_offsets(model.grid)
         model.codebook_VK.zero_()
+        if config.model.positions == "relative":
+            model.offsets_NN = place_offsets(model.grid)
         if generator is not None:
             model.initialise(generator)
         return model

@@ -209,6 +209,22 @@ class RunConfig(Section):
     sample_every: int = option(1000, "Steps between two sample strips.", unit="steps", low=1, high=10**9)
     checkpoint_every: int = option(500, "Steps between two checkpoints.", unit="steps", low=1, high=10**9)
     keep_checkpoints: int = option(3, "Newest checkpoints kept; older ones are deleted.", low=1, high=10**6)
+    keep_best: bool = option(
+        True, "Also keep the checkpoint with the lowest validation loss (everything masked); it is saved when reached."
+    )
+    keep_every: int = option(
+        0, "Also keep a checkpoint at every so many steps, for good; 0 keeps none for that.", unit="steps", low=0, high=10**9
+    )
+    on_nonfinite: str = option(
+        "stop",
+        "When a loss or gradient is not finite the weights are left as they are; then stop, or skip that step, count it and go on.",
+        choices=("stop", "skip"),
+    )
+    tracker: str = option(
+        "none",
+        "Also send the metrics to this tracker, which must be installed; the run folder has them in any case.",
+        choices=("none", "tensorboard", "wandb", "trackio"),
+    )
     validation_clips: int = option(16, "Clips in a validation.", unit="clips", low=1, high=4096)
     training_clips: int = option(
         0, "Train on this many fixed clips only (to overfit on purpose); 0 means fresh clips every step.", unit="clips", low=0, high=10**7

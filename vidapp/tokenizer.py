@@ -12,31 +12,43 @@ from vector_quantize_pytorch import FSQ, VectorQuantize
 from .config import TokenizerConfig
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each place alone. A norm over the frame would let every token depend on all of it:
+    blank patches would then change their ids from frame to frame, for no reason that a transformer could learn."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return super().forward(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class ResidualBlock(nn.Module):
     """x + conv(act(norm(conv(act(norm(x)))))), the second convolution starting at zero (see initialise)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(8 if channels % 8 == 0 else 1, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1 = ChannelNorm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
+        self.norm2 = ChannelNorm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
 
 
 def encoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequential:
-    """Pixels -> code space. Patches of half the token's side first: convolutions at full resolution cost too much."""
+    """Pixels -> code space. Patches of half the token's side first: convolutions at full resolution cost too much.
+
+    Its blocks see one place each, so a token depends on its patch and a margin of less than a patch: what moves changes few
+    tokens, and what is still changes none. The decoder sees neighbours.
+    """
     half = config.downsampling // 2
     wide = 2 * config.channels
     return nn.Sequential(
         nn.Conv2d(
             image_channels, config.channels, kernel_size=2 * half if half > 1 else 3, stride=half, padding=half // 2 if half > 1 else 1
         ),
-        *(ResidualBlock(config.channels) for _ in range(config.encoder_blocks)),
+        *(ResidualBlock(config.channels, 1) for _ in range(config.encoder_blocks)),
         nn.Conv2d(config.channels, wide, kernel_size=4, stride=2, padding=1),
-        *(ResidualBlock(wide) for _ in range(config.encoder_blocks)),
+        *(ResidualBlock(wide, 1) for _ in range(config.encoder_blocks)),
         nn.SiLU(),
         nn.Conv2d(wide, config.code_dim, kernel_size=1),
     )
@@ -48,10 +60,10 @@ def decoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequentia
     wide = 2 * config.channels
     return nn.Sequential(
         nn.Conv2d(config.code_dim, wide, kernel_size=3, padding=1),
-        *(ResidualBlock(wide) for _ in range(config.decoder_blocks)),
+        *(ResidualBlock(wide, 3) for _ in range(config.decoder_blocks)),
         nn.Conv2d(wide, 4 * config.channels, kernel_size=1),
         nn.PixelShuffle(2),
-        *(ResidualBlock(config.channels) for _ in range(config.decoder_blocks)),
+        *(ResidualBlock(config.channels, 3) for _ in range(config.decoder_blocks)),
         nn.SiLU(),
         nn.Conv2d(config.channels, image_channels * half * half, kernel_size=3, padding=1),
         nn.PixelShuffle(half),
@@ -75,7 +87,7 @@ class Tokenizer(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
                 nn.init.zeros_(module.bias) if module.bias is not None else None
-            elif isinstance(module, nn.GroupNorm):
+            elif isinstance(module, ChannelNorm):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
         for module in self.modules():

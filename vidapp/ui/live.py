@@ -31,7 +31,7 @@ EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a
 
 
 def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **settings: Any) -> gr.HTML:
-    """The component; its value is {"run": name}. Events: `state_changed` of the run shown, `runs_changed` of the list of runs."""
+    """The component; its value is {"run": name, "runs": signature of the runs that the page knows}. Events: `state_changed` of the run shown, `runs_changed` of the list of runs."""
     watcher = Watcher(empty=EMPTY_READONLY if readonly else EMPTY)
 
     def watch(request: dict[str, Any]) -> dict[str, Any]:
@@ -54,13 +54,12 @@ class Watcher:
 
     def __init__(self, empty: str = EMPTY) -> None:
         self.empty = empty
-        self.runs_seen = (0.0, "")
 
     def answer(self, request: Any) -> dict[str, Any]:
         """State, figures and the points after (epoch, serial) of the run named in `request`; never raises for bad input."""
         asked = request if isinstance(request, dict) else {}
         name = asked.get("run")
-        shared = {"runs": self.signature(), "run": ""}
+        shared = {"runs": SIGNATURE(), "run": ""}
         if not name:
             return {**shared, "words": self.empty, "every_ms": IDLE_MS}
         try:
@@ -91,14 +90,23 @@ class Watcher:
             "every_ms": CATCH_UP_MS if history.behind else LIVE_MS if status.live else IDLE_MS,
         }
 
-    def signature(self) -> str:
-        """Changes when a run appears, goes, starts or ends; looked up at most every RUNS_SECONDS."""
-        read_at, known = self.runs_seen
-        if time.monotonic() - read_at > RUNS_SECONDS:
+
+class Signature:
+    """A text that changes when a run appears, goes, starts or ends; looked up at most every RUNS_SECONDS unless asked afresh."""
+
+    def __init__(self) -> None:
+        self.found = (0.0, "")
+
+    def __call__(self, *, afresh: bool = False) -> str:
+        read_at, known = self.found
+        if afresh or time.monotonic() - read_at > RUNS_SECONDS:
             states = ";".join(f"{run.name}={run.status().state}" for run in list_runs())
             known = f"{zlib.crc32(states.encode()):08x}"
-            self.runs_seen = (time.monotonic(), known)
+            self.found = (time.monotonic(), known)
         return known
+
+
+SIGNATURE = Signature()
 
 
 def whole(value: Any) -> int:

@@ -11,7 +11,7 @@ from ..config import field_of
 from ..presets import PRESETS, preset
 from ..runs import RunReader, list_runs, open_run
 from . import form, sources
-from .live import live_view
+from .live import SIGNATURE, live_view
 from .messages import guarded, message_box, said
 from .wiring import PRIVATE, QUICK
 
@@ -93,15 +93,12 @@ class TrainTab:
 
     def shown(self, run: str | None) -> Updates:
         """Show that run in the picker, the live view and the buttons."""
-        picker = gr.Dropdown(choices=run_choices(), value=run or None)
-        return {self.picker: picker, self.live: {"run": run or ""}, **self.buttons(run)}
+        shown = {"run": run or "", "runs": SIGNATURE(afresh=True)}
+        return {self.picker: gr.Dropdown(choices=run_choices(), value=run or None), self.live: shown, **self.buttons(run)}
 
     def refresh(self, run: str | None) -> Updates:
         """The runs that there are now; the one shown stays, or else the one that trains, or the newest."""
         return self.shown(run if run in [name for _, name in run_choices()] else first_run())
-
-    def choose(self, run: str | None) -> Updates:
-        return {self.live: {"run": run or ""}, **self.buttons(run)}
 
     def buttons(self, run: str | None) -> Updates:
         """What can be done with a run in its state."""
@@ -202,7 +199,7 @@ def build_steering() -> Steering:
 def wire(tab: TrainTab) -> None:
     guard = guarded(tab.message)
     quick = {**QUICK, **PRIVATE}
-    tab.picker.input(guard(tab.choose), tab.picker, tab.outputs, **quick)
+    tab.picker.input(guard(tab.shown), tab.picker, tab.outputs, **quick)
     tab.live.state_changed(guard(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
     tab.live.runs_changed(guard(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
     if tab.steering:

@@ -28,7 +28,7 @@ let phase = null;      // the phase drawn
 let chosen = false;    // whether a person chose the phase
 let last = null;       // the newest answer
 let sampleShown = null;
-let runsSeen = null;
+let runsTold = null;    // the state of the runs folder that the page was last told of
 let stateSeen = null;
 let timer = null;
 let busy = false;
@@ -205,8 +205,8 @@ function nothing(text) {
 }
 
 async function take(answer) {
-  if (runsSeen !== null && answer.runs !== runsSeen) trigger('runs_changed', {});
-  runsSeen = answer.runs;
+  const known = props.value && props.value.runs;
+  if (known && answer.runs !== known && answer.runs !== runsTold) { runsTold = answer.runs; trigger('runs_changed', {}); }
   if (!answer.run) { held = null; delete root.dataset.run; return nothing(answer.words); }
   for (const part of ['.state', '.bar', '.figures', '.charts']) find(part).style.display = '';
   find('.tools').hidden = false;

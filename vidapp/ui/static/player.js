@@ -156,6 +156,8 @@ async function take(value) {
   for (const uri of pixels.keys()) if (!uris.includes(uri)) pixels.delete(uri);
   root.dataset.predicted = String(clip.prediction.length);
   root.dataset.frames = String(frames());
+  root.dataset.key = clip.key;
+  root.dataset.making = clip.making ? 'yes' : 'no';
   scrubber.max = String(Math.max(0, frames() - 1));
   buildStrip();
   show(restart ? 0 : now);

@@ -1,0 +1,218 @@
+"""The Train tab in a real browser: start, watch, steer, sample; runs from elsewhere; what survives a reload."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from conftest import App, served
+from playwright.sync_api import Browser, Page, expect
+from tiny_checkpoint import tiny_config
+
+from vidapp.runs import RunWriter, open_run
+
+TRAINING_S = 240_000  # a debug step takes a second where two cores are shared
+
+
+def open_train(page: Page) -> None:
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector(".live")
+
+
+def points(page: Page) -> tuple[int, int]:
+    """How many points the loss and the gradient norm have on the page."""
+    shown = page.locator(".live")
+    return int(shown.get_attribute("data-loss-points") or 0), int(shown.get_attribute("data-gradient-points") or 0)
+
+
+def wait_for_points(page: Page, count: int) -> None:
+    page.wait_for_function(
+        "(n) => { const l = document.querySelector('.live').dataset; return Number(l.lossPoints) >= n && Number(l.gradientPoints) >= n }",
+        arg=count,
+        timeout=TRAINING_S,
+    )
+
+
+def state(page: Page) -> str:
+    return page.locator(".live .badge").inner_text()
+
+
+def drawn(page: Page, chart: str) -> list[float]:
+    """The y values that Plotly holds for the first curve of a chart."""
+    return page.evaluate(f"document.querySelector('[data-chart={chart}] .plot').data[0].y")
+
+
+def test_an_empty_house_says_what_to_do(page: Page) -> None:
+    open_train(page)
+    expect(page.locator(".live .notice")).to_contain_text("Start training")
+    expect(page.locator("#stop")).to_be_disabled()
+
+
+def test_a_debug_training_can_be_watched_stopped_and_sampled(page: Page, app: App) -> None:
+    open_train(page)
+    page.locator("#run-name input, #run-name textarea").fill("watched")
+    page.locator("#start").click()
+    expect(page.locator("#start-message .message.good")).to_contain_text("watched", timeout=60_000)
+    expect(page.locator("#run-picker input")).to_have_value(re.compile("watched"))
+    wait_for_points(page, 2)
+    before = points(page)
+    wait_for_points(page, max(before) + 1)
+    assert len(drawn(page, "loss")) > before[0]
+    assert len(drawn(page, "gradient")) > before[1]
+    expect(page.locator(".live .words")).to_contain_text("step")
+
+    page.locator("#pause").click()
+    expect(page.locator(".live .badge")).to_have_text("paused", timeout=60_000)
+    expect(page.locator("#pause")).to_have_text("Continue")
+    page.locator("#pause").click()
+    expect(page.locator(".live .badge")).to_have_text("running", timeout=60_000)
+
+    page.locator("#stop").click()
+    expect(page.locator(".live .badge")).to_have_text("stopped", timeout=60_000)
+    assert open_run("watched", app.runs).status().state == "stopped"
+    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#pause")).to_have_text("Continue")
+
+    expect(page.locator("#sample-run")).to_be_enabled()
+    page.locator("#sample-run").click()
+    expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#checkpoint input")).to_have_value(re.compile("watched, step"))
+    page.locator("#generate").click()
+    page.wait_for_function("document.querySelector('.player').dataset.predicted == 10", timeout=120_000)
+    expect(page.locator("#verdict")).to_contain_text("frame", timeout=60_000)
+
+
+def test_a_run_from_a_shell_appears_by_itself_and_zoom_survives_its_updates(page: Page, app: App) -> None:
+    open_train(page)
+    with RunWriter.create("from-a-shell", tiny_config(), folder=app.runs) as run:
+        for step in range(1, 30):
+            run.log(line(step))
+        run.status("running", 29, 100, phase="transformer")
+        choose_run(page, "from-a-shell")
+        wait_for_points(page, 29)
+        zoom = "Plotly.relayout(document.querySelector('[data-chart=loss] .plot'), {'xaxis.range': [5, 15], 'yaxis.range': [1, 4]})"
+        page.evaluate(zoom)
+        for step in range(30, 41):
+            run.log(line(step))
+        run.status("running", 40, 100, phase="transformer")
+        wait_for_points(page, 40)
+        assert page.evaluate("document.querySelector('[data-chart=loss] .plot').layout.xaxis.range") == [5, 15]
+        assert drawn(page, "loss")[-1] == pytest.approx(line(40)["loss"], rel=1e-4)
+        expect(page.locator(".live .words")).to_contain_text("step 40 of 100")
+
+        page.locator("#stop").click()
+        expect(page.locator("#train-message")).to_contain_text("It stops")
+        assert wait_for_stop(run)
+    expect(page.locator(".live .badge")).to_have_text("stopped")
+
+
+def test_polls_carry_only_what_is_new(page: Page, app: App) -> None:
+    open_train(page)
+    with RunWriter.create("long", tiny_config(), folder=app.runs) as run:
+        for step in range(1, 2000):
+            run.log(line(step))
+        run.status("running", 1999, 5000, phase="transformer")
+        choose_run(page, "long")
+        wait_for_points(page, 1999)
+        sizes: list[int] = []
+        page.on("response", lambda response: sizes.append(len(response.body())) if "component_server" in response.url else None)
+        run.log(line(2000))
+        wait_for_points(page, 2000)
+        page.wait_for_timeout(1500)
+        assert sizes
+        assert max(sizes) < 4000
+
+
+def test_a_reload_rebuilds_the_view_from_the_run_folder(page: Page, app: App) -> None:
+    with RunWriter.create("reloaded", tiny_config(), folder=app.runs) as run:
+        for step in range(1, 12):
+            run.log(line(step))
+        run.status("running", 11, 100, phase="transformer")
+        page.reload()
+        open_train(page)
+        expect(page.locator("#run-picker input")).to_have_value(re.compile("reloaded"))
+        wait_for_points(page, 11)
+        assert state(page) == "running"
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "said"),
+    [("#field-model-width", "130", "odel.width 130 must be divisible"), ("#run-name", "../up", "is not usable"), ("#field-run-steps", "0", "un.steps is 0")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_beside_the_button(page: Page, app: App, control: str, value: str, said: str) -> None:
+    before = sorted(path.name for path in app.runs.iterdir())
+    open_train(page)
+    page.locator(f"{control} input, {control} textarea").first.fill(value)
+    page.locator("#start").click()
+    expect(page.locator("#start-message .message.bad")).to_contain_text(said)
+    assert sorted(path.name for path in app.runs.iterdir()) == before
+
+
+def test_a_name_that_exists_is_refused_and_nothing_is_lost(page: Page, app: App) -> None:
+    with RunWriter.create("taken", tiny_config(), folder=app.runs) as run:
+        run.log(line(1))
+    metrics = (app.runs / "taken" / "metrics.jsonl").read_bytes()
+    open_train(page)
+    page.locator("#run-name input, #run-name textarea").fill("taken")
+    page.locator("#start").click()
+    expect(page.locator("#start-message .message.bad")).to_contain_text("'taken' exists already")
+    assert (app.runs / "taken" / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_preset_fills_the_form(page: Page) -> None:
+    open_train(page)
+    page.locator("#preset input").click()
+    page.get_by_role("option", name="base", exact=True).click()
+    expect(page.locator("#field-model-width input")).to_have_value("384")
+    expect(page.locator("#field-model-layers input")).to_have_value("6")
+
+
+def test_a_read_only_page_shows_runs_and_changes_nothing(browser: Browser, tmp_path: Path) -> None:
+    with RunWriter.create("shown", tiny_config(), folder=tmp_path / "runs") as run:
+        run.log(line(1))
+        run.log(line(2))
+    with served(tmp_path, VIDAPP_READONLY="1") as app:
+        page = browser.new_page()
+        page.goto(app.url)
+        page.wait_for_selector(".player")
+        open_train(page)
+        wait_for_points(page, 2)
+        assert page.locator("#start, #stop, #pause, #save").count() == 0
+        names = json.loads(page.request.get(f"{app.url}gradio_api/info").text())["named_endpoints"]
+        assert "/train_start" not in names
+        page.close()
+
+
+def line(step: int) -> dict[str, object]:
+    return {
+        "step": step,
+        "phase": "transformer",
+        "time_s": 1000.0 + step,
+        "loss": 6.0 / (1 + step / 50),
+        "grad_norm": 1.0 + (step % 7) / 10,
+    }
+
+
+def choose_run(page: Page, name: str) -> None:
+    """Choose a run once the page has found it by itself."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        page.locator("#run-picker input").click()
+        option = page.get_by_role("option", name=re.compile(rf"^{name} \("))
+        if option.count():
+            option.first.click()
+            expect(page.locator("#run-picker input")).to_have_value(re.compile(name))
+            return
+        page.locator("#run-picker input").blur()
+        page.wait_for_timeout(500)
+    raise AssertionError(f"run {name} did not appear in the picker")
+
+
+def wait_for_stop(run: RunWriter, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if run.poll_control().stop:
+            return True
+        time.sleep(0.1)
+    return False

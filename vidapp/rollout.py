@@ -115,12 +115,12 @@ def rollout_causal(
 def rollout_at_once(
     transformer: VideoTransformer, tokens: Tensor, frames: int, sampling: SamplingConfig, seed: int, clips: Sequence[int]
 ) -> Iterator[RolloutStep]:
-    """All future frames together; more than the trained length holds are decoded in windows, half of it given."""
+    """All future frames together; more than the trained length holds are decoded in windows, at least half of it given."""
     longest = transformer.max_frames
     done = 0
     while done < frames:
-        given = min(tokens.shape[1], max(1, longest // 2) if tokens.shape[1] + frames - done > longest else tokens.shape[1])
-        count = min(frames - done, max(1, longest - given))
+        given = min(tokens.shape[1], max(longest // 2, longest - (frames - done)))
+        count = min(frames - done, longest - given)
         past = tokens[:, tokens.shape[1] - given :]
         new = torch.full_like(tokens[:, :1], transformer.mask_id).repeat(1, count, 1, 1)
 

@@ -5,6 +5,7 @@ and dtypes are checked against the config's own model, on the meta device, befor
 """
 
 import json
+import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -119,10 +120,10 @@ def read_header(path: str | Path) -> Header:
         if version > FORMAT_VERSION:
             raise ValueError(f"it has format {version} and this version reads up to {FORMAT_VERSION}: update vidapp")
         config = Config.from_dict(about["config"])
-        tensors = {name: (str(entry["dtype"]), tuple(int(n) for n in entry["shape"])) for name, entry in raw.items()}
+        tensors = {name: (str(entry["dtype"]), shape_of(entry)) for name, entry in raw.items()}
         header = Header(config, int(about["step"]), dict(about["metrics"]), version, str(about["precision"]), str(about["phase"]), tensors)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} cannot be used: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path.name} cannot be used: {str(error)[:300]}") from error
     check_extent(path, raw, size)
     return header
 
@@ -135,15 +136,23 @@ def raw_header(path: Path) -> tuple[dict[str, Any], int]:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
-                raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again")
+                raise ValueError(f"{length} bytes of header in a file of {size}")
             header = json.loads(file.read(length))
     except OSError as error:
         raise ValueError(f"cannot read {path.name}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path.name} is no safetensors file, or is damaged: download or export it again")
     return header, size - 8 - length
+
+
+def shape_of(entry: dict[str, Any]) -> tuple[int, ...]:
+    """The shape in a tensor's entry; ValueError where it is none, or larger than any file may be."""
+    shape = entry["shape"]
+    if not isinstance(shape, list) or len(shape) > 8 or any(type(extent) is not int or not 0 <= extent <= LARGEST_FILE for extent in shape):
+        raise ValueError("a weight has a shape that no weight can have")
+    return tuple(shape)
 
 
 def check_extent(path: Path, raw: dict[str, Any], size: int) -> None:
@@ -151,10 +160,7 @@ def check_extent(path: Path, raw: dict[str, Any], size: int) -> None:
     end = 0
     try:
         for start, stop, entry in sorted((*entry["data_offsets"], entry) for entry in raw.values()):
-            count = 1
-            for extent in entry["shape"]:
-                count *= int(extent)
-            if start != end or stop - start != count * BYTES[entry["dtype"]]:
+            if start != end or stop - start != math.prod(shape_of(entry)) * BYTES[entry["dtype"]]:
                 raise ValueError
             end = stop
         if end != size:
@@ -169,13 +175,13 @@ def check_tensors(name: str, header: Header, model: nn.Module, prefix: str, kind
     found = {key for key in header.tensors if key.startswith(prefix)}
     if found != set(expected):
         odd = sorted(found ^ set(expected))
-        raise ValueError(f"{name} does not fit its own config: {len(odd)} weights are missing or unknown, the first is {odd[0]}")
+        raise ValueError(f"{name} does not fit its own config: {len(odd)} weights are missing or unknown, the first is {odd[0][:80]}")
     for key, tensor in expected.items():
         kind, shape = header.tensors[key]
         if shape != tuple(tensor.shape):
             raise ValueError(f"{name} does not fit its own config: {key} has shape {shape} instead of {tuple(tensor.shape)}")
         if kind not in (kinds if tensor.is_floating_point() else (DTYPES[tensor.dtype],)):
-            raise ValueError(f"{name} does not fit its own config: {key} has dtype {kind} instead of {' or '.join(kinds)}")
+            raise ValueError(f"{name} does not fit its own config: {key} has dtype {kind[:20]} instead of {' or '.join(kinds)}")
 
 
 def checked_header(path: str | Path) -> Header:
@@ -186,18 +192,21 @@ def checked_header(path: str | Path) -> Header:
     check_tensors(Path(path).name, header, tokenizer, "tokenizer.", ("F32",))
     check_tensors(Path(path).name, header, transformer, "transformer.", ("F16", "F32"))
     if extra := [key for key in header.tensors if not key.startswith(("tokenizer.", "transformer."))]:
-        raise ValueError(f"{Path(path).name} holds an unknown weight {extra[0]}")
+        raise ValueError(f"{Path(path).name} holds an unknown weight {extra[0][:80]}")
     return header
 
 
 def load_tensors(path: Path, prefix: str) -> dict[str, Tensor]:
     """The tensors under a prefix, floating-point ones as finite float32."""
     loaded = {}
-    with safe_open(str(path), framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - not a dictionary
-            if key.startswith(prefix):
-                tensor = file.get_tensor(key)
-                loaded[key.removeprefix(prefix)] = tensor.float() if tensor.is_floating_point() else tensor.clone()
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - not a dictionary
+                if key.startswith(prefix):
+                    tensor = file.get_tensor(key)
+                    loaded[key.removeprefix(prefix)] = tensor.float() if tensor.is_floating_point() else tensor.clone()
+    except (SafetensorError, OSError) as error:  # safetensors is stricter with headers than JSON is, e.g. with a key given twice
+        raise ValueError(f"{path.name} is damaged: {str(error)[:300]}") from error
     for key, tensor in loaded.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{path.name} is damaged: weight {prefix}{key} is not finite")

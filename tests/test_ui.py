@@ -20,7 +20,7 @@ from vidapp.ui.choices import Chosen, chosen_from
 from vidapp.ui.downloads import side_by_side
 from vidapp.ui.generation import Clip, Errors, verdict
 from vidapp.ui.live import Watcher, state_words
-from vidapp.ui.player import player_value
+from vidapp.ui.player import Reel
 
 STATE_CHANGING = {"train_start", "train_stop"}
 
@@ -104,6 +104,17 @@ class TestMessages:
     def test_a_bug_is_owned_up_to_without_a_traceback(self) -> None:
         assert "Traceback" not in messages.sentence(KeyError("x"))
         assert "should not have happened" in messages.sentence(KeyError("x"))
+
+    @pytest.mark.parametrize(
+        ("error", "shown"),
+        [
+            ("there is none", "There is none"),
+            ("mine.safetensors is damaged", "mine.safetensors is damaged"),
+            ("run.steps is 0", "run.steps is 0"),
+        ],
+    )
+    def test_sentences_begin_with_a_capital_names_stay_as_they_are(self, error: str, shown: str) -> None:
+        assert messages.sentence(ValueError(error)) == shown
 
     def test_the_api_answers_with_a_sentence(self) -> None:
         def endpoint() -> None:
@@ -285,13 +296,24 @@ class TestWatcher:
         (tmp_path / "x.png").write_bytes(b"no picture")
         assert live.picture_uri(tmp_path / "x.png") is None
 
+    def test_notices_of_the_trainer_are_shown(self) -> None:
+        with RunWriter.create("mine", tiny_config()) as run:
+            run.notify("warm-up is shortened")
+            run.status("running", 1, 10)
+            assert Watcher().answer({"run": "mine"})["notices"] == ["warm-up is shortened"]
+
 
 class TestPlayer:
     def test_frames_appear_as_they_are_made(self) -> None:
         clip = np.zeros((4, 1, 8, 8), np.uint8)
-        value = player_value(clip, clip, clip[:1], total=4, making=True)
+        reel = Reel(clip, clip, 4)
+        reel.add(clip[:1])
+        value = reel.value(making=True)
         assert [len(value[name]) for name in ("given", "truth", "prediction")] == [4, 4, 1]
         assert value["total"] == 4
+        reel.add(clip)
+        assert len(reel.value()["prediction"]) == 4
+        assert len(value["prediction"]) == 1
         assert all(uri.startswith("data:image/png;base64,") for uri in value["given"])
 
     def test_downloads_show_truth_beside_prediction(self) -> None:
@@ -340,6 +362,9 @@ class TestPage:
         assert limits["train_stop"][0] is None
         assert limits["train_status"][0] is None
         assert limits["generate"] == limits["tokenize"] == (1, "compute")
+
+    def test_no_tab_holds_a_connection_open(self) -> None:
+        assert not build().get_config_file().get("connect_heartbeat")
 
     def test_every_control_says_what_it_is_for(self) -> None:
         silent = [

@@ -67,13 +67,13 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         api.register(readonly=readonly)  # first: the events of the page must not take the names
         gr.HTML(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="heading", apply_default_css=False, padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Generate", id="generate"):
+            with gr.Tab("Generate", id="generate") as generate_place:
                 generating = generate.build()
             with gr.Tab("Train", id="train"):
                 training = train.build(readonly=readonly)
         join(tabs, generating, training)
-        generate.wire_load(page, generating)
-        train.wire_load(page, training)
+        generate.wire_opening(page, generate_place, generating)
+        train.wire_opening(page, training)
     page.queue(max_size=QUEUE)
     return page
 

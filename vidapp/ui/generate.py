@@ -2,10 +2,8 @@
 
 import dataclasses
 import html
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from .choices import chosen_from
 from .downloads import download_files
 from .generation import LONGEST_FUTURE, TEST, TEST_CLIPS, UPLOAD, Errors, Verdict, errors_of, predicted, sampling_of, verdict
 from .messages import guarded, message_box, said, told
-from .player import player, player_value
+from .player import Reel, player
 from .plot import chart, figure_value
 from .wiring import COMPUTE, PRIVATE, QUICK
 from .words import count, short
@@ -40,8 +38,8 @@ class Controls:
     temperature: gr.Slider
     top_k: gr.Slider
     steps: gr.Slider
-    order: gr.Dropdown
-    anneal: gr.Checkbox
+    order: gr.components.Component
+    anneal: gr.components.Component
     seed: gr.Number
 
     @property
@@ -80,12 +78,17 @@ class GenerateTab:
         checkpoint = session.CHECKPOINTS.load(path)
         clip = chosen.clip(checkpoint.config)
         sampling = sampling_of(checkpoint.config, chosen.settings())
-        view = partial(player_value, clip.given_u8, clip.truth_u8, total=chosen.frames, key=secrets.token_hex(4))
-        yield {self.screen: view(making=True), **self.nothing_made()}
+        reel = Reel(clip.given_u8, clip.truth_u8, chosen.frames)
+        yield {self.screen: reel.value(making=True), **self.nothing_made()}
         from ..media import to_u8
 
-        for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed):
-            yield {self.screen: view(to_u8(frames), making=len(frames) < chosen.frames)}
+        try:
+            for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed):
+                reel.add(to_u8(frames))
+                yield {self.screen: reel.value(making=len(frames) < chosen.frames)}
+        except Exception:
+            yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
+            raise
         scores = errors_of(checkpoint, clip, frames)
         yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores)}
         with download_files(clip, to_u8(frames)) as paths:
@@ -97,8 +100,7 @@ class GenerateTab:
         if chosen.source == UPLOAD and not chosen.upload:
             return {self.screen: None, **self.nothing_made()}
         clip = chosen.clip(session.config_of(chosen.checkpoint, chosen.dropped))
-        value = player_value(clip.given_u8, clip.truth_u8, total=chosen.frames, key=secrets.token_hex(4))
-        return {self.screen: value, **self.nothing_made()}
+        return {self.screen: Reel(clip.given_u8, clip.truth_u8, chosen.frames).value(), **self.nothing_made()}
 
     def describe(self, choice: str | None, dropped: str | None) -> Updates:
         """The card of the chosen checkpoint."""
@@ -119,7 +121,7 @@ class GenerateTab:
         if not dropped:
             return {}
         try:
-            session.read_header(Path(dropped))
+            session.check(Path(dropped))
         except ValueError as error:
             return {self.message: told(error), self.controls.dropped: None}
         choices = session.checkpoint_choices(dropped)
@@ -206,23 +208,28 @@ def build_controls() -> tuple[Controls, gr.HTML]:
 
 def wire(tab: GenerateTab) -> None:
     controls, guard = tab.controls, guarded(tab.message)
-    compute = {"inputs": controls.inputs, "outputs": tab.outputs, "show_progress": "hidden", **COMPUTE, **PRIVATE}
-    pair = [controls.checkpoint, controls.dropped]
-    gr.on([tab.go.click], guard(tab.generate), **compute)
-    tab.another.click(None, [controls.seed], [controls.seed], js="(seed) => (Number(seed) || 0) + 1", **PRIVATE).then(
-        guard(tab.generate), **compute
-    )
-    tab.fresh.click(None, [controls.number], [controls.number], js=f"(number) => (Number(number) + 1) % {TEST_CLIPS}", **PRIVATE)
-    controls.frames.change(None, [controls.frames], [tab.go], js="(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`", **PRIVATE)
-
-    shown = {
+    compute = {
         "inputs": controls.inputs,
-        "outputs": [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()],
-        **QUICK,
+        "outputs": tab.outputs,
+        "show_progress": "minimal",
+        "show_progress_on": tab.screen,
+        **COMPUTE,
         **PRIVATE,
     }
+    pair = [controls.checkpoint, controls.dropped]
+    reseed = "(seed) => (Number(seed) || 0) + 1"
+    making = [
+        tab.go.click(guard(tab.generate), **compute),
+        tab.another.click(None, controls.seed, controls.seed, js=reseed, **PRIVATE).then(guard(tab.generate), **compute),
+    ]
+    tab.fresh.click(None, controls.number, controls.number, js=f"(number) => (Number(number) + 1) % {TEST_CLIPS}", **PRIVATE)
+    label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
+    controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
+
     changes = [controls.checkpoint.change, controls.source.change, controls.number.change, controls.upload.change]
-    gr.on([*changes, controls.given.release, controls.frames.release], guard(tab.preview), trigger_mode="always_last", **shown)
+    released = [controls.given.release, controls.frames.release]
+    preview = gr.on([*changes, *released], guard(tab.preview), cancels=making, trigger_mode="always_last", **preview_event(tab))
+    gr.on([tab.go.click, tab.another.click], None, cancels=[preview])  # the newest wish counts
     controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **QUICK, **PRIVATE)
     controls.checkpoint.change(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
     controls.checkpoint.input(guard(tab.as_trained), pair, [tab.message, controls.given, controls.frames], **QUICK, **PRIVATE)
@@ -230,18 +237,18 @@ def wire(tab: GenerateTab) -> None:
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
 
 
-def wire_load(page: gr.Blocks, tab: GenerateTab) -> None:
-    """What happens when the page is opened: the checkpoints there are, the first clip playing, then the card (which needs torch)."""
+def preview_event(tab: GenerateTab) -> dict[str, Any]:
+    outputs = [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()]
+    return {"inputs": tab.controls.inputs, "outputs": outputs, **QUICK, **PRIVATE}
+
+
+def wire_opening(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
+    """Opening the page: the checkpoints there are, a clip playing, then the card. Coming back to the tab: the checkpoints again."""
     controls, guard = tab.controls, guarded(tab.message)
     pair = [controls.checkpoint, controls.dropped]
-    shown = {
-        "inputs": controls.inputs,
-        "outputs": [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()],
-        **QUICK,
-        **PRIVATE,
-    }
     opened = page.load(guard(tab.refresh), pair, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
-    opened.then(guard(tab.preview), **shown).then(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
+    opened.then(guard(tab.preview), **preview_event(tab)).then(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
+    place.select(guard(tab.refresh), pair, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
 
 
 def card_text(path: Path) -> str:

@@ -24,6 +24,7 @@ from .plot import serve_plotly, with_plotly
 from .theme import static
 
 LIVE_MS, IDLE_MS, CATCH_UP_MS = 1000, 4000, 50
+NOTICES = 3
 SAMPLE_BYTES = 3 << 20
 RUNS_SECONDS = 2.0
 EMPTY = "No run yet. Choose a preset on this page and press Start training, or start one in a shell: python -m vidapp train --preset debug"
@@ -80,7 +81,8 @@ class Watcher:
         return {
             **points,
             "state": status.state,
-            "words": state_words(status, eta),
+            "words": state_words(status, eta, can_sample=bool(checkpoints)),
+            "notices": notices_of(status),
             "phase": phase_of(status),
             "progress": min(1.0, status.step / status.total) if status.total else 0.0,
             "figures": shown,
@@ -137,7 +139,7 @@ def remaining_seconds(history: History, status: RunStatus) -> float | None:
     return (status.total - status.step) / speed if speed and status.total else None
 
 
-def state_words(status: RunStatus, eta_seconds: float | None) -> str:
+def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: bool = True) -> str:
     """One sentence about where a run stands and what can be done about it."""
     step = f"step {status.step:,} of {status.total:,}" if status.total else f"step {status.step:,}"
     what = "the tokenizer" if phase_of(status) == TOKENIZER else "the transformer"
@@ -151,8 +153,14 @@ def state_words(status: RunStatus, eta_seconds: float | None) -> str:
         "interrupted": f"The process that trained it is gone since {step}, without a word. Continue goes on from the newest checkpoint.",
         "failed": f"Failed at {step}: {status.error or 'no reason was recorded'}",
     }
-    notice = status.extra.get("notice")
-    return sentences.get(status.state, status.sentence) + (f" {notice}" if notice and status.live else "")
+    said = sentences.get(status.state, status.sentence)
+    return said if can_sample or status.live else f"{said} There is nothing to sample from: the transformer had not begun."
+
+
+def notices_of(status: RunStatus) -> list[str]:
+    """What the trainer wanted a person to know, newest last."""
+    notices = status.extra.get("notices")
+    return [str(notice) for notice in notices[-NOTICES:]] if isinstance(notices, list) else []
 
 
 def figures(history: History, phase: str) -> list[tuple[str, str, str]]:

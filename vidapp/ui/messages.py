@@ -4,6 +4,7 @@ import functools
 import html
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import gradio as gr
 
 from ..runs import describe_failure
 
+PLAIN_WORD = re.compile(r"[a-z]+[ ,:]")  # not the name of a file or a setting
 log = logging.getLogger("vidapp")
 
 
@@ -32,7 +34,7 @@ def sentence(error: BaseException) -> str:
         log.error("unexpected error in the page", exc_info=error)
         return f"This should not have happened ({text}). The log of the app has the details; trying again does no harm."
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if PLAIN_WORD.match(text) else text
 
 
 def told(error: BaseException) -> str:

@@ -6,6 +6,7 @@ The difference is computed in the browser, so only the frames themselves travel;
 
 import base64
 import io
+import secrets
 from typing import Any
 
 import gradio as gr
@@ -36,33 +37,36 @@ def frame_uris(frames_TCHW: np.ndarray | None) -> list[str]:
     return [] if frames_TCHW is None else [frame_uri(frame) for frame in frames_TCHW]
 
 
-def player_value(
-    given: np.ndarray,
-    truth: np.ndarray | None = None,
-    prediction: np.ndarray | None = None,
-    *,
-    total: int | None = None,
-    key: str = "",
-    making: bool = False,
-) -> dict[str, Any]:
-    """What the player shows.
+class Reel:
+    """What the player shows, added to as frames are made; every frame is encoded once.
 
-    given, truth, prediction: uint8 (T, C, H, W); truth holds the frames that really followed (as many as are known),
-    prediction the generated ones (as many as there are yet). `total` is the number of future frames to come and
-    `making` says that more are on their way. A new `key` starts the animation over, the same one lets it go on.
+    given, truth: uint8 (T, C, H, W); truth holds the frames that really followed, as many as are known. `total` is the number of
+    future frames to come. A new reel starts the animation over, a longer one lets it go on.
     """
-    known = 0 if truth is None else len(truth)
-    made = 0 if prediction is None else len(prediction)
-    return {
-        "key": key,
-        "making": making,
-        "height": int(given.shape[2]),
-        "width": int(given.shape[3]),
-        "total": int(total if total is not None else max(known, made)),
-        "given": frame_uris(given),
-        "truth": frame_uris(truth),
-        "prediction": frame_uris(prediction),
-    }
+
+    def __init__(self, given: np.ndarray, truth: np.ndarray | None, total: int) -> None:
+        self.key = secrets.token_hex(4)
+        self.height, self.width = (int(side) for side in given.shape[2:])
+        self.total = total
+        self.given, self.truth = frame_uris(given), frame_uris(truth)
+        self.prediction: list[str] = []
+
+    def add(self, prediction: np.ndarray) -> None:
+        """Take in the generated frames uint8 (n, C, H, W), all that there are so far."""
+        self.prediction += frame_uris(prediction[len(self.prediction) :])
+
+    def value(self, *, making: bool = False) -> dict[str, Any]:
+        """The component's value; `making` says that more frames are on their way."""
+        return {
+            "key": self.key,
+            "making": making,
+            "height": self.height,
+            "width": self.width,
+            "total": self.total,
+            "given": self.given,
+            "truth": self.truth,
+            "prediction": list(self.prediction),
+        }
 
 
 def player(value: dict[str, Any] | None = None, **settings: Any) -> gr.HTML:

@@ -89,6 +89,13 @@ def read_header(path: Path) -> "Header":
     return read_header(path)
 
 
+def check(path: Path) -> None:
+    """ValueError where a file is no checkpoint that could be loaded. No weight is read for it."""
+    from ..checkpoint import checked_header
+
+    checked_header(path)
+
+
 class CheckpointCache:
     """The checkpoints that were used last, loaded; bounded in number and size. A file that changed is loaded again."""
 

@@ -217,7 +217,7 @@ def wire(tab: TrainTab) -> None:
         new.start.click(guarded(new.message)(start), inputs, [new.message, *tab.outputs], **quick)
 
 
-def wire_load(page: gr.Blocks, tab: TrainTab) -> None:
+def wire_opening(page: gr.Blocks, tab: TrainTab) -> None:
     """Opening the page shows what the runs folder holds, whatever was shown before."""
     page.load(guarded(tab.message)(tab.refresh), tab.picker, tab.outputs, **QUICK, **PRIVATE)
 

@@ -163,6 +163,9 @@ function takeState(answer) {
   const share = Math.round(100 * (answer.progress || 0));
   bar.firstElementChild.style.width = `${share}%`;
   bar.setAttribute('aria-valuenow', String(share));
+  const notices = find('.notices');
+  notices.hidden = !answer.notices.length;
+  notices.replaceChildren(...answer.notices.map((text) => Object.assign(document.createElement('li'), { textContent: text })));
   const figures = find('.figures');
   const wanted = JSON.stringify(answer.figures);
   if (figures.dataset.shown !== wanted) {
@@ -200,8 +203,7 @@ function notice(text) {
 function nothing(text) {
   notice(text);
   find('.state').style.display = find('.bar').style.display = find('.figures').style.display = find('.charts').style.display = 'none';
-  find('.tools').hidden = true;
-  find('.sample').hidden = true;
+  for (const part of ['.notices', '.tools', '.sample']) find(part).hidden = true;
 }
 
 async function take(answer) {

@@ -138,7 +138,8 @@ function buildStrip() {
       const canvas = document.createElement('canvas');
       canvas.width = clip.width;
       canvas.height = clip.height;
-      if (data) { paint(canvas, data); drawn += 1; }
+      if (data) { paint(canvas, data); drawn += screen === 'difference' && i < clip.given.length ? 0 : 1; }
+      cell.classList.toggle('none', !data);
       cell.append(canvas);
       row.append(cell);
     }

@@ -23,7 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "sampler": ("sampling", "rollout"),
     "run folder": ("run_folder", "run_names", "liveness", "run_checkpoints", "run_reader", "run_writer", "runs"),
     "scores": ("metrics", "published", "scores", "report", "plots"),
-    "trainer": ("batches", "objective", "optimizer", "tokenizer_phase", "transformer_phase", "train"),
+    "trainer": ("ranks", "batches", "objective", "optimizer", "update", "tokenizer_phase", "transformer_phase", "resume", "train"),
     "evaluation": ("evaluate",),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),

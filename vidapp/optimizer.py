@@ -20,14 +20,24 @@ class Optimizers:
         self.all: list[tuple[torch.optim.Optimizer, float]] = [(adamw, recipe.learning_rate)]
         if hidden:
             muon = torch.optim.Muon(hidden, lr=1.0, weight_decay=recipe.weight_decay, momentum=0.95)
+            for parameter in hidden:
+                muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             self.all.append((muon, recipe.muon_learning_rate))
 
-    def step(self, step: int) -> None:
-        """One update at the learning rates of `step`."""
+    def step(self, step: int, skip: Tensor, *, on_host: bool) -> None:
+        """One update at the learning rates of `step`; nothing moves where `skip` (bool, a scalar) holds.
+
+        With `on_host` that is looked up here and now, which on a GPU would wait for it; else the device decides.
+        """
+        if on_host and bool(skip):
+            return
         for optimizer, peak in self.all:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, self.steps, self.recipe, peak)
-            optimizer.step()
+            if on_host:
+                optimizer.step()
+            else:
+                step_on_device(optimizer, skip)
 
     def zero_grad(self) -> None:
         for optimizer, _ in self.all:
@@ -44,12 +54,33 @@ class Optimizers:
 
     def load(self, tensors: State) -> None:
         for number, (optimizer, _) in enumerate(self.all):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 owner, index, name = key.split(".", 2)
                 if int(owner) == number:
-                    state.setdefault(int(index), {})[name] = value
+                    state.setdefault(int(index), {})[name] = laid_out(value, parameters[int(index)])
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """`value` in memory as `like` is (channels last, say): the fused kernels pair the two by place in memory, not by index."""
+    return torch.empty_like(like, dtype=value.dtype, requires_grad=False).copy_(value) if value.shape == like.shape else value
+
+
+def step_on_device(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
+    """One update that the device leaves out where `skip` holds: the fused kernel can, Muon's weights and momenta are put back."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        optimizer.grad_scale, optimizer.found_inf = None, skip.float()  # type: ignore[attr-defined]  # as torch's own GradScaler hands it over
+        optimizer.step()
+        return
+    touched = [p for group in optimizer.param_groups for p in group["params"]]
+    touched += [optimizer.state[p]["momentum_buffer"] for p in touched]
+    before = [tensor.detach().clone() for tensor in touched]
+    optimizer.step()
+    with torch.no_grad():
+        for tensor, old in zip(touched, before, strict=True):
+            tensor.copy_(torch.where(skip, old, tensor))
 
 
 def sort_parameters(module: nn.Module, optimizer: str) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
@@ -77,6 +108,13 @@ class Average:
             target.data.copy_(source.data)
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.target, self.source, 1.0 - decay)
+    def update(self, step: int, skip: Tensor, *, on_host: bool) -> None:
+        """Move the average towards the weights, unless `skip` (bool, a scalar) holds; `on_host` as in `Optimizers.step`."""
+        weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        if on_host:
+            if not bool(skip):
+                torch._foreach_lerp_(self.target, self.source, weight)
+            return
+        ways = torch._foreach_sub(self.source, self.target)
+        torch._foreach_mul_(ways, torch.where(skip, 0.0, weight))
+        torch._foreach_add_(self.target, ways)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
+TOKENIZER = "tokenizer.json"  # which checkpoint the run took its tokenizer from
 PHASES = ("tokenizer", "transformer")
 LIVE_STATES = ("starting", "running", "paused")
 FINAL_STATES = ("finished", "stopped", "failed")

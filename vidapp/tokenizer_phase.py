@@ -14,10 +14,12 @@ from .config import Config
 from .data.augment import augment, augments
 from .data.source import ClipSource
 from .optimizer import Optimizers
-from .randomness import torch_generator
+from .randomness import numpy_generator, torch_generator
+from .ranks import ALONE, Ranks
 from .schedules import learning_rate
 from .tokenizer import new_tokenizer
 from .transformer import VideoTransformer
+from .update import Update, advice, first_non_finite
 
 WARMUP_STEPS = 100
 
@@ -27,8 +29,8 @@ class TokenizerPhase:
 
     name = "tokenizer"
 
-    def __init__(self, config: Config, source: ClipSource, device: torch.device) -> None:
-        self.config, self.source, self.device = config, source, device
+    def __init__(self, config: Config, source: ClipSource, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.config, self.source, self.device, self.ranks = config, source, device, ranks
         self.steps = config.recipe.tokenizer_steps
         self.tokenizer = new_tokenizer(config.tokenizer, config.data.channels, torch_generator(config.run.seed, "tokenizer")).to(device)
         recipe = config.recipe
@@ -36,6 +38,15 @@ class TokenizerPhase:
             recipe, optimizer="adamw", schedule="cosine", warmup_steps=WARMUP_STEPS, learning_rate=recipe.tokenizer_learning_rate
         )
         self.optimizers = Optimizers(self.tokenizer, self.recipe, self.steps)
+        self.update = Update(
+            self.tokenizer,
+            self.optimizers,
+            clip=recipe.gradient_clip,
+            policy=config.run.on_nonfinite,
+            advice=advice(recipe.tokenizer_learning_rate, "recipe.tokenizer_learning_rate"),
+            ranks=ranks,
+            buffers=self.tokenizer.buffers(),
+        )
         self.validation_NCHW = self.frames(source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames))
 
     def frames(self, clips_u8: np.ndarray) -> Tensor:
@@ -43,28 +54,33 @@ class TokenizerPhase:
         return torch.from_numpy(clips_u8).to(self.device).flatten(0, 1).float() / 255
 
     def batch(self, step: int) -> Tensor:
-        samples = range(self.recipe.tokenizer_batch_size)
+        """This rank's frames (B, C, H, W) of a step."""
+        samples = self.ranks.share(range(self.recipe.tokenizer_batch_size))
         frames = self.frames(training_clips(self.config, self.source, step, samples, 1))
         return augment(frames[:, None], self.recipe, self.config.run.seed, step, samples)[:, 0] if augments(self.recipe) else frames
 
     def train_step(self, step: int, measure: bool) -> dict[str, float]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device)."""
+        # A learned codebook replaces codes that died by draws from torch's process-wide generator.
+        torch.manual_seed(int(numpy_generator(self.config.run.seed, "codes", step).integers(2**62)))
         self.tokenizer.train()
+        self.update.begin()
         frames = self.batch(step)
         drawn, tokens, own_loss = self.tokenizer(frames)
-        loss = F.mse_loss(drawn, frames) + own_loss
-        self.optimizers.zero_grad()
+        share = len(frames) / self.recipe.tokenizer_batch_size
+        loss = (F.mse_loss(drawn, frames) + own_loss) * share
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.tokenizer.parameters(), self.recipe.gradient_clip or float("inf"))
-        refuse_non_finite(norm, step, self.recipe.tokenizer_learning_rate, "recipe.tokenizer_learning_rate")
-        self.optimizers.step(step)
+        loss, norm = self.update.apply(step, loss.detach())
+        if measure or self.update.on_host:
+            self.update.check(lambda: first_non_finite(self.tokenizer.eval(), lambda: self.tokenizer(frames)))
         if not measure:
             return {}
         return {
-            "loss": float(loss.detach()),
+            "loss": float(loss),
             "grad_norm": float(norm),
             "learning_rate": learning_rate(step, self.steps, self.recipe),
             **reconstruction_figures(drawn.detach(), frames, tokens, self.tokenizer.codebook_size),
+            **self.update.figures(),
         }
 
     @torch.no_grad()
@@ -93,11 +109,13 @@ class TokenizerPhase:
         return {
             **{f"tokenizer.{name}": tensor for name, tensor in self.tokenizer.state_dict().items()},
             **{f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()},
+            **{f"update.{name}": tensor for name, tensor in self.update.tensors().items()},
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         self.tokenizer.load_state_dict(under("tokenizer.", tensors))
         self.optimizers.load(under("optimizer.", tensors))
+        self.update.load(under("update.", tensors))
 
 
 def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebook_size: int) -> dict[str, float]:
@@ -115,12 +133,3 @@ def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebo
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def refuse_non_finite(norm: Tensor, step: int, rate: float, setting: str) -> None:
-    """Stop before the optimiser moves: the weights are still those of the step before."""
-    if not torch.isfinite(norm):
-        raise ValueError(
-            f"the gradient of step {step + 1} is not finite, so the weights were left as they are: "
-            f"lower {setting} (now {rate:g}), lengthen recipe.warmup_steps or set recipe.precision=float32"
-        )

@@ -7,30 +7,34 @@
 Once in a while: validate, sample, save; otherwise one step after the other. Stopping and pausing happen between two steps.
 """
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .checkpoint import load_tokenizer
 from .config import Config
 from .data.source import ClipSource, open_source
 from .device import memory_mib, pick_device, pick_precision
-from .files import read_json, replacing
 from .media import film_strip, to_u8
+from .ranks import ALONE, Ranks
+from .resume import Resume, environment, find_resume, starting_tokenizer
 from .run_writer import RunWriter
 from .schedules import notices
 from .tokenizer import Tokenizer
 from .tokenizer_phase import TokenizerPhase
 from .transformer_phase import TransformerPhase
+from .update import Update
 
 PAUSE_POLL_S = 0.2
+BEST_BY = "validation_loss_full"
+Lines = Generator[dict[str, Any], None, bool]  # yields lines of metrics; returns whether it came to its end
 
 
 class Phase(Protocol):
@@ -38,6 +42,7 @@ class Phase(Protocol):
 
     name: str
     steps: int
+    update: Update
 
     def train_step(self, step: int, measure: bool) -> dict[str, float]: ...
     def validate(self) -> dict[str, float]: ...
@@ -47,126 +52,130 @@ class Phase(Protocol):
     def load(self, tensors: dict[str, Tensor]) -> None: ...
 
 
-def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None, ranks: Ranks = ALONE) -> Iterator[dict[str, Any]]:
     """Train `config` in the run folder of `run`, yielding each line of metrics.
 
     Trains the tokenizer first, unless the checkpoint `tokenizer` holds one. Goes on from the newest whole checkpoint where
-    `run` is a resumed one. Raises ValueError for what the config or the data make impossible.
+    `run` is a resumed one, with the tokenizer that it began with. Raises ValueError for what the config or the data make
+    impossible.
     """
-    device = pick_device(config.run.device)
+    device = ranks.device or pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     source = open_source(config.data)
     for notice in notices(config.recipe, config.run.steps):
         run.notify(notice)
-    found = find_resume(run, "transformer")
-    if found is None and tokenizer is None:
-        first = TokenizerPhase(config, source, device)
-        yield from run_phase(first, config, run, find_resume(run, "tokenizer"), device)
-        if run.state == "stopped":
+    given = ranks.from_first(lambda: starting_tokenizer(run, tokenizer))
+    found = ranks.from_first(lambda: find_resume(run, "transformer"))
+    if found is not None:
+        trained = found.tokenizer(config)
+    elif given is not None:
+        trained = load_tokenizer(given)[0]
+    else:
+        first = TokenizerPhase(config, source, device, ranks)
+        before = ranks.from_first(lambda: find_resume(run, "tokenizer"))
+        if not (yield from run_phase(Loop(first, config, run, device, ranks), before)):
             return
         trained = first.tokenizer
-    else:
-        trained = load_tokenizer(found.checkpoint if found else tokenizer)[0]  # type: ignore[arg-type]
-    precision = found.precision if found else pick_precision(config, device)
-    phase = main_phase(config, source, trained, device, precision)
-    yield from run_phase(phase, config, run, found, device, precision)
+    precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
+    phase = main_phase(config, source, trained, device, precision, ranks)
+    yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
 
 
-def main_phase(config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str) -> TransformerPhase:
+def main_phase(
+    config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str, ranks: Ranks = ALONE
+) -> TransformerPhase:
     if tokenizer.config != config.tokenizer:
         raise ValueError("the tokenizer given is not the one that the config describes: copy its tokenizer section, or train one")
-    return TransformerPhase(config, source, tokenizer, device, precision)
+    return TransformerPhase(config, source, tokenizer, device, precision, ranks)
 
 
-class Resume:
-    """Where a resumed run goes on: a complete checkpoint and the tensors beside it."""
-
-    def __init__(self, step: int, checkpoint: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.step, self.checkpoint, self.tensors = step, checkpoint, tensors
-        self.precision = str(state.get("precision", "float32"))
-
-
-def find_resume(run: RunWriter, phase: str) -> Resume | None:
-    """The newest complete checkpoint of a phase that can be read; damaged ones are passed over with a notice."""
-    if not run.resumed:
-        return None
-    for step in reversed(run.complete_steps(phase)):
-        tensors_path, state_path = run.resume_paths(step, phase)
-        try:
-            load_tokenizer(run.checkpoint_path(step, phase))
-            return Resume(step, run.checkpoint_path(step, phase), load_file(tensors_path), read_json(state_path) or {})
-        except (OSError, ValueError, SafetensorError) as error:
-            run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
-    return None
-
-
-def run_phase(
-    phase: Phase, config: Config, run: RunWriter, found: Resume | None, device: torch.device, precision: str = "float32"
-) -> Iterator[dict[str, Any]]:
-    """All steps of a phase that are still to do, then its last checkpoint."""
-    step = 0
-    if run.resumed:
-        step = found.step if found else 0
-        run.cut_metrics(found.step if found else -1, phase.name)
-        if found:
-            phase.load(found.tensors)
-    loop = Loop(phase, config, run, device, precision)
+def run_phase(loop: "Loop", found: Resume | None) -> Lines:
+    """All steps of a phase that are still to do, then its last checkpoint. False where it was stopped before."""
+    phase, run = loop.phase, loop.run
+    step = loop.go_back(found)
     if step == 0:
         loop.save(0)
     while step < phase.steps:
         if not loop.wait(step):
             loop.save(step)
             run.status("stopped", step, phase.steps)
-            return
-        measure = (step + 1) % config.run.log_every == 0 or step == 0
+            return False
+        measure = (step + 1) % loop.config.run.log_every == 0 or step == 0
         figures = phase.train_step(step, measure)
         step += 1
         yield from loop.after(step, figures)
     loop.save(step)
     if phase.name == "transformer":
         run.status("finished", step, phase.steps)
+    return True
 
 
 class Loop:
-    """What happens around the steps of a phase: metrics, validation, samples, checkpoints, and the commands from outside."""
+    """What happens around the steps of a phase: metrics, validation, samples, checkpoints, and the commands from outside.
 
-    def __init__(self, phase: Phase, config: Config, run: RunWriter, device: torch.device, precision: str) -> None:
-        self.phase, self.config, self.run, self.device, self.precision = phase, config, run, device, precision
+    All of it is done by the first rank; the others wait for it where they need its word.
+    """
+
+    def __init__(
+        self, phase: Phase, config: Config, run: RunWriter, device: torch.device, ranks: Ranks, precision: str = "float32"
+    ) -> None:
+        self.phase, self.config, self.run, self.device, self.ranks, self.precision = phase, config, run, device, ranks, precision
         self.last: dict[str, Any] = {}
+        self.best: tuple[int, float] | None = None
         self.mark: tuple[float, int] | None = None
-        self.asked_save = self.asked_sample = False
+
+    def go_back(self, found: Resume | None) -> int:
+        """Take a resumed run up where `found` left it; returns the steps that are done."""
+        if self.run.resumed:
+            self.run.cut_metrics(found.step if found else -1, self.phase.name)
+        if found is None:
+            return 0
+        self.phase.load(found.tensors)
+        self.last, self.best = dict(found.metrics), found.best
+        if notice := found.changed(environment(self.device)):
+            self.run.notify(notice)
+        return found.step
 
     def wait(self, step: int) -> bool:
         """Obey what was asked from outside; False where the run is to stop. Returns after a pause has ended."""
         while True:
-            control = self.run.poll_control()
-            self.asked_save |= control.save
-            self.asked_sample |= control.sample
-            if control.stop:
-                return False
-            self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name)
-            if self.asked_save:
-                self.save(step)
-            if self.asked_sample:
-                self.sample(step)
-            self.asked_save = self.asked_sample = False
-            if not control.pause:
-                return True
+            word = self.ranks.from_first(lambda: self.obey(step))
+            if word != "pause":
+                return word == "go"
             self.mark = None
             time.sleep(PAUSE_POLL_S)
 
+    def obey(self, step: int) -> str:
+        """Save and sample where that was asked for; then `go`, `pause` or `stop`."""
+        control = self.run.poll_control()
+        if control.stop:
+            return "stop"
+        self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name)
+        if control.save:
+            self.save(step)
+        if control.sample:
+            self.sample(step)
+        return "pause" if control.pause else "go"
+
     def after(self, step: int, figures: dict[str, float]) -> Iterator[dict[str, Any]]:
         """What is due after `step` steps are done."""
+        if self.ranks.rank:
+            return
         settings, final = self.config.run, step == self.phase.steps
+        due = step % settings.checkpoint_every == 0 or self.kept_for_good(step)
+        for notice in self.phase.update.take_notices():
+            self.run.notify(notice)
         if figures:
             yield self.log(step, {**figures, **self.speed(step), "memory_mib": memory_mib(self.device)})
             self.run.status("running", step, self.phase.steps, phase=self.phase.name, loss=figures["loss"], grad_norm=figures["grad_norm"])
         if step % settings.validate_every == 0 or final:
-            yield self.log(step, self.phase.validate())
+            line = self.log(step, self.phase.validate())
+            due |= self.is_best(step, line)
+            yield line
         if step % settings.sample_every == 0 or final:
             self.sample(step)
-        if step % settings.checkpoint_every == 0 and not final:
+        if due and not final:
             self.save(step)
 
     def log(self, step: int, figures: dict[str, Any]) -> dict[str, Any]:
@@ -174,6 +183,18 @@ class Loop:
         self.run.log(line)
         self.last |= figures
         return line
+
+    def is_best(self, step: int, figures: dict[str, Any]) -> bool:
+        """Whether a validation is the best so far (of those that are kept)."""
+        value = figures.get(BEST_BY)
+        if not self.config.run.keep_best or value is None or not math.isfinite(value) or (self.best and value >= self.best[1]):
+            return False
+        self.best = (step, value)
+        return True
+
+    def kept_for_good(self, step: int) -> bool:
+        every = self.config.run.keep_every
+        return bool(every and step and step % every == 0)
 
     def speed(self, step: int) -> dict[str, float]:
         """Seconds a step and tokens (of the clips themselves) a second since the last measured step."""
@@ -190,24 +211,23 @@ class Loop:
 
     def sample(self, step: int) -> None:
         strip = film_strip([to_u8(row) for row in self.phase.sample()])
-        with replacing(self.run.sample_path(step, f"{self.phase.name}-strip.png")) as temporary:
-            strip.save(temporary, format="PNG")
+        self.run.save_sample(step, "strip.png", lambda path: strip.save(path, format="PNG"), self.phase.name)
 
     def save(self, step: int) -> None:
+        """A checkpoint with its resume part; then those that are not to be kept are deleted."""
+        if self.ranks.rank:
+            return
         phase = self.phase
         metrics = {name: value for name, value in self.last.items() if isinstance(value, (int, float))}
-        state = {"step": step, "phase": phase.name, "precision": self.precision, **environment()}
+        state = {"step": step, "phase": phase.name, "precision": self.precision, "best": self.best, "metrics": metrics}
         saved = self.run.commit(
             step,
             checkpoint=lambda path: phase.save(path, step, metrics),
             tensors=lambda path: save_file({name: tensor.detach().cpu().contiguous() for name, tensor in phase.tensors().items()}, path),
-            state=state,
+            state={**state, **environment(self.device)},
             phase=phase.name,
         )
         if saved:
-            self.run.prune(self.config.run.keep_checkpoints, phase=phase.name)
-
-
-def environment() -> dict[str, Any]:
-    """What bit-identity of a resume depends on."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "compile": False}
+            kept = [done for done in self.run.complete_steps(phase.name) if self.kept_for_good(done)]
+            self.run.prune(self.config.run.keep_checkpoints, [*kept, *([self.best[0]] if self.best else [])], phase.name)
+            self.run.status(self.run.state, step, phase.steps, best_step=self.best[0] if self.best else None)

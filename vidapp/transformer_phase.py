@@ -16,15 +16,25 @@ from .masking import ClipMask, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
+from .ranks import ALONE, Ranks, split
 from .rollout import future_tokens
-from .schedules import clip_frames, context_frames, learning_rate, progress_of
+from .schedules import OBJECTIVES, clip_frames, context_frames, learning_rate, progress_of
 from .tokenizer import Tokenizer
-from .tokenizer_phase import refuse_non_finite, under
+from .tokenizer_phase import under
 from .transformer import VideoTransformer
+from .update import Update, advice, first_non_finite
 
 VALIDATION_RATIOS = {"half": 0.5, "full": 1.0}
 VALIDATION_BATCH = 8
 SAMPLE_CLIPS = 2
+FIGURES = (
+    "masked_accuracy",
+    "copy_accuracy",
+    "changed_accuracy",
+    *(f"loss_{objective}" for objective in OBJECTIVES),
+    "mask_ratio",
+    "clip_frames",
+)
 
 
 class TransformerPhase:
@@ -32,8 +42,10 @@ class TransformerPhase:
 
     name = "transformer"
 
-    def __init__(self, config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str) -> None:
-        self.config, self.source, self.device, self.precision = config, source, device, precision
+    def __init__(
+        self, config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str, ranks: Ranks = ALONE
+    ) -> None:
+        self.config, self.source, self.device, self.precision, self.ranks = config, source, device, precision, ranks
         self.steps = config.run.steps
         self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
         generator = torch_generator(config.run.seed, "transformer")
@@ -41,7 +53,12 @@ class TransformerPhase:
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
         self.averaged = self.new_model(None).eval().requires_grad_(False)
         self.average = Average(self.model, self.averaged, config.recipe.ema_decay)
-        self.optimizers = Optimizers(self.model, config.recipe, self.steps)
+        recipe = config.recipe
+        self.optimizers = Optimizers(self.model, recipe, self.steps)
+        advised = advice(recipe.learning_rate, "recipe.learning_rate")
+        self.update = Update(
+            self.model, self.optimizers, clip=recipe.gradient_clip, policy=config.run.on_nonfinite, advice=advised, ranks=ranks
+        )
         self.clips_u8 = source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames)
         self.tokens_NTHW = torch.cat([self.encode(part) for part in np.split(self.clips_u8, range(8, len(self.clips_u8), 8))])
         self.known = unigram(self.tokens_NTHW, tokenizer.codebook_size)
@@ -67,36 +84,57 @@ class TransformerPhase:
 
         The loss is the sum over masked positions divided by their number, over all micro-batches.
         """
-        recipe = self.config.recipe
-        torch.manual_seed(int(numpy_generator(self.config.run.seed, "dropout", step).integers(2**62)))
+        self.seed_dropout(step)
         self.model.train()
-        self.optimizers.zero_grad()
-        size = recipe.batch_size // recipe.micro_batches
-        parts = [range(start, start + size) for start in range(0, recipe.batch_size, size)]
-        masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(recipe.batch_size)))
-        results = [self.backward(self.batch(step, part), step, part, masked) for part in parts]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_clip or float("inf"))
-        refuse_non_finite(norm, step, recipe.learning_rate, "recipe.learning_rate")
-        self.optimizers.step(step)
-        self.average.update(step)
+        self.update.begin()
+        masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(self.config.recipe.batch_size)))
+        results = [self.backward(step, part, masked, measure) for part in self.parts()]
+        loss, norm = self.update.apply(step, torch.stack([loss for loss, _ in results]).sum())
+        self.average.update(step, self.update.skip, on_host=self.update.on_host)
+        if measure or self.update.on_host:
+            self.update.check(lambda: first_non_finite(self.model, lambda: self.replay(step)))
         if not measure:
             return {}
+        sums = self.ranks.sum(torch.stack([figures for _, figures in results if figures is not None]).sum(dim=0))
         return {
-            "loss": float(sum(losses.sum() for _, _, losses in results)) / masked,
+            "loss": float(loss),
             "grad_norm": float(norm),
-            "learning_rate": learning_rate(step, self.steps, recipe),
-            **batch_figures(results),
+            "learning_rate": learning_rate(step, self.steps, self.config.recipe),
+            **{name: float(total / count) for name, (total, count) in zip(FIGURES, sums, strict=True) if count},
+            **self.update.figures(),
             **self.known,
         }
 
-    def backward(self, batch: TokenBatch, step: int, samples: range, masked: int) -> tuple[TokenBatch, MaskedLogits, Tensor]:
-        clean_past = self.config.recipe.clean_past
+    def parts(self) -> list[range]:
+        """The samples of this rank's micro-batches."""
+        return [part for part in split(self.ranks.share(range(self.config.recipe.batch_size)), self.config.recipe.micro_batches) if part]
+
+    def seed_dropout(self, step: int) -> None:
+        """Dropout alone draws from torch's process-wide generator: its state is a function of step (and rank) too."""
+        rank = (self.ranks.rank,) if self.ranks.rank else ()
+        torch.manual_seed(int(numpy_generator(self.config.run.seed, "dropout", step, *rank).integers(2**62)))
+
+    def predict(self, step: int, samples: range) -> tuple[TokenBatch, MaskedLogits]:
+        """The forward pass of one micro-batch."""
+        batch, clean_past = self.batch(step, samples), self.config.recipe.clean_past
         past = corrupt(batch.tokens_BTHW, self.config, step, samples) if clean_past else None
         with autocast(self.device, self.precision):
-            predicted = masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
+            return batch, masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
+
+    def backward(self, step: int, samples: range, masked: int, measure: bool) -> tuple[Tensor, Tensor | None]:
+        """Add one micro-batch's gradients; returns its part of the loss and, with `measure`, of the figures."""
+        batch, predicted = self.predict(step, samples)
         losses = predicted.losses_P
-        (losses.sum() / masked).backward()
-        return batch, MaskedLogits(predicted.logits_PV.detach(), predicted.targets_P, predicted.positions_P), losses.detach()
+        loss = losses.sum() / masked
+        loss.backward()
+        return loss.detach(), part_figures(batch, predicted, losses.detach()) if measure else None
+
+    @torch.no_grad()
+    def replay(self, step: int) -> None:
+        """The forward passes of a step once more."""
+        self.seed_dropout(step)
+        for part in self.parts():
+            self.predict(step, part)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -149,27 +187,24 @@ class TransformerPhase:
             **{f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()},
             **{f"tokenizer.{name}": tensor for name, tensor in self.tokenizer.state_dict().items()},
             **{f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()},
+            **{f"update.{name}": tensor for name, tensor in self.update.tensors().items()},
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         self.model.load_state_dict(under("model.", tensors))
         self.averaged.load_state_dict(under("averaged.", tensors))
         self.optimizers.load(under("optimizer.", tensors))
+        self.update.load(under("update.", tensors))
 
 
-def batch_figures(results: list[tuple[TokenBatch, MaskedLogits, Tensor]]) -> dict[str, float]:
-    """Figures of a step's micro-batches, weighted by their masked positions."""
-    sums: dict[str, list[float]] = {}
-    for batch, predicted, losses in results:
-        guess = predicted.logits_PV.argmax(-1).cpu().numpy()
-        figures = {
-            **accuracies(guess, predicted.positions_P, batch.tokens_BTHW.cpu().numpy()),
-            **objective_losses(losses.cpu().numpy(), predicted.positions_P, batch),
-            "mask_ratio": float(np.mean([mask.ratio for mask in batch.masks])),
-            "clip_frames": batch.tokens_BTHW.shape[1],
-        }
-        for name, value in figures.items():
-            entry = sums.setdefault(name, [0.0, 0.0])
-            entry[0] += value * len(guess)
-            entry[1] += len(guess)
-    return {name: total / count for name, (total, count) in sums.items()}
+def part_figures(batch: TokenBatch, predicted: MaskedLogits, losses_P: Tensor) -> Tensor:
+    """Float64 (FIGURES, 2): each figure of one micro-batch times its number of masked positions, and that number; 0 where it has none."""
+    guess = predicted.logits_PV.detach().argmax(-1).cpu().numpy()
+    figures = {
+        **accuracies(guess, predicted.positions_P, batch.tokens_BTHW.cpu().numpy()),
+        **objective_losses(losses_P.cpu().numpy(), predicted.positions_P, batch),
+        "mask_ratio": float(np.mean([mask.ratio for mask in batch.masks])),
+        "clip_frames": batch.tokens_BTHW.shape[1],
+    }
+    rows = [(figures[name] * len(guess), len(guess)) if name in figures else (0.0, 0) for name in FIGURES]
+    return torch.tensor(rows, dtype=torch.float64)

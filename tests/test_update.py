@@ -1,0 +1,226 @@
+"""A loss or gradient that is not finite touches nothing, wherever that is decided, and is said in a sentence that helps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TINY, tiny, tiny_tokenizer
+from tiny_checkpoint import write_tiny_checkpoint
+from torch import Tensor, nn
+
+from vidapp.config import Config
+from vidapp.data.source import open_source
+from vidapp.optimizer import Average, Optimizers
+from vidapp.ranks import ALONE
+from vidapp.run_writer import RunWriter
+from vidapp.runs import open_run
+from vidapp.tokenizer_phase import TokenizerPhase
+from vidapp.train import train
+from vidapp.transformer_phase import TransformerPhase
+from vidapp.update import MOST_IN_A_ROW, Update
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Net(nn.Module):
+    """Small, with something for each optimiser, and a buffer that its forward pass changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.register_buffer("seen", torch.zeros(()))
+        for parameter in self.parameters():
+            parameter.data.copy_(torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += x.sum()
+        return self.blocks[1](self.blocks[0](x).tanh())
+
+
+class Case:
+    """A net, its average and one update at a time."""
+
+    def __init__(self, optimizer: str, policy: str, on_host: bool) -> None:
+        recipe = tiny(recipe__optimizer=optimizer, recipe__schedule="constant").recipe
+        self.net, held = Net(), Net()
+        self.optimizers = Optimizers(self.net, recipe, 10)
+        self.average = Average(self.net, held, 0.9)
+        self.update = Update(self.net, self.optimizers, clip=1.0, policy=policy, advice="rest", ranks=ALONE, buffers=self.net.buffers())
+        self.update.on_host = on_host
+        self.held = held
+
+    def step(self, step: int, factor: float = 1.0) -> None:
+        self.update.begin()
+        loss = (self.net(torch.full((2, 4), 0.5 + step)) * factor).square().mean()
+        loss.backward()
+        self.update.apply(step, loss.detach())
+        self.average.update(step, self.update.skip, on_host=self.update.on_host)
+
+    def state(self) -> list[Tensor]:
+        tensors = [*self.net.state_dict().values(), *self.held.parameters(), *self.optimizers.tensors().values()]
+        return [tensor.detach().clone() for tensor in tensors]
+
+
+@pytest.fixture(params=[(optimizer, on_host) for optimizer in ("adamw", "muon") for on_host in (True, False)], ids=str)
+def make(request: pytest.FixtureRequest) -> Any:
+    optimizer, on_host = request.param
+    return lambda policy: Case(optimizer, policy, on_host)
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize("factor", [NAN, INF, 1e30])  # the last one is finite, its square is not
+def test_a_bad_step_moves_neither_weights_nor_momenta_nor_averages_nor_codebooks(make: Any, factor: float) -> None:
+    case = make("skip")
+    case.step(0)
+    before = case.state()
+    case.step(1, factor)
+    assert same(case.state(), before)
+    case.step(2)
+    assert not same(case.state(), before)
+
+
+def test_even_the_very_first_step_may_be_bad(make: Any) -> None:
+    case, other = make("skip"), make("skip")
+    case.step(0, NAN)
+    case.step(1)
+    other.step(1)
+    assert same(case.state(), other.state())
+
+
+def test_deciding_on_the_device_takes_the_very_steps_that_the_host_takes() -> None:
+    for optimizer in ("adamw", "muon"):
+        host, device = Case(optimizer, "stop", True), Case(optimizer, "stop", False)
+        for step in range(4):
+            host.step(step)
+            device.step(step)
+        close = [torch.allclose(one, other, rtol=1e-6, atol=0) for one, other in zip(host.state(), device.state(), strict=True)]
+        assert all(close)
+        assert same(list(host.net.state_dict().values()), list(device.net.state_dict().values()))
+
+
+def test_a_stop_holds_everything_back_until_it_is_looked_at_and_names_the_first_step(make: Any) -> None:
+    case = make("stop")
+    case.step(0)
+    before = case.state()
+    case.step(1, NAN)
+    for step in range(2, 5):
+        case.step(step)
+    assert same(case.state(), before)
+    with pytest.raises(
+        ValueError, match=r"the loss of step 2 is not finite .*weights were left as they are: rest, or set run.on_nonfinite=skip"
+    ):
+        case.update.check(lambda: None)
+
+
+def test_skipped_steps_are_counted_and_noted(make: Any) -> None:
+    case = make("skip")
+    for step, factor in enumerate([1.0, NAN, 1.0, NAN, NAN]):
+        case.step(step, factor)
+    case.update.check(lambda: None)
+    assert case.update.figures() == {"skipped_steps": 3}
+    (notice,) = case.update.take_notices()
+    assert "of step 2 is not finite" in notice
+    assert "that step was skipped, and 2 later ones too (3 so far)" in notice
+    case.step(5)
+    case.update.check(lambda: None)
+    assert case.update.take_notices() == []
+
+
+def test_a_training_that_only_skips_stops(make: Any) -> None:
+    case = make("skip")
+    for step in range(MOST_IN_A_ROW):
+        case.step(step, NAN)
+    with pytest.raises(ValueError, match=f"nor were the {MOST_IN_A_ROW} steps up to now, all skipped: rest"):
+        case.update.check(lambda: None)
+
+
+# In a training
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the gradient (or the output) of a layer not finite at one step of the transformer phase."""
+
+    def poison(layer: str, at: int, *, output: bool = False) -> None:
+        original = TransformerPhase.train_step
+
+        def train_step(self: TransformerPhase, step: int, measure: bool) -> dict[str, float]:
+            hooks: list[Any] = []
+            if step == at:
+                module, _, name = layer.rpartition(".")
+                target = self.model.get_submodule(module)
+                if output:
+                    hooks.append(target.register_forward_hook(lambda *_: _[2] * NAN))
+                else:
+                    hooks.append(getattr(target, name).register_hook(lambda gradient: gradient * INF))
+            try:
+                return original(self, step, measure)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+
+        monkeypatch.setattr(TransformerPhase, "train_step", train_step)
+
+    return poison
+
+
+def run_training(config: Config, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    given = write_tiny_checkpoint(tmp_path / "given.safetensors", TINY)
+    with RunWriter.create("a", config) as run:
+        yield from train(config, run, tokenizer=given)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_names_step_layer_and_remedies(poisoned: Any, tmp_path: Path) -> None:
+    poisoned("blocks.0.mlp_out.weight", 3)
+    with pytest.raises(ValueError, match="not finite"):
+        list(run_training(TINY, tmp_path))
+    status = open_run("a").status()
+    assert (status.state, status.step) == ("failed", 3)
+    assert status.error == (
+        "the gradient of step 4 is not finite (first in blocks.0.mlp_out.weight), so the weights were left as they are: "
+        "lower recipe.learning_rate (now 0.0003), lengthen recipe.warmup_steps or set recipe.precision=float32, or set run.on_nonfinite=skip"
+    )
+
+
+def test_a_loss_that_is_not_finite_names_the_layer_it_comes_from(poisoned: Any, tmp_path: Path) -> None:
+    poisoned("blocks.0.space.qkv.weight", 3, output=True)
+    with pytest.raises(ValueError, match=r"the loss of step 4 is not finite \(first in the output of blocks.0.space.qkv\)"):
+        list(run_training(TINY, tmp_path))
+
+
+def test_a_skipped_step_is_counted_in_the_metrics_and_said_in_the_status(poisoned: Any, tmp_path: Path) -> None:
+    poisoned("head_bias", 3)
+    lines = [line for line in run_training(tiny(run__on_nonfinite="skip"), tmp_path) if "loss" in line]
+    assert [line["skipped_steps"] for line in lines] == [0, 0, 0, 1, 1, 1]
+    status = open_run("a").status()
+    assert status.state == "finished"
+    assert "the gradient of step 4 is not finite (first in head_bias): that step was skipped (1 so far)" in status.extra["notices"]
+
+
+def test_frames_that_are_not_finite_leave_a_learned_codebook_alone() -> None:
+    config = tiny(tokenizer__quantizer="vq", run__on_nonfinite="skip")
+    phase = TokenizerPhase(config, open_source(config.data), torch.device("cpu"))
+    phase.train_step(0, True)
+    before = {name: tensor.clone() for name, tensor in phase.tokenizer.state_dict().items()}
+    good = phase.batch
+    phase.batch = lambda step: good(step) * NAN  # type: ignore[method-assign]
+    phase.train_step(1, True)
+    after = phase.tokenizer.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert "of step 2 is not finite" in phase.update.take_notices()[0]
+
+
+def test_counts_survive_a_resume() -> None:
+    config = tiny(run__on_nonfinite="skip")
+    source, cpu = open_source(config.data), torch.device("cpu")
+    phase = TransformerPhase(config, source, tiny_tokenizer(), cpu, "float32")
+    phase.update.skipped += 3
+    other = TransformerPhase(config, source, tiny_tokenizer(), cpu, "float32")
+    phase.train_step(0, True)
+    other.load(phase.tensors())
+    assert other.update.figures() == {"skipped_steps": 3}

@@ -156,7 +156,9 @@ class TestVerdict:
         assert not found.good
 
     def test_worse_than_an_empty_frame_is_no_success(self) -> None:
-        assert not verdict(errors([90.0, 95.0], repeat=100.0, empty=80.0), 2).good
+        found = verdict(errors([90.0, 95.0], repeat=100.0, empty=80.0), 2)
+        assert "From the start, an empty frame would have been closer" in found.headline
+        assert not found.good
 
     def test_an_unknown_future_has_no_error(self) -> None:
         assert "not known" in verdict(None, 5).figures

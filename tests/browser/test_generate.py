@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import App
 from playwright.sync_api import Page, expect
+from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.runs import RunWriter

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import App, served
 from playwright.sync_api import Browser, Page, expect
+from serving import App, served
 from tiny_checkpoint import tiny_config
 
 from vidapp.runs import RunWriter, open_run

@@ -1,6 +1,7 @@
 """The assembler: tabs side by side, what leads from one to another, how the page is served."""
 
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +94,19 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
         changed(guarded(generating.message)(generating.refresh), pair, found, trigger_mode="always_last", **quick)
 
 
+def refuse_taken(host: str, port: int) -> None:
+    """ValueError where something else listens there: Gradio's own message names variables that are not ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(f"port {port} is taken or not allowed on {host} ({error.strerror}): set VIDAPP_PORT to another one") from error
+
+
 def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     """Build the page and serve it until the process is ended."""
+    refuse_taken(serving.host, serving.port)
     page = build(readonly=serving.readonly)
     host = "127.0.0.1" if serving.host == "0.0.0.0" else serving.host
     print(f"vidapp opens at http://{host}:{serving.port}", flush=True)

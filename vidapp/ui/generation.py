@@ -155,8 +155,10 @@ def verdict(errors: Errors | None, frames: int) -> Verdict:
         headline = "Better than repeating the last given frame, for " + ("the one frame" if known == 1 else f"all {known} frames") + "."
     else:
         headline = f"Better than repeating the last given frame for the first {count(ahead, 'frame')} of {known}."
-    if 0 < above_empty < known and ahead:
-        headline += f" From frame {above_empty + 1} on, an empty frame would have been closer."
+    if ahead and above_empty < known:
+        headline += (
+            f" {'From the start' if above_empty == 0 else f'From frame {above_empty + 1} on'}, an empty frame would have been closer."
+        )
     mean = {name: sum(values) / known for name, values in errors.rows.items()}
     first, last = errors.model[0], errors.model[-1]
     spread = f"first {short(first)}, last {short(last)}, mean {short(mean['prediction'])}" if known > 1 else short(first)

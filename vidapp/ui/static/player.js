@@ -19,6 +19,7 @@ let clip = EMPTY;
 let now = 0;
 let playing = !still;
 let holdUntil = 0;
+let turns = 0;
 const pixels = new Map();  // data URI -> ImageData, of the clip shown
 
 async function decode(uri) {
@@ -103,7 +104,21 @@ function show(index) {
   scrubber.value = String(now);
   scrubber.setAttribute('aria-valuetext', where);
   root.dataset.frame = String(now);
-  for (const cell of rows.querySelectorAll('.cell')) cell.classList.toggle('now', Number(cell.dataset.index) === now);
+  let marked = null;
+  for (const cell of rows.querySelectorAll('.cell')) {
+    const here = Number(cell.dataset.index) === now;
+    cell.classList.toggle('now', here);
+    if (here) marked = cell;
+  }
+  if (marked && strip.scrollWidth > strip.clientWidth) keepInView(marked);
+}
+
+// Scrolls the strip alone: scrollIntoView would move the page as well.
+function keepInView(cell) {
+  const left = cell.offsetLeft - rows.querySelector('.title').offsetWidth - 8;
+  const right = cell.offsetLeft + cell.offsetWidth + 8;
+  if (left < strip.scrollLeft) strip.scrollLeft = Math.max(0, left);
+  else if (right > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = right - strip.clientWidth;
 }
 
 function buildStrip() {
@@ -148,10 +163,11 @@ function buildStrip() {
 }
 
 async function take(value) {
+  const turn = ++turns;
   const fresh = { ...EMPTY, ...(value || {}) };
   const uris = [...fresh.given, ...fresh.truth, ...fresh.prediction];
   await Promise.all(uris.map((uri) => decode(uri).catch(() => null)));
-  if (props.value && props.value.key !== fresh.key) return;  // a newer clip has come meanwhile
+  if (turn !== turns) return;  // something newer has come meanwhile
   const restart = fresh.key !== clip.key;
   clip = fresh;
   for (const uri of pixels.keys()) if (!uris.includes(uri)) pixels.delete(uri);
@@ -161,7 +177,7 @@ async function take(value) {
   root.dataset.making = clip.making ? 'yes' : 'no';
   scrubber.max = String(Math.max(0, frames() - 1));
   buildStrip();
-  show(restart ? 0 : now);
+  show(restart ? (clip.making ? Math.max(0, clip.given.length - 1) : 0) : now);
 }
 
 function setPlaying(value) {
@@ -191,8 +207,9 @@ function tick() {
   if (!element.isConnected) return;
   const wait = 1000 / Number(speed.value || 5);
   if (playing && frames() > 1 && !document.hidden && root.offsetParent !== null && performance.now() >= holdUntil) {
-    const last = now >= frames() - 1;
-    show(last ? 0 : now + 1);
+    const end = (clip.making ? clip.given.length + clip.prediction.length : frames()) - 1;
+    if (now < end) show(now + 1);
+    else if (!clip.making) show(0);  // else: wait here for the next frame
     if (now === frames() - 1) holdUntil = performance.now() + 700;  // rest on the last frame before starting over
   }
   setTimeout(tick, wait);

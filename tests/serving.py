@@ -1,0 +1,65 @@
+"""The app as a person starts it: `python app.py` in a process of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 120
+
+
+@dataclass(frozen=True)
+class App:
+    """A served app: where it is, the folder of its runs, what it printed, its process."""
+
+    url: str
+    runs: Path
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+
+@contextlib.contextmanager
+def served(folder: Path, **variables: str) -> Iterator[App]:
+    """Serve the app with runs and data in `folder` until the block is left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    runs, log = folder / "runs", folder / "app.log"
+    own = {
+        "VIDAPP_PORT": str(port),
+        "VIDAPP_RUNS": str(runs),
+        "VIDAPP_DATA": str(folder / "data"),
+        "GRADIO_TEMP_DIR": str(folder / "cache"),
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VIDAPP_")}
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")], cwd=folder, env={**kept, **own, **variables}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        app = App(f"http://127.0.0.1:{port}/", runs, log, process)
+        wait_until_up(app)
+        yield app
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_until_up(app: App) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and app.process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(app.url, timeout=5):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"the app did not come up: {app.log.read_text()[-3000:]}")

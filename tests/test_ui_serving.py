@@ -1,0 +1,62 @@
+"""`python app.py` as a process: how it comes up, what it refuses, how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from serving import ROOT, served
+from tiny_checkpoint import tiny_config
+
+from vidapp.config import Config
+from vidapp.runs import open_run
+
+
+def test_a_training_saves_itself_when_the_app_is_ended(tmp_path: Path) -> None:
+    """A container is ended by SIGTERM; what was trained by then must not be lost."""
+    settings = {key: new for key, (new, _) in tiny_config().differences(Config()).items()}
+    settings |= {"recipe.tokenizer_steps": 2, "recipe.batch_size": 1, "run.validation_clips": 1, "run.steps": 10**6, "run.threads": 1}
+    with served(tmp_path) as app:
+        client = Client(app.url, verbose=False)
+        client.predict("debug", settings, "kept", api_name="/train_start")
+        run = open_run("kept", app.runs)
+        while run.status().state == "starting":
+            assert app.process.poll() is None
+        app.process.send_signal(signal.SIGTERM)
+        app.process.wait(60)
+    assert (run.status().state, run.status().error) == ("stopped", None)
+    assert "Traceback" not in app.log.read_text()
+
+
+def test_nonsense_in_the_environment_is_one_line_and_exit_code_2() -> None:
+    done = run_app(VIDAPP_PORT="http")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vidapp: VIDAPP_PORT is 'http'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = run_app(VIDAPP_PORT=str(port))
+    assert done.returncode == 2
+    assert f"port {port} is taken" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def run_app(**variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "app.py")]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_password_is_asked_for(tmp_path: Path) -> None:
+    with served(tmp_path, VIDAPP_AUTH="me:secret") as app:
+        with pytest.raises(Exception, match=r"(?i)401|auth|credentials|could not"):
+            Client(app.url, verbose=False)
+        assert Client(app.url, auth=("me", "secret"), verbose=False).predict(api_name="/runs") == []

@@ -16,7 +16,6 @@ from vidapp.runs import RunWriter, open_run
 from vidapp.ui import session
 from vidapp.ui.app import build
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # of gradio's queue
 
 

@@ -139,6 +139,20 @@ def test_losses_are_those_of_the_masked_places_in_order(seed: int, clean_past: b
     assert torch.allclose(predicted.losses_P, expected)
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_clips_of_all_objectives_together_are_predicted_as_each_is_alone(attention: str) -> None:
+    """They are passed in parts that need the same frames; nothing of that is to be seen outside."""
+    model, tokens = make(attention), tokens_of(5)
+    kinds = (("joint", 0), ("future", 2), ("individual", 0), ("future", 1), ("joint", 0))
+    batch = TokenBatch(tokens, [mask_of(seed, context, objective) for seed, (objective, context) in enumerate(kinds)])
+    past = altered(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    together = masked_logits(model, batch, clean_past=True, past_BTHW=past)
+    alone = [masked_logits(model, batch.of([clip]), clean_past=True, past_BTHW=past[clip : clip + 1]) for clip in range(5)]
+    assert np.array_equal(together.positions_P, np.flatnonzero(batch.masked_BTHW))
+    assert torch.equal(together.targets_P, torch.cat([one.targets_P for one in alone]))
+    assert torch.allclose(together.logits_PV, torch.cat([one.logits_PV for one in alone]))
+
+
 def test_a_new_model_loses_what_a_uniform_guess_does() -> None:
     assert phase_of(tiny()).train_step(0, measure=True)["loss"] == pytest.approx(math.log(V), abs=0.1)
 

@@ -234,6 +234,21 @@ def test_two_streams_a_cache_and_a_plain_pass_give_the_same_numbers(attention: s
                 assert torch.allclose(cached(model, tokens, hidden_input, frame, list(range(1, frame))), plain, atol=1e-10)
 
 
+@all_kinds
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_frames_that_nobody_asks_for_are_left_out_and_change_nothing(attention: str, positions: str, norm: str) -> None:
+    model = make(attention, positions, model__norm=norm, model__layers=2)
+    tokens = tokens_of()
+    view = clip_view(FRAMES, True, tokens.device)
+    assert torch.allclose(model(tokens, view, skip=2), model(tokens, view)[:, 2:])
+    caches = Cache(), Cache()
+    first, second = (
+        model(tokens, cached_view(cache, FRAMES, 3, tokens.device), skip=skip) for cache, skip in zip(caches, (0, 3), strict=True)
+    )
+    assert torch.allclose(first[:, 3:], second)
+    assert all(torch.equal(a, b) for a, b in zip(caches[0].keys + caches[0].values, caches[1].keys + caches[1].values, strict=True))
+
+
 @given(st.sampled_from(ATTENTIONS), st.sampled_from(POSITIONS), st.integers(0, 3), st.sets(st.integers(1, 2)), st.integers(0, 9))
 @settings(max_examples=15)
 def test_it_does_not_matter_in_which_pieces_a_cache_is_filled(

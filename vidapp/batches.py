@@ -35,10 +35,19 @@ class TokenBatch:
         """First frame in which any clip may have a mask."""
         return min(mask.context for mask in self.masks)
 
+    def of(self, clips: list[int]) -> "TokenBatch":
+        """Some of the clips, in the order given."""
+        return TokenBatch(chosen(self.tokens_BTHW, clips), [self.masks[clip] for clip in clips])
+
     def cut_B(self, device: torch.device) -> Tensor | None:
         """True for clips whose frames must not see each other; None where there are none."""
         cuts = [mask.objective == "individual" for mask in self.masks]
         return torch.tensor(cuts, device=device) if any(cuts) else None
+
+
+def chosen(tokens_BTHW: Tensor, clips: list[int]) -> Tensor:
+    """The token grids of some clips."""
+    return tokens_BTHW[torch.tensor(clips).to(tokens_BTHW.device, non_blocking=True)]
 
 
 def training_clips(config: Config, source: ClipSource, step: int, samples: range, frames: int) -> np.ndarray:

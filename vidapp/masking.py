@@ -96,3 +96,16 @@ def at_least_one(rng: np.random.Generator, mask_THW: np.ndarray, given: int) -> 
         frames, height, width = mask_THW.shape
         mask_THW[rng.integers(given, frames), rng.integers(height), rng.integers(width)] = True
     return mask_THW
+
+
+def alike(masks: list[ClipMask], framewise: bool) -> list[tuple[list[int], bool]]:
+    """(clips, whether their masked frames look at a clean past): those together that need the same frames to be computed.
+
+    A clip with given frames has nothing masked in them, one whose frames see themselves alone needs no past. Passing
+    all of them as the most demanding ones need it would cost a fifth more at the usual weights of the objectives.
+    """
+    parts: dict[tuple[bool, int], list[int]] = {}
+    for clip, mask in enumerate(masks):
+        alone = framewise or mask.objective == "individual"
+        parts.setdefault((not alone, 0 if alone else mask.context), []).append(clip)
+    return [(clips, with_past) for (with_past, _), clips in parts.items()]

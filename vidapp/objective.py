@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .batches import TokenBatch
+from .batches import TokenBatch, chosen
+from .masking import alike
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
 
@@ -32,24 +33,45 @@ def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: boo
     past); otherwise the clip is one stream, and a frame sees what is visible of the others.
     """
     tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device
-    frames = tokens.shape[1]
-    masked = batch.masked_BTHW
+    past = tokens if past_BTHW is None else past_BTHW
+    parts = alike(batch.masks, model.config.attention == "framewise") if clean_past else [(list(range(len(batch.masks))), False)]
+    states, places = [], []
+    for clips, with_past in parts:
+        part, part_past = (batch, past) if len(parts) == 1 else (batch.of(clips), chosen(past, clips))
+        states.append(masked_states(model, part, part_past if with_past else None))
+        places.append(np.flatnonzero(part.masked_BTHW) + shifts(part, clips))
+    positions = np.concatenate(places)
+    order = np.argsort(positions)
+    hidden = states[0] if len(parts) == 1 else torch.cat(states)[on_device(order, device)]
+    targets = tokens.flatten()[on_device(positions[order], device)]
+    return MaskedLogits(model.logits(hidden).float(), targets, positions[order])
+
+
+def masked_states(model: VideoTransformer, batch: TokenBatch, past_BTHW: Tensor | None) -> Tensor:
+    """The model's states (P, D) at the masked positions in their order; against a clean past where one is given, else in one stream."""
+    tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device
+    frames, masked = tokens.shape[1], batch.masked_BTHW
     hidden_input = torch.where(torch.from_numpy(masked).to(device, non_blocking=True), model.mask_id, tokens)
     cut_B = batch.cut_B(device)
-    if clean_past:
+    if past_BTHW is not None:
         first, clean = batch.first, frames - 1
-        past = (tokens if past_BTHW is None else past_BTHW)[:, :clean]
         view = clean_past_view(clean, first, frames, device, cut_B)
-        hidden = model(torch.cat([past, hidden_input[:, first:]], dim=1), view)[:, clean:]
+        hidden = model(torch.cat([past_BTHW[:, :clean], hidden_input[:, first:]], dim=1), view, skip=clean)
     else:
         first = 0
         hidden = model(hidden_input, clip_view(frames, model.config.causal, device, cut_B))
-    # Indices come from the mask as it is on the host: no wait for the device.
-    picked = torch.from_numpy(np.flatnonzero(masked[:, first:])).to(device, non_blocking=True)
-    positions = np.flatnonzero(masked)
-    logits = model.logits(hidden.reshape(-1, hidden.shape[-1])[picked]).float()
-    targets = tokens.flatten()[torch.from_numpy(positions).to(device, non_blocking=True)]
-    return MaskedLogits(logits, targets, positions)
+    return hidden.reshape(-1, hidden.shape[-1])[on_device(np.flatnonzero(masked[:, first:]), device)]
+
+
+def shifts(part: TokenBatch, clips: list[int]) -> np.ndarray:
+    """What to add to each masked position of a part to make it one of the whole batch, whose `clips` it holds."""
+    moved = (np.array(clips) - np.arange(len(clips))) * part.tokens_BTHW[0].numel()
+    return np.repeat(moved, [int(mask.mask_THW.sum()) for mask in part.masks])
+
+
+def on_device(indices: np.ndarray, device: torch.device) -> Tensor:
+    """Indices come from the masks as they are on the host: no wait for the device."""
+    return torch.from_numpy(indices).to(device, non_blocking=True)
 
 
 def objective_losses(losses_P: np.ndarray, positions_P: np.ndarray, batch: TokenBatch) -> dict[str, float]:

@@ -57,13 +57,13 @@ class CausalPast:
         cache enter it in the same pass."""
         if not self.cached:
             clip = torch.cat([self.window, frame_B1HW], dim=1)
-            hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device))
+            hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device), skip=clip.shape[1] - 1)
         else:
             waiting = self.pending.shape[1]
             view = cached_view(self.cache, waiting + 1, waiting, frame_B1HW.device)
-            hidden = self.transformer(torch.cat([self.pending, frame_B1HW], dim=1), view)
+            hidden = self.transformer(torch.cat([self.pending, frame_B1HW], dim=1), view, skip=waiting)
             self.pending = self.pending[:, :0]
-        return self.transformer.logits(hidden[:, -1:]).unflatten(2, frame_B1HW.shape[2:])
+        return self.transformer.logits(hidden).unflatten(2, frame_B1HW.shape[2:])
 
 
 def frame_generators(seed: int, clips: Sequence[int], frame: int) -> list[torch.Generator]:
@@ -126,8 +126,8 @@ def rollout_at_once(
 
         def logits(masked: Tensor, past: Tensor = past) -> Tensor:
             clip = torch.cat([past, masked], dim=1)
-            hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device))
-            return transformer.logits(hidden[:, past.shape[1] :]).unflatten(2, clip.shape[2:])
+            hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device), skip=past.shape[1])
+            return transformer.logits(hidden).unflatten(2, clip.shape[2:])
 
         everything = torch.ones_like(new, dtype=torch.bool)
         for step in decode(logits, new, everything, sampling, frame_generators(seed, clips, done), transformer.mask_id):

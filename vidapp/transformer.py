@@ -90,7 +90,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
     scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.transpose(-2, -1)
     if bias is not None:
-        scores = scores + bias
+        scores += bias  # in place: no pass keeps what a product gave
     weights = scores.softmax(dim=-1)
     return (F.dropout(weights, dropout) if dropout else weights) @ v
 
@@ -107,7 +107,7 @@ class SquaredRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors
-        return (positive * gradient).mul_(2.0)
+        return torch.addcmul(positive.new_zeros(()), positive, gradient, value=2.0)
 
 
 def squared_relu(x: Tensor) -> Tensor:
@@ -151,37 +151,45 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(config.mlp_ratio * width, width, bias=False)
         self.residual_dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BFND: Tensor, view: View, layer: int, space_bias: Tensor | None, time_bias: Tensor | None) -> Tensor:
+    def forward(self, x_BFND: Tensor, view: View, layer: int, space_bias: Tensor | None, time_bias: Tensor | None, skip: int = 0) -> Tensor:
+        """The frames after the first `skip`, which are only looked at: for them no more is computed than their keys and values."""
+        if self.kind == "framewise":
+            x_BFND = x_BFND[:, skip:]
         if self.kind == "full":
-            x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.full_attention(x, view, layer, time_bias))
+            x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.full_attention(x, view, layer, time_bias, skip), skip)
         else:
             x_BFND = self.branch(x_BFND, self.space_norm, lambda x: self.space_attention(x, space_bias))
         if self.kind == "factorized":
-            x_BFND = self.branch(x_BFND, self.time_norm, lambda x: self.time_attention(x, view, layer, time_bias))
+            x_BFND = self.branch(x_BFND, self.time_norm, lambda x: self.time_attention(x, view, layer, time_bias, skip), skip)
         return self.branch(x_BFND, self.mlp_norm, lambda x: self.mlp_out(squared_relu(self.mlp_in(x))))
 
-    def branch(self, x: Tensor, norm: nn.Module, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x))."""
+    def branch(self, x: Tensor, norm: nn.Module, function: Callable[[Tensor], Tensor], skip: int = 0) -> Tensor:
+        """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x)). f leaves the first `skip` frames out, and so does the result."""
         if self.pre:
-            return x + self.residual_dropout(function(norm(x)))
-        return norm(x + self.residual_dropout(function(x)))
+            return x[:, skip:] + self.residual_dropout(function(norm(x)))
+        return norm(x[:, skip:] + self.residual_dropout(function(x)))
 
     def space_attention(self, x_BFND: Tensor, bias: Tensor | None) -> Tensor:
         q, k, v = (part.transpose(-3, -2) for part in self.space.split(x_BFND))  # (B, F, heads, N, d)
         return self.space.out(self.space(q, k, v, bias).transpose(-3, -2).flatten(-2))
 
-    def time_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None) -> Tensor:
+    def time_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None, skip: int = 0) -> Tensor:
         q, k, v = (part.permute(0, 2, 3, 1, 4) for part in self.time.split(x_BFND))  # (B, N, heads, F, d)
         k, v = with_cache(k, v, view, layer, view.keep)
-        y = self.time(q, k, v, bias)
+        y = self.time(q[..., skip:, :], k, v, without(bias, skip))
         return self.time.out(y.permute(0, 3, 1, 2, 4).flatten(-2))
 
-    def full_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None) -> Tensor:
+    def full_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None, skip: int = 0) -> Tensor:
         frames, places = x_BFND.shape[1:3]
         q, k, v = (part.transpose(1, 2) for part in self.space.split(x_BFND.flatten(1, 2)))  # (B, heads, F*N, d)
         k, v = with_cache(k, v, view, layer, view.keep * places)
-        y = self.space(q, k, v, bias)
-        return self.space.out(y.transpose(1, 2).flatten(-2)).unflatten(1, (frames, places))
+        y = self.space(q[..., skip * places :, :], k, v, without(bias, skip * places))
+        return self.space.out(y.transpose(1, 2).flatten(-2)).unflatten(1, (frames - skip, places))
+
+
+def without(bias: Tensor | None, rows: int) -> Tensor | None:
+    """A bias on scores (..., L, K) without its first rows."""
+    return None if bias is None else bias[..., rows:, :]
 
 
 def with_cache(k: Tensor, v: Tensor, view: View, layer: int, keep: int) -> tuple[Tensor, Tensor]:
@@ -282,8 +290,11 @@ class VideoTransformer(nn.Module):
             return self.token_embedding.weight
         return self.token_embedding.weight + F.pad(self.code_projection(self.codebook_VK), (0, 0, 0, 1))
 
-    def forward(self, tokens_BFHW: Tensor, view: View) -> Tensor:
-        """Hidden states (B, F, N, D) after the final norm."""
+    def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0) -> Tensor:
+        """Hidden states (B, F - skip, N, D) after the final norm, of the frames after the first `skip`.
+
+        Those are seen by the others, but what the last layer would make of them is not computed.
+        """
         if int(view.key_times_K.shape[0]) and tokens_BFHW.shape[1] != len(view.times_F):
             raise ValueError(f"{tokens_BFHW.shape[1]} frames of tokens were passed with times for {len(view.times_F)}")
         x_BFND = F.embedding(tokens_BFHW.flatten(2), self.token_table()) + self.place_embedding
@@ -292,10 +303,11 @@ class VideoTransformer(nn.Module):
         x_BFND = x_BFND.to(compute_dtype(x_BFND))
         for layer, block in enumerate(self.blocks):
             biases = self.biases(view, layer, x_BFND.dtype)
+            leave = skip if layer + 1 == len(self.blocks) else 0
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-                x_BFND = checkpoint(block, x_BFND, view, layer, *biases, use_reentrant=False)
+                x_BFND = checkpoint(block, x_BFND, view, layer, *biases, leave, use_reentrant=False)
             else:
-                x_BFND = block(x_BFND, view, layer, *biases)
+                x_BFND = block(x_BFND, view, layer, *biases, leave)
         if view.cache is not None:
             view.cache.frames += view.keep
         return self.final_norm(x_BFND)

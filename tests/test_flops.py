@@ -1,0 +1,74 @@
+"""The FLOPs that we claim are those that torch counts while they happen."""
+
+import pytest
+import torch
+from tiny import random_tokens, tiny, tiny_transformer
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidapp.batches import TokenBatch, draw_masks
+from vidapp.config import Config
+from vidapp.flops import Pass, pass_flops, step_flops
+from vidapp.objective import masked_logits
+from vidapp.presets import preset
+from vidapp.transformer import Cache, cached_view, clip_view
+
+ATTENTIONS = ("full", "factorized", "framewise")
+
+
+def sized(attention: str, **changes: object) -> Config:
+    return tiny(model__attention=attention, model__layers=3, model__width=24, model__heads=3, **changes)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("code_embedding", [True, False])
+@pytest.mark.parametrize("clean_past", [True, False])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_a_training_steps_flops_are_those_that_torch_counts(
+    attention: str, code_embedding: bool, clean_past: bool, micro_batches: int
+) -> None:
+    config = sized(
+        attention,
+        model__code_embedding=code_embedding,
+        recipe__clean_past=clean_past,
+        recipe__batch_size=8,
+        recipe__micro_batches=micro_batches,
+    )
+    model, tokens = tiny_transformer(config, dtype=torch.float32).train(), random_tokens(config, clips=8)
+    masks = draw_masks(config, 0, range(8))
+    assert len({mask.objective for mask in masks}) > 1
+    size = 8 // micro_batches
+    with FlopCounterMode(display=False) as counted:
+        for start in range(0, 8, size):
+            batch = TokenBatch(tokens[start : start + size], masks[start : start + size])
+            masked_logits(model, batch, clean_past=clean_past).losses_P.sum().backward()
+    assert step_flops(config, masks) == counted.get_total_flops()
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_pass_over_a_clip_and_one_over_new_frames_after_cached_ones_count_as_torch_does(attention: str) -> None:
+    config = sized(attention)
+    model, tokens = tiny_transformer(config, dtype=torch.float32), random_tokens(config)
+    cache, places = Cache(), config.grid**2
+
+    def counted(view: object, frames: slice, skip: int) -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as mode:
+            model.logits(model(tokens[:, frames], view, skip=skip))
+        return mode.get_total_flops()
+
+    heads = 2 * places
+    assert pass_flops(config, Pass(2, 4, 4 * heads)) == counted(clip_view(4, True, tokens.device), slice(4), 0)
+    assert pass_flops(config, Pass(2, 3, heads, skip=2)) == counted(cached_view(cache, 3, 2, tokens.device), slice(3), 2)
+    assert pass_flops(config, Pass(2, 1, heads, cached=2)) == counted(cached_view(cache, 1, 0, tokens.device), slice(3, 4), 0)
+
+
+def test_a_second_computation_of_activations_is_no_progress() -> None:
+    config = sized("factorized")
+    masks = draw_masks(config, 0, range(4))
+    assert step_flops(config.replace({"recipe.gradient_checkpointing": True}), masks) == step_flops(config, masks)
+
+
+def test_base_costs_more_than_its_parameters_say_and_small_less() -> None:
+    """Blocks of `base` hold about 8 times the parameters of `small`; attention over space and time grows with the width alone."""
+    small, base = (preset(name).replace({"model.attention": "factorized"}) for name in ("small", "base"))
+    masks = draw_masks(small, 0, range(4))
+    assert 4 < step_flops(base, masks) / step_flops(small, masks) < 6.5

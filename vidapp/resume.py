@@ -61,7 +61,10 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
         tensors_path, state_path = run.resume_paths(step, phase)
         try:
             load_tokenizer(run.checkpoint_path(step, phase))
-            return Resume(step, load_file(tensors_path), read_json(state_path) or {})
+            state = read_json(state_path)
+            if state is None:
+                raise ValueError(f"{state_path.name} is damaged")
+            return Resume(step, load_file(tensors_path), state)
         except (OSError, ValueError, SafetensorError) as error:
             run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
     return None

@@ -1,0 +1,50 @@
+"""Which device and precision a run uses, and what it says of them."""
+
+import pytest
+import torch
+from tiny import tiny
+
+from vidapp import device as device_module
+from vidapp.device import autocast, matrix_rate, memory_mib, pick_device, pick_precision
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_fastest_kind_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == CPU
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="run.device is 'cuda' but this machine has none that torch can use: set run.device=auto"):
+        pick_device("cuda")
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(("speed_up", "expected"), [(2.0, "bf16"), (1.0, "float32"), (0.1, "float32")])
+def test_auto_precision_on_a_cpu_is_the_one_measured_faster(monkeypatch: pytest.MonkeyPatch, speed_up: float, expected: str) -> None:
+    monkeypatch.setattr(device_module, "matrix_rate", lambda dtype, width: speed_up if dtype == torch.bfloat16 else 1.0)
+    assert pick_precision(tiny(recipe__precision="auto"), CPU) == expected
+
+
+def test_a_precision_asked_for_is_used_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "matrix_rate", None)
+    assert pick_precision(tiny(recipe__precision="bf16"), CPU) == "bf16"
+    assert pick_precision(tiny(recipe__precision="float32"), CPU) == "float32"
+
+
+def test_autocast_is_on_for_bf16_alone() -> None:
+    for precision, on in (("bf16", True), ("float32", False)):
+        with autocast(CPU, precision):
+            assert torch.is_autocast_enabled("cpu") == on
+
+
+def test_rates_and_memory_are_plausible() -> None:
+    assert 1e6 < matrix_rate(torch.float32, 16, rows=64, seconds=0.001) < 1e15
+    assert 10 < memory_mib(CPU) < 1e6

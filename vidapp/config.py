@@ -82,6 +82,11 @@ class TokenizerConfig(Section):
     def code_dim(self) -> int:
         return len(self.levels) if self.quantizer == "fsq" else self.vq_code_dim
 
+    @property
+    def code_features(self) -> int:
+        """What a transformer can embed a code by: its vector and, for FSQ, which level it has in each dimension."""
+        return self.code_dim + (sum(self.levels) if self.quantizer == "fsq" else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
@@ -150,6 +155,13 @@ class RecipeConfig(Section):
         first_order=True,
     )
     mask_ratio: float = option(0.75, "Masked share when the mask schedule is fixed.", low=0.0, high=1.0)
+    own_past: float = option(
+        0.0,
+        "Share of clips whose past, from a random frame on, is the model's own prediction in training, as it is in sampling: "
+        "against drift, for about a third more time a step (clean past only).",
+        low=0.0,
+        high=1.0,
+    )
     context_corruption: float = option(
         0.0, "Share of clean past tokens replaced by random ones in training; hardens against drift.", low=0.0, high=0.9
     )

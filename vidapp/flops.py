@@ -56,7 +56,7 @@ def head_flops(config: Config, positions: int) -> int:
 
 def table_flops(config: Config) -> int:
     """Code vectors to embeddings, where tokens are embedded through them."""
-    return 2 * config.tokenizer.codebook_size * config.tokenizer.code_dim * config.model.width * config.model.code_embedding
+    return 2 * config.tokenizer.codebook_size * config.tokenizer.code_features * config.model.width * config.model.code_embedding
 
 
 def training_passes(config: Config, masks: list[ClipMask]) -> list[Pass]:

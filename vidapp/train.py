@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .checkpoint import load_tokenizer
+from .checkpoint import checked_header, load_tensors, load_tokenizer
 from .config import Config
 from .data.source import ClipSource, open_source
 from .device import memory_mib, pick_device, pick_precision
@@ -52,11 +52,13 @@ class Phase(Protocol):
     def load(self, tensors: dict[str, Tensor]) -> None: ...
 
 
-def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None, ranks: Ranks = ALONE) -> Iterator[dict[str, Any]]:
+def train(
+    config: Config, run: RunWriter, *, tokenizer: Path | None = None, init: Path | None = None, ranks: Ranks = ALONE
+) -> Iterator[dict[str, Any]]:
     """Train `config` in the run folder of `run`, yielding each line of metrics.
 
     Trains the tokenizer first, unless the checkpoint `tokenizer` holds one. Goes on from the newest whole checkpoint where
-    `run` is a resumed one, with the tokenizer that it began with. Raises ValueError for what the config or the data make
+    `run` is a resumed one; begins with the weights of the checkpoint `init`, where one is given, with the tokenizer that it began with. Raises ValueError for what the config or the data make
     impossible.
     """
     device = ranks.device or pick_device(config.run.device)
@@ -79,6 +81,9 @@ def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None, rank
         trained = first.tokenizer
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
     phase = main_phase(config, source, trained, device, precision, ranks)
+    if init is not None and found is None:
+        checked_header(init)
+        phase.start_from(load_tensors(init, "transformer."))
     yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
 
 

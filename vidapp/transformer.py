@@ -213,14 +213,14 @@ def with_cache(k: Tensor, v: Tensor, view: View, layer: int, keep: int) -> tuple
 class VideoTransformer(nn.Module):
     """Token grids (B, F, h, w) with ids in [0, V], V being the mask, -> hidden (B, F, N, D) -> logits over [0, V).
 
-    codebook_VK: the tokenizer's code vectors, through which tokens are embedded besides their own embedding; the head
+    features_VK: the tokenizer's code vectors, through which tokens are embedded besides their own embedding; the head
     is tied to that embedding. Learned times reach to max_frames; a longer clip must be passed in windows.
     """
 
-    codebook_VK: Tensor
+    features_VK: Tensor
     offsets_NN: Tensor  # where positions are relative
 
-    def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_dim: int, max_frames: int) -> None:
+    def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_features: int, max_frames: int) -> None:
         super().__init__()
         self.config, self.grid, self.codebook_size, self.max_frames = config, grid, codebook_size, max_frames
         self.mask_id = codebook_size
@@ -228,8 +228,8 @@ class VideoTransformer(nn.Module):
         places, width = grid * grid, config.width
         self.token_embedding = nn.Embedding(codebook_size + 1, width)
         if config.code_embedding:
-            self.code_projection = nn.Linear(code_dim, width, bias=False)
-        self.register_buffer("codebook_VK", torch.zeros(codebook_size, code_dim), persistent=False)
+            self.code_projection = nn.Linear(code_features, width, bias=False)
+        self.register_buffer("features_VK", torch.zeros(codebook_size, code_features), persistent=False)
         self.place_embedding = nn.Parameter(torch.zeros(places, width))
         if config.positions == "learned":
             self.time_embedding = nn.Parameter(torch.zeros(max_frames, width))
@@ -248,7 +248,7 @@ class VideoTransformer(nn.Module):
             config.model,
             grid=config.grid,
             codebook_size=config.tokenizer.codebook_size,
-            code_dim=config.tokenizer.code_dim,
+            code_features=config.tokenizer.code_features,
             max_frames=config.data.clip_frames,
         )
 
@@ -259,7 +259,7 @@ class VideoTransformer(nn.Module):
         with torch.device("meta"):
             model = VideoTransformer.of(config)
         model.to_empty(device="cpu")
-        model.codebook_VK.zero_()
+        model.features_VK.zero_()
         if config.model.positions == "relative":
             model.offsets_NN = place_offsets(model.grid)
         if generator is not None:
@@ -277,7 +277,8 @@ class VideoTransformer(nn.Module):
                 parameter.data.fill_(1.0 if name.endswith("norm.weight") else 0.0)
 
     def set_codebook(self, codebook_VK: Tensor) -> None:
-        self.codebook_VK.copy_(codebook_VK)
+        """Take over the tokenizer's code vectors (V, K)."""
+        self.features_VK.copy_(code_features(codebook_VK, self.features_VK.shape[1]))
 
     @property
     def parameter_counts(self) -> dict[str, int]:
@@ -288,7 +289,7 @@ class VideoTransformer(nn.Module):
         """Embedding of every id and, last, of the mask: (V + 1, D)."""
         if not self.config.code_embedding:
             return self.token_embedding.weight
-        return self.token_embedding.weight + F.pad(self.code_projection(self.codebook_VK), (0, 0, 0, 1))
+        return self.token_embedding.weight + F.pad(self.code_projection(self.features_VK), (0, 0, 0, 1))
 
     def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0) -> Tensor:
         """Hidden states (B, F - skip, N, D) after the final norm, of the frames after the first `skip`.
@@ -335,6 +336,17 @@ class VideoTransformer(nn.Module):
         if space is not None:
             full = full + space.repeat(1, len(view.times_F), len(view.key_times_K))
         return None, full
+
+
+def code_features(codebook_VK: Tensor, count: int) -> Tensor:
+    """Features (V, count) of code vectors (V, K): themselves and, where count is larger, one-hot which of its values each
+    dimension has. What is learnt of a level is then shared by every code that has it: most codes are rare."""
+    parts = [codebook_VK]
+    if count > codebook_VK.shape[1]:
+        for column in codebook_VK.T:
+            values, level = column.unique(return_inverse=True)
+            parts.append(F.one_hot(level, len(values)).to(codebook_VK))
+    return torch.cat(parts, dim=1)
 
 
 def place_offsets(grid: int) -> Tensor:

@@ -13,7 +13,7 @@ from .config import Config
 from .data.source import ClipSource
 from .device import autocast
 from .masking import ClipMask, lowest
-from .objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram
+from .objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram, with_own_past
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
@@ -68,6 +68,14 @@ class TransformerPhase:
         model.set_codebook(self.tokenizer.codebook().cpu())
         return model.to(self.device)
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of a checkpoint in place of fresh ones; ValueError where they are of another model."""
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError("the checkpoint to start from holds another model: copy its model section, or leave it out") from error
+        self.averaged.load_state_dict(self.model.state_dict())
+
     def encode(self, clips_u8: np.ndarray) -> Tensor:
         with torch.no_grad():
             return self.tokenizer.encode(torch.from_numpy(clips_u8).to(self.device).float() / 255)
@@ -114,11 +122,21 @@ class TransformerPhase:
         rank = (self.ranks.rank,) if self.ranks.rank else ()
         torch.manual_seed(int(numpy_generator(self.config.run.seed, "dropout", step, *rank).integers(2**62)))
 
+    def past(self, batch: TokenBatch, step: int, samples: range) -> Tensor:
+        """What masked frames see of the frames before them: the truth, or for the recipe's share of clips own predictions."""
+        share, frames = self.config.recipe.own_past, batch.tokens_BTHW.shape[1]
+        if not share or frames < 2:
+            return batch.tokens_BTHW
+        draws = [numpy_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
+        starts = [int(rng.integers(1, frames)) if rng.random() < share else frames for rng in draws]
+        noise = [torch_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
+        return with_own_past(self.model, batch.tokens_BTHW, starts, noise)
+
     def predict(self, step: int, samples: range) -> tuple[TokenBatch, MaskedLogits]:
         """The forward pass of one micro-batch."""
         batch, clean_past = self.batch(step, samples), self.config.recipe.clean_past
-        past = corrupt(batch.tokens_BTHW, self.config, step, samples) if clean_past else None
         with autocast(self.device, self.precision):
+            past = corrupt(self.past(batch, step, samples), self.config, step, samples) if clean_past else None
             return batch, masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
 
     def backward(self, step: int, samples: range, masked: int, measure: bool) -> tuple[Tensor, Tensor | None]:

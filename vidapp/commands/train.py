@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="Continue the run named by --run where it ended.")
     parser.add_argument("--seed", type=seed, metavar="N", help="Seed of everything random in the run.")
     parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer instead of training one.")
+    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="Start from this checkpoint's weights; give it as --tokenizer too.")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -50,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     print(f"run {run.name} in {run.path}", file=sys.stderr)
     with run, stopping_on_signals(run) as received:
-        show(train(config, run, tokenizer=tokenizer), config)
+        show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)
 
 

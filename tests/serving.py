@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_S = 120
+START_S = 180
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
 from vidapp.masking import ClipMask
-from vidapp.objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram
+from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram
 from vidapp.randomness import numpy_generator, torch_generator
 from vidapp.transformer import VideoTransformer
 from vidapp.transformer_phase import TransformerPhase
@@ -185,6 +185,15 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(clean_past: bool) ->
             assert torch.allclose(parts[name], whole, atol=1e-6, rtol=1e-4), name
 
 
+def test_the_figures_of_a_step_do_not_depend_on_its_micro_batches() -> None:
+    config = tiny(recipe__mask_schedule="uniform", run__seed=3)
+    whole, parts = (phase_of(config.replace({"recipe.micro_batches": count})).train_step(1, measure=True) for count in (1, 4))
+    assert set(whole) == set(parts)
+    assert {"masked_accuracy", "changed_accuracy", "copy_accuracy", "mask_ratio", "clip_frames"} <= set(whole)
+    for name, value in whole.items():
+        assert parts[name] == pytest.approx(value, rel=1e-4), name
+
+
 # ------------------------------------------------------------------ figures
 
 
@@ -192,13 +201,18 @@ def test_accuracies_count_masked_tokens_those_that_changed_and_what_copying_scor
     tokens = np.array([[[[1, 2]], [[1, 3]], [[4, 3]]]])  # (1 clip, 3 frames, 1, 2)
     positions = np.array([0, 2, 3, 4])  # targets 1 | 1, 3 | 4; before the last three: 1, 2, 1
     found = accuracies(np.array([1, 1, 2, 4]), positions, tokens)
-    assert found == {"masked_accuracy": 3 / 4, "copy_accuracy": 1 / 3, "changed_accuracy": 1 / 2}
+    assert found == {"masked_accuracy": (3, 4), "copy_accuracy": (1, 3), "changed_accuracy": (1, 2)}
+    assert means([found]) == {"masked_accuracy": 3 / 4, "copy_accuracy": 1 / 3, "changed_accuracy": 1 / 2}
 
 
 def test_first_frames_have_nothing_to_copy_and_still_clips_nothing_that_changed() -> None:
     tokens = np.array([[[[1, 2]], [[1, 2]]]])
-    assert accuracies(np.array([1]), np.array([0]), tokens) == {"masked_accuracy": 1.0}
-    assert accuracies(np.array([0]), np.array([2]), tokens) == {"masked_accuracy": 0.0, "copy_accuracy": 1.0}
+    assert means([accuracies(np.array([1]), np.array([0]), tokens)]) == {"masked_accuracy": 1.0}
+    assert means([accuracies(np.array([0]), np.array([2]), tokens)]) == {"masked_accuracy": 0.0, "copy_accuracy": 1.0}
+
+
+def test_means_are_over_all_terms_and_not_over_parts() -> None:
+    assert means([{"a": (3.0, 1), "b": (1.0, 2)}, {"a": (0.0, 3)}, {"b": (0.0, 0), "c": (0.0, 0)}]) == {"a": 0.75, "b": 0.5}
 
 
 @given(st.integers(0, 99))
@@ -207,7 +221,7 @@ def test_copying_is_right_where_nothing_changed_and_wrong_where_it_did(seed: int
     positions = np.flatnonzero(numpy_generator(seed, "mask").random(tokens.shape) < 0.5)
     before = np.concatenate([tokens[:, :1], tokens[:, :-1]], axis=1).reshape(-1)
     later = positions[(positions // 4) % 4 > 0]
-    found = accuracies(before[later], later, tokens)
+    found = means([accuracies(before[later], later, tokens)])
     if len(later):
         assert found["masked_accuracy"] == found["copy_accuracy"]
         assert found.get("changed_accuracy", 0.0) == 0.0
@@ -220,7 +234,7 @@ def test_losses_are_told_by_objective() -> None:
     clip = positions // (FRAMES * GRID * GRID)
     losses = np.where(clip == 1, 5.0, np.where(clip == 0, 1.0, 2.0))
     ones, twos = (clip == 0).sum(), (clip == 2).sum()
-    assert objective_losses(losses, positions, batch) == pytest.approx(
+    assert means([objective_losses(losses, positions, batch)]) == pytest.approx(
         {"loss_future": (ones + 2 * twos) / (ones + twos), "loss_joint": 5.0}
     )
 

@@ -1,5 +1,6 @@
 """The training objective: cross-entropy at masked positions, and at no other."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from .batches import TokenBatch, chosen
 from .masking import alike
 from .transformer import VideoTransformer, clean_past_view, clip_view
+
+Tallies = dict[str, tuple[float, int]]  # figure -> (sum, number of terms): what a mean over several parts is made of
 
 
 @dataclass(frozen=True)
@@ -96,27 +99,36 @@ def on_device(indices: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(indices).to(device, non_blocking=True)
 
 
-def objective_losses(losses_P: np.ndarray, positions_P: np.ndarray, batch: TokenBatch) -> dict[str, float]:
-    """`loss_<objective>`: the mean loss of each objective that was drawn."""
+def objective_losses(losses_P: np.ndarray, positions_P: np.ndarray, batch: TokenBatch) -> Tallies:
+    """`loss_<objective>`: the loss at the masked positions of each objective that was drawn."""
     clip_of_P = positions_P // batch.tokens_BTHW[0].numel()
     names_P = np.array([mask.objective for mask in batch.masks])[clip_of_P]
-    return {f"loss_{name}": float(losses_P[names_P == name].mean()) for name in sorted(set(names_P))}
+    return {f"loss_{name}": tally(losses_P[names_P == name]) for name in sorted(set(names_P))}
 
 
-def accuracies(predicted_P: np.ndarray, positions_P: np.ndarray, tokens_BTHW: np.ndarray) -> dict[str, float]:
-    """Share of masked tokens predicted: all, and those that differ from the token one frame before; and what copying scores."""
+def accuracies(predicted_P: np.ndarray, positions_P: np.ndarray, tokens_BTHW: np.ndarray) -> Tallies:
+    """Masked tokens that are predicted: of all, and of those that differ from the token one frame before; and those that copying gets."""
     tokens = tokens_BTHW.reshape(-1)
     frames, places = tokens_BTHW.shape[1], tokens_BTHW[0, 0].size
     target = tokens[positions_P]
     later = (positions_P // places) % frames > 0
     before = tokens[np.where(later, positions_P - places, positions_P)]
     changed, right = later & (before != target), predicted_P == target
-    found = {"masked_accuracy": float(right.mean())}
-    if later.any():
-        found["copy_accuracy"] = float((before == target)[later].mean())
-    if changed.any():
-        found["changed_accuracy"] = float(right[changed].mean())
-    return found
+    return {"masked_accuracy": tally(right), "copy_accuracy": tally((before == target)[later]), "changed_accuracy": tally(right[changed])}
+
+
+def tally(values: np.ndarray) -> tuple[float, int]:
+    return float(values.sum(dtype=np.float64)), values.size
+
+
+def means(parts: Iterable[Tallies]) -> dict[str, float]:
+    """Each figure's mean over all parts, however what it counts is spread over them; left out where nothing was counted."""
+    sums: dict[str, tuple[float, int]] = {}
+    for part in parts:
+        for name, (total, count) in part.items():
+            before = sums.get(name, (0.0, 0))
+            sums[name] = (before[0] + total, before[1] + count)
+    return {name: total / count for name, (total, count) in sums.items() if count}
 
 
 def unigram(tokens: Tensor, codebook_size: int) -> dict[str, float]:

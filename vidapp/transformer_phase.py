@@ -13,7 +13,7 @@ from .config import Config
 from .data.source import ClipSource
 from .device import autocast
 from .masking import ClipMask, lowest
-from .objective import MaskedLogits, accuracies, masked_logits, objective_losses, unigram, with_own_past
+from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
@@ -167,11 +167,11 @@ class TransformerPhase:
                     predicted = masked_logits(self.averaged, batch, clean_past=self.config.model.causal)
                 losses.append(predicted.losses_P)
                 guess = predicted.logits_PV.argmax(-1).cpu().numpy()
-                right.append((accuracies(guess, predicted.positions_P, tokens.cpu().numpy()), len(guess)))
+                right.append(accuracies(guess, predicted.positions_P, tokens.cpu().numpy()))
             figures[f"validation_loss_{name}"] = float(torch.cat(losses).mean())
-        total = sum(count for _, count in right)
+        found = means(right)  # with all of the future masked
         for key in ("masked_accuracy", "changed_accuracy", "copy_accuracy"):
-            figures[f"validation_{key.removeprefix('masked_')}"] = sum(part.get(key, 0.0) * count for part, count in right) / total
+            figures[f"validation_{key.removeprefix('masked_')}"] = found.get(key, 0.0)
         return {**figures, "validation_copy_changed_accuracy": 0.0, **self.known}
 
     def validation_mask(self, clip: int, ratio: float) -> ClipMask:
@@ -216,13 +216,13 @@ class TransformerPhase:
 
 
 def part_figures(batch: TokenBatch, predicted: MaskedLogits, losses_P: Tensor) -> Tensor:
-    """Float64 (FIGURES, 2): each figure of one micro-batch times its number of masked positions, and that number; 0 where it has none."""
+    """Float64 (FIGURES, 2): sum and number of terms of each figure in one micro-batch."""
     guess = predicted.logits_PV.detach().argmax(-1).cpu().numpy()
+    clips, frames = batch.tokens_BTHW.shape[:2]
     figures = {
         **accuracies(guess, predicted.positions_P, batch.tokens_BTHW.cpu().numpy()),
         **objective_losses(losses_P.cpu().numpy(), predicted.positions_P, batch),
-        "mask_ratio": float(np.mean([mask.ratio for mask in batch.masks])),
-        "clip_frames": batch.tokens_BTHW.shape[1],
+        "mask_ratio": (sum(mask.ratio for mask in batch.masks), clips),
+        "clip_frames": (frames * clips, clips),
     }
-    rows = [(figures[name] * len(guess), len(guess)) if name in figures else (0.0, 0) for name in FIGURES]
-    return torch.tensor(rows, dtype=torch.float64)
+    return torch.tensor([figures.get(name, (0.0, 0)) for name in FIGURES], dtype=torch.float64)

@@ -226,13 +226,13 @@ def wire(tab: GenerateTab) -> None:
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 
-    changes = [controls.checkpoint.change, controls.source.change, controls.number.change, controls.upload.change]
-    released = [controls.given.release, controls.frames.release]
-    preview = gr.on([*changes, *released], guard(tab.preview), cancels=making, trigger_mode="always_last", **preview_event(tab))
-    gr.on([tab.go.click, tab.another.click], None, cancels=[preview])  # the newest wish counts
+    changes = [controls.source.change, controls.number.change, controls.upload.change, controls.given.release, controls.frames.release]
+    preview = gr.on(changes, guard(tab.preview), cancels=making, trigger_mode="always_last", **preview_event(tab))
+    fitted = controls.checkpoint.change(guard(tab.as_trained), pair, [tab.message, controls.given, controls.frames], **QUICK, **PRIVATE)
+    fitted_preview = fitted.then(guard(tab.preview), cancels=making, **preview_event(tab))
+    gr.on([tab.go.click, tab.another.click], None, cancels=[preview, fitted_preview])  # the newest wish counts
     controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **QUICK, **PRIVATE)
     controls.checkpoint.change(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
-    controls.checkpoint.input(guard(tab.as_trained), pair, [tab.message, controls.given, controls.frames], **QUICK, **PRIVATE)
     controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **QUICK, **PRIVATE)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
 

@@ -57,9 +57,9 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Train `config` in the run folder of `run`, yielding each line of metrics.
 
-    Trains the tokenizer first, unless the checkpoint `tokenizer` holds one. Goes on from the newest whole checkpoint where
-    `run` is a resumed one; begins with the weights of the checkpoint `init`, where one is given, with the tokenizer that it began with. Raises ValueError for what the config or the data make
-    impossible.
+    Trains the tokenizer first, unless the checkpoint `tokenizer` holds one, and begins with the weights of the checkpoint `init`,
+    where one is given. Goes on from the newest whole checkpoint where `run` is a resumed one, with the tokenizer that it began
+    with. Raises ValueError for what the config or the data make impossible.
     """
     device = ranks.device or pick_device(config.run.device)
     if config.run.threads:

@@ -17,7 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "settings": ("config", "presets", "device"),
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),
-    "masking": ("schedules", "masking"),
+    "masking": ("schedules", "masking", "flops"),
     "transformer": ("transformer",),
     "checkpoint": ("checkpoint", "tokenizer_choice"),
     "sampler": ("sampling", "rollout"),
@@ -25,12 +25,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "scores": ("metrics", "published", "scores", "report", "plots"),
     "trainer": ("ranks", "batches", "objective", "optimizer", "update", "tokenizer_phase", "transformer_phase", "resume", "train"),
     "evaluation": ("evaluate",),
+    "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
 TABS = {"ui.generate", "ui.train"}
-QUICK = ("cli", "commands.train", "commands.sample", "commands.evaluate", "commands.runs", "config", "fields", "presets")
+QUICK = ("cli", "commands.train", "commands.sample", "commands.evaluate", "commands.bench", "commands.runs", "config", "fields", "presets")
 HEAVY = ("torch", "torchvision", "gradio", "skimage", "imageio", "plotly", "pandas", "vector_quantize_pytorch")
 PICKLES = ("pickle", "torch.load", "torch.save", "dill", "joblib", "shelve", "marshal")
 

@@ -1,0 +1,129 @@
+"""Every scope of the bench runs and gives the figures that are asked of it. How large they are is no business of a test."""
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidapp.bench import start
+from vidapp.bench.effort import TOY, Effort, repeat
+from vidapp.bench.peak import peak_mib_of
+from vidapp.bench.scopes import SCOPES, join, run, run_one
+from vidapp.cli import main
+from vidapp.commands.bench import HEADLINES
+
+ASKED = {
+    "train": {"tokens_per_second", "model_flops_utilization"},
+    "sample": {"seconds_per_clip", "speedup_vs_recompute"},
+    "tokenize": {"frames_per_second"},
+    "data": {"clips_per_second"},
+    "ui": {"tick_bytes", "tick_milliseconds"},
+    "start": {"seconds_to_page"},
+}
+
+
+def measured(scope: str) -> dict[str, object]:
+    """The figures of a scope at toy size, in this process."""
+    found: dict[str, object] = importlib.import_module(SCOPES[scope]).measure(TOY)
+    return found
+
+
+def numbers(value: object) -> list[float]:
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in numbers(part)]
+    return [float(value)] if isinstance(value, (int, float)) else []
+
+
+@pytest.mark.parametrize("scope", ["train", "sample", "tokenize", "data", "ui"])
+def test_a_scope_gives_its_figures_with_the_machines_limit_beside_them(scope: str) -> None:
+    found = measured(scope)
+    assert set(found) >= ASKED[scope]
+    assert set(found) >= {name for pair in HEADLINES[scope].items() for name in pair if name} - {"peak_memory_mib"}
+    assert all(math.isfinite(number) and number > 0 for number in numbers(found))
+    json.dumps(found)
+
+
+def test_training_says_what_base_costs_over_small() -> None:
+    found = measured("train")
+    assert {"parameters", "flops", "step_time", "step_time_over_flops"} <= set(found["base_over_small"])
+    assert found["base_over_small"]["flops"] > 1
+
+
+def test_cached_and_recomputed_sampling_give_the_same_tokens() -> None:
+    assert measured("sample")["tokens_alike"] == 1.0
+
+
+def test_a_tick_sends_what_is_new_and_no_more() -> None:
+    found = importlib.import_module(SCOPES["ui"]).measure(Effort(lines=2000))
+    assert found["tick_bytes"] < found["first_bytes"] / 5
+
+
+def test_the_page_is_timed_until_it_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stand-in for the app: what is measured of the real one is nothing that a test could judge."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import http.server, os\n"
+        "http.server.HTTPServer(('127.0.0.1', int(os.environ['VIDAPP_PORT'])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    monkeypatch.setattr(start, "APP", app)
+    seconds, peak = start.page_seconds()
+    assert seconds > 0
+    assert peak is None or peak > 1
+
+
+def test_a_page_that_does_not_come_up_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("raise SystemExit('no such port')")
+    monkeypatch.setattr(start, "APP", app)
+    with pytest.raises(ValueError, match="did not come up: no such port"):
+        start.page_seconds()
+
+
+def test_a_scope_runs_in_a_process_of_its_own_with_its_own_peak_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "data", "--toy", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"data"}
+    assert 1 < found["data"]["peak_memory_mib"] < (peak_mib_of() or math.inf)
+
+
+def test_it_can_be_read_without_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "data", "--toy"]) == 0
+    assert "data.clips_per_second" in capsys.readouterr().out
+
+
+def test_what_cannot_be_measured_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(SCOPES, "data", "vidapp.bench.no_such_scope")
+    assert main(["bench", "data", "--toy"]) == 2
+    assert "no_such_scope" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="unknown scope 'speed'"):
+        run_one("speed", TOY)
+
+
+def test_scopes_together_say_whether_training_waits_for_clips() -> None:
+    found = join({"train": {"batch_size": 16, "seconds_per_step": 2.0}, "data": {"clips_per_second": 800.0}})
+    assert found["data"]["share_of_training_step"] == pytest.approx(0.01)
+    assert run([], TOY) == {}
+
+
+def test_scopes_of_the_command_are_those_there_are() -> None:
+    assert list(HEADLINES) == list(SCOPES) == list(ASKED)
+
+
+def test_nothing_is_counted_of_the_first_run() -> None:
+    calls: list[int] = []
+    assert len(repeat(lambda: calls.append(1), 0.0, at_least=4)) == 4
+    assert len(calls) == 5
+
+
+def test_an_effort_survives_the_way_to_another_process() -> None:
+    assert Effort.from_json(TOY.to_json()) == TOY
+
+
+def test_the_command_loads_no_torch() -> None:
+    """It would count in the peak memory of what it starts, and make --help slow."""
+    code = "import sys, vidapp.cli, vidapp.bench.scopes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

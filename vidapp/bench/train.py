@@ -1,0 +1,122 @@
+"""A training step of `small` and `base`, whole: clips, encoding, masks, both passes, clipping, the optimiser, the average."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from ..batches import draw_masks
+from ..config import Config
+from ..data.source import open_source
+from ..device import pick_device, pick_precision
+from ..flops import step_flops
+from ..randomness import torch_generator
+from ..tokenizer import new_tokenizer
+from ..transformer_phase import TransformerPhase
+from .effort import Effort, typical
+from .machine import MatrixRate, wait
+
+HEADLINE = "bf16"
+LEAST_STEPS = 3
+CPU_BATCH = {"base": 8}  # clips in a step of `base` where there is no GPU: its time a clip is what counts
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a config's training steps took: seconds, FLOPs and the matrix rate beside each of them."""
+
+    config: Config
+    parameters: dict[str, int]
+    seconds: list[float]
+    flops: list[int]
+    rates: list[float]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens of the clips themselves; those passed a second time, as a clean past, do not count."""
+        return self.config.recipe.batch_size * self.config.data.clip_frames * self.config.grid**2 / typical(self.seconds)
+
+    @property
+    def utilization(self) -> float:
+        """FLOPs a second over the rate of a large matrix product."""
+        shares = [flops / seconds / rate for flops, seconds, rate in zip(self.flops, self.seconds, self.rates, strict=True)]
+        return typical(shares)
+
+    @property
+    def seconds_per_clip(self) -> float:
+        return typical(self.seconds) / self.config.recipe.batch_size
+
+    @property
+    def flops_per_clip(self) -> float:
+        return typical(self.flops) / self.config.recipe.batch_size
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "tokens_per_second": self.tokens_per_second,
+            "model_flops_utilization": self.utilization,
+            "matrix_flops_per_second": typical(self.rates),
+            "tokens_per_second_at_matrix_rate": self.tokens_per_second / self.utilization,
+            "seconds_per_step": typical(self.seconds),
+            "batch_size": self.config.recipe.batch_size,
+            "flops_per_step": typical(self.flops),
+        }
+
+
+def measure(effort: Effort) -> dict[str, object]:
+    """The figures of the scope; the headline is `small`, factorized, in bf16."""
+    device = pick_device("auto")
+    small = effort.config("small")
+    headline, plain = (train_steps(small, device, precision, effort) for precision in (HEADLINE, "float32"))
+    base = train_steps(base_config(effort, device), device, HEADLINE, effort)
+    return {
+        **headline.figures(),
+        "precision": HEADLINE,
+        "auto_precision": pick_precision(small, device),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "small_float32": plain.figures(),
+        "base": base.figures(),
+        "base_over_small": compare(base, headline),
+    }
+
+
+def base_config(effort: Effort, device: torch.device) -> Config:
+    more = {} if device.type == "cuda" else {"recipe__batch_size": CPU_BATCH["base"]}
+    return effort.config("base", **more)
+
+
+def compare(large: Steps, small: Steps) -> dict[str, float]:
+    """Ratios of the larger model to the smaller one, of a training step over the same clips."""
+    flops = large.flops_per_clip / small.flops_per_clip
+    step_time = large.seconds_per_clip / small.seconds_per_clip
+    return {
+        "parameters_in_blocks": large.parameters["blocks"] / small.parameters["blocks"],
+        "parameters": large.parameters["total"] / small.parameters["total"],
+        "flops": flops,
+        "step_time": step_time,
+        "step_time_over_flops": step_time / flops,
+    }
+
+
+def new_phase(config: Config, device: torch.device, precision: str) -> TransformerPhase:
+    """A training that can be stepped, with a new tokenizer: what its tokens say makes no difference to the time."""
+    tokenizer = new_tokenizer(config.tokenizer, config.data.channels, torch_generator(0, "tokenizer")).eval()
+    return TransformerPhase(config, open_source(config.data), tokenizer, device, precision)
+
+
+def train_steps(config: Config, device: torch.device, precision: str, effort: Effort) -> Steps:
+    """Steps of a new training after one that does not count, a matrix product before each."""
+    phase, rate = new_phase(config, device, precision), MatrixRate(device, precision, effort.side)
+    found = Steps(config, phase.model.parameter_counts, [], [], [])
+    phase.train_step(0, False)
+    step = 1
+    while len(found.seconds) < LEAST_STEPS or sum(found.seconds) < effort.seconds:
+        found.rates.append(rate.measure())
+        wait(device)
+        start = time.perf_counter()
+        phase.train_step(step, False)
+        wait(device)
+        found.seconds.append(time.perf_counter() - start)
+        found.flops.append(step_flops(config, draw_masks(config, step, range(config.recipe.batch_size))))
+        step += 1
+    return found

@@ -13,7 +13,7 @@ LINE_LIMIT = 450
 
 # From the ground up. A module imports from layers below its own, or from its own; a new module is given its place here.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("__init__", "failures", "fields", "files", "randomness"),
+    "ground": ("__init__", "failures", "fields", "files", "memory", "randomness"),
     "settings": ("config", "presets", "device"),
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),
@@ -21,9 +21,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "transformer": ("transformer",),
     "checkpoint": ("checkpoint", "tokenizer_choice"),
     "sampler": ("sampling", "rollout"),
-    "run folder": ("run_folder", "run_names", "liveness", "run_checkpoints", "run_reader", "run_writer", "runs"),
+    "run folder": ("run_folder", "run_names", "liveness", "run_checkpoints", "run_reader", "run_writer", "run_queue", "runs"),
     "scores": ("metrics", "published", "scores", "report", "plots"),
-    "trainer": ("ranks", "batches", "objective", "optimizer", "update", "tokenizer_phase", "transformer_phase", "resume", "train"),
+    "step": ("ranks", "batches", "objective", "optimizer", "update"),
+    "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "resume", "trackers", "train"),
     "evaluation": ("evaluate",),
     "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),

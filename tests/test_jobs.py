@@ -15,6 +15,7 @@ import pytest
 from vidapp import jobs
 from vidapp.config import Config
 from vidapp.presets import preset
+from vidapp.run_queue import enqueue
 from vidapp.runs import RunWriter, list_runs, open_run
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,10 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Trainer], Non
         module = types.ModuleType("vidapp.train")
         module.train = train  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "vidapp.train", module)
+        monkeypatch.setitem(sys.modules, "vidapp.preflight", ahead)
 
+    ahead = types.ModuleType("vidapp.preflight")
+    ahead.refuse_too_large = lambda config, trains_tokenizer: types.SimpleNamespace(line="about 1 min")  # type: ignore[attr-defined]
     yield use
     jobs.stop()
     assert jobs.wait(30)
@@ -99,7 +103,7 @@ def test_the_trainer_gets_config_and_tokenizer(trainer: Callable[[Trainer], None
 def test_a_second_training_is_refused_and_leaves_no_run(trainer: Callable[[Trainer], None]) -> None:
     trainer(endless)
     jobs.start_training(preset("debug"), "a")
-    with pytest.raises(ValueError, match="run 'a' is training in this app: stop it first"):
+    with pytest.raises(ValueError, match="run 'a' is training in this app: stop it first, or put this one into the queue"):
         jobs.start_training(preset("debug"), "b")
     assert jobs.running() == "a"
     assert [run.name for run in list_runs()] == ["a"]
@@ -220,6 +224,7 @@ def test_a_failure_holds_on_to_nothing_and_the_next_training_starts(trainer: Cal
 
 
 def test_a_trainer_that_cannot_be_imported_is_a_failed_run(trainer: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer(steps)
     monkeypatch.setitem(sys.modules, "vidapp.train", None)
     jobs.start_training(preset("debug"), "a")
     assert jobs.wait(30)
@@ -250,7 +255,103 @@ from test_jobs import endless
 from vidapp import jobs
 from vidapp.presets import preset
 sys.modules["vidapp.train"] = types.SimpleNamespace(train=endless)
+sys.modules["vidapp.preflight"] = types.SimpleNamespace(refuse_too_large=lambda *_, **__: types.SimpleNamespace(line=""))
 jobs.start_training(preset("debug"), "a")
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     assert open_run("a").status().state == "stopped"
+
+
+def test_what_a_run_will_take_stands_in_its_status(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.wait(30)
+    assert open_run("a").status().extra["preflight"] == "about 1 min"
+
+
+# The queue
+
+
+def test_runs_of_the_queue_start_one_after_another_in_their_order(trainer: Callable[[Trainer], None]) -> None:
+    began: list[str] = []
+
+    def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+        began.append(f"{run.name} {tokenizer} {run.resumed}")
+        yield from (endless if run.name == "a" else steps)(config, run, tokenizer=tokenizer)
+
+    trainer(train)
+    given = Path("assets/x.safetensors").resolve()
+    for name, tokenizer in (("a", None), ("c", given), ("b", None)):
+        jobs.start_or_enqueue(preset("debug"), name, tokenizer=tokenizer)
+    assert (jobs.running(), jobs.queue()) == ("a", ["c", "b"])
+    assert [open_run(name).status().state for name in "bc"] == ["queued", "queued"]
+    jobs.stop()
+    assert jobs.wait(30)
+    assert began == ["a None False", f"c {given} False", "b None False"]
+    assert [open_run(name).status().sentence for name in "bc"] == ["finished at step 3 of 3"] * 2
+    assert jobs.queue() == []
+
+
+def test_a_run_that_fails_does_not_hold_up_the_queue(trainer: Callable[[Trainer], None]) -> None:
+    trainer(lambda config, run, tokenizer=None: failing(ValueError("no"))(config, run) if run.name == "a" else steps(config, run))
+    enqueue(preset("debug"), "a")
+    enqueue(preset("debug"), "b")
+    assert jobs.start_queued() == "a"
+    assert jobs.wait(30)
+    assert [open_run(name).status().state for name in "ab"] == ["failed", "finished"]
+
+
+def test_a_waiting_run_is_cancelled_by_a_stop_and_can_be_started_later(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    enqueue(preset("debug"), "a")
+    open_run("a").send("stop")
+    assert open_run("a").status().sentence == "stopped at step 0 of 1000"
+    assert jobs.queue() == []
+    assert jobs.start_queued() is None
+    with pytest.raises(ValueError, match="there is nothing to pause"):
+        open_run("a").send("pause")
+    assert jobs.start_or_enqueue(None, "a", resume=True) == "a"
+    assert jobs.wait(30)
+    assert open_run("a").status().state == "finished"
+
+
+def test_the_queue_outlives_the_process_that_made_it(trainer: Callable[[Trainer], None]) -> None:
+    code = "from vidapp.presets import preset; from vidapp.run_queue import enqueue; enqueue(preset('debug'), 'a')"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    assert open_run("a").status().sentence == "queued"
+    trainer(steps)
+    assert jobs.start_queued() == "a"
+    assert jobs.wait(30)
+    assert open_run("a").status().state == "finished"
+
+
+def test_a_stopped_run_can_wait_for_its_turn_too(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    jobs.start_training(preset("debug"), "old")
+    assert jobs.wait(30)
+    trainer(endless)
+    jobs.start_training(preset("debug"), "a")
+    jobs.start_or_enqueue(None, "old", resume=True)
+    assert jobs.queue() == ["old"]
+    assert open_run("old").status().step == 3
+    jobs.stop()
+    assert wait_for(lambda: jobs.running() == "old")
+    assert open_run("old").status().attempt == 2
+    jobs.stop()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return True
+        pause.wait(0.01)
+    return False
+
+
+def test_of_two_who_take_the_same_run_one_gets_it(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    enqueue(preset("debug"), "a")
+    taken = RunWriter.resume("a")
+    assert jobs.start_queued() is None
+    taken.close()

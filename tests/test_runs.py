@@ -697,6 +697,14 @@ def test_a_loop_of_ones_own_writes_a_run_in_a_few_lines() -> None:
         reader.config()
 
 
+def test_the_loop_in_the_readme_writes_a_run_that_can_be_watched() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "RunWriter.create" in block]
+    exec(code, {})
+    assert open_run("my-run").status().sentence == "finished at step 100 of 100"
+    assert [line["step"] for line in open_run("my-run").metrics()[0]] == list(range(1, 101))
+
+
 def test_a_loop_that_raises_leaves_a_failed_run_with_a_sentence_and_a_traceback() -> None:
     with pytest.raises(ZeroDivisionError), RunWriter.create("mine", None) as run:
         run.status("running", 2, 3)

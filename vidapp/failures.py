@@ -1,9 +1,15 @@
 """What went wrong, as one sentence for a person."""
 
 
+class NotEnoughMemoryError(MemoryError):
+    """Memory ran out, and its text is the sentence for a person. Holds on to nothing of what did not fit."""
+
+
 def describe_failure(error: BaseException) -> str:
     """A ValueError's own text, what to do about missing memory, a system error in words, else type and text."""
     text = str(error).strip()
+    if isinstance(error, NotEnoughMemoryError):
+        return text
     if out_of_memory(error):
         where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"
         return f"out of memory {where}: lower recipe.batch_size, or raise recipe.micro_batches or set recipe.gradient_checkpointing=true"

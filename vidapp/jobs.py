@@ -1,15 +1,19 @@
-"""The one place with a thread: trains one run at a time in the background of this process."""
+"""The one place with a thread: trains one run at a time in the background of this process, then the next of the queue."""
 
 import atexit
 import contextlib
 import gc
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .config import Config
-from .runs import RunWriter
+from .run_queue import enqueue, queued, tokenizer_of
+from .runs import RunReader, RunWriter
 
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
 
@@ -20,6 +24,7 @@ class Job:
     def __init__(self, run: RunWriter, tokenizer: Path | None) -> None:
         self.run = run
         self.tokenizer = tokenizer
+        self.over = threading.Event()  # its memory is given back
         self.thread = threading.Thread(target=self._main, name=f"train {run.name}", daemon=True)
 
     @property
@@ -30,10 +35,11 @@ class Job:
         """Drive the trainer to its end. Whatever ends it becomes one sentence in status.json and a traceback in error.log."""
         run = self.run
         try:
-            from .train import train  # here: torch takes seconds to import, and the page must not wait for it
+            from .preflight import refuse_too_large  # here: torch takes seconds to import, and the page must not wait for it
+            from .train import train
 
             _hook_exit()  # hooks run last come, first served: the training must end before torch tears anything down
-
+            self._look_ahead(refuse_too_large)
             for _ in train(run.config, run, tokenizer=self.tokenizer):
                 pass
             run.settle()
@@ -44,10 +50,19 @@ class Job:
         finally:
             run.close()
         _release_memory()
+        self.over.set()
+        start_queued()
+
+    def _look_ahead(self, refuse_too_large: Callable[..., Any]) -> None:
+        """Say what the run will take, or refuse it (ValueError), before it takes anything."""
+        trains_tokenizer = self.tokenizer is None and not self.run.complete_steps()
+        found = refuse_too_large(self.run.config, trains_tokenizer=trains_tokenizer)
+        self.run.status("starting", RunReader(self.run.path).status().step, self.run.config.run.steps, preflight=found.line)
 
 
 _lock = threading.Lock()
 _job: Job | None = None
+_ending = False  # the process is: nothing new begins
 
 
 def start_training(config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None) -> str:
@@ -56,21 +71,49 @@ def start_training(config: Config | None, name: str | None = None, resume: bool 
     With `resume`, `name` is taken up from its newest checkpoint (`config` None: its own). ValueError: a training runs in
     this process already, or RunWriter.create / .resume refuses the name, the config or the folder.
     """
-    global _job
     with _lock:
-        if _job is not None:
-            if _job.alive:
-                raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or wait until it has finished")
-            _job.thread.join()  # it has ended, and is giving back its memory
-        job = Job(_open(config, name, resume), tokenizer)
-        try:
-            job.thread.start()
-        except BaseException as error:  # the system gives no more threads
-            job.run.fail(error)
-            job.run.close()
-            raise
-        _job = job
-        return job.run.name
+        if _job is not None and _job.alive:
+            raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or put this one into the queue")
+        return _start(_open(config, name, resume), tokenizer)
+
+
+def start_or_enqueue(config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None) -> str:
+    """As `start_training`; where a training runs in this process the new one is put at the end of the queue instead."""
+    name = enqueue(config, name, resume=resume, tokenizer=tokenizer)
+    start_queued()
+    return name
+
+
+def start_queued() -> str | None:
+    """Start the next run of the queue, unless one trains in this process; returns its name. To be called when the app starts, too."""
+    with _lock:
+        if _ending or (_job is not None and _job.alive):
+            return None
+        for reader in queued():
+            with contextlib.suppress(ValueError):  # somebody else has just taken it, or its config has been damaged
+                run = RunWriter.resume(reader.name)
+                return _start(run, tokenizer_of(run))
+    return None
+
+
+def queue() -> list[str]:
+    """Names of the runs that wait, the next one first. A `stop` sent to one takes it out."""
+    return [reader.name for reader in queued()]
+
+
+def _start(run: RunWriter, tokenizer: Path | None) -> str:
+    global _job
+    if _job is not None:
+        _job.over.wait()  # it has ended, and is giving back its memory
+    job = Job(run, tokenizer)
+    try:
+        job.thread.start()
+    except BaseException as error:  # the system gives no more threads
+        run.fail(error)
+        run.close()
+        raise
+    _job = job
+    return run.name
 
 
 def running() -> str | None:
@@ -89,10 +132,12 @@ def stop() -> str | None:
 
 
 def wait(timeout_s: float | None = None) -> bool:
-    """Wait until no training runs in this process (True), or until the time is up (False)."""
-    job = _job
-    if job is not None:
-        job.thread.join(timeout_s)
+    """Wait until no training runs in this process (True), or until the time is up (False). The queue's runs are waited for too."""
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    while (job := _job) is not None:
+        job.thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        if job is _job or (until is not None and time.monotonic() >= until):
+            break
     return running() is None
 
 
@@ -125,6 +170,8 @@ def _release_memory() -> None:
 
 def _stop_at_exit() -> None:
     """Let a training save itself and say `stopped` before the process ends; one that takes longer reads `interrupted`."""
+    global _ending
+    _ending = True
     if stop() is not None:
         wait(EXIT_WAIT_S)
 

@@ -1,4 +1,4 @@
-"""The processes that share one training. Alone, there is nothing to share; `many_ranks` has the rest."""
+"""The processes that share one training: the interface of their parts in it, and the one process that trains alone."""
 
 import itertools
 from collections.abc import Callable

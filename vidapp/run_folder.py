@@ -7,6 +7,7 @@ from pathlib import Path
 CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
 TOKENIZER = "tokenizer.json"  # which checkpoint the run took its tokenizer from
 PHASES = ("tokenizer", "transformer")
+QUEUED = "queued"  # waits for its turn; nobody need be alive for that
 LIVE_STATES = ("starting", "running", "paused")
 FINAL_STATES = ("finished", "stopped", "failed")
 COMMANDS = ("stop", "pause", "resume", "save", "sample")

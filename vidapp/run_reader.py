@@ -11,7 +11,7 @@ from . import run_folder
 from .config import Config
 from .files import FileLock, plain, read_json, resolve_inside, safe_name, write_json
 from .liveness import run_alive
-from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, runs_folder
+from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 
 OPEN_HERE: set[Path] = set()  # folders that this process writes at the moment; kept by RunWriter
 _TAIL = 64  # bytes before a cursor that tell whether the file is still the one that was read
@@ -19,7 +19,7 @@ _TAIL = 64  # bytes before a cursor that tell whether the file is still the one 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """What is known of a run. `state`: starting, running, paused, finished, stopped, failed or interrupted."""
+    """What is known of a run. `state`: queued, starting, running, paused, finished, stopped, failed or interrupted."""
 
     name: str
     state: str
@@ -42,7 +42,7 @@ class RunStatus:
     def sentence(self) -> str:
         """The state in words, e.g. `interrupted at step 120 of 1000`."""
         total = f" of {self.total}" if self.total else ""
-        where = "" if self.state in ("starting", "finished") and not self.step else f" at step {self.step}{total}"
+        where = "" if self.state in (QUEUED, "starting", "finished") and not self.step else f" at step {self.step}{total}"
         return f"{self.state}{where}" + (f": {self.error}" if self.error else "")
 
 
@@ -97,7 +97,9 @@ class RunReader:
         """The run's status, where a state that nobody alive stands behind reads `interrupted`."""
         values = read_json(self.path / run_folder.STATUS) or {}
         state = values.get("state")
-        if state not in FINAL_STATES and not (state in LIVE_STATES and run_alive(self.path, values, own=self.path in OPEN_HERE)):
+        if state == QUEUED:
+            state = "stopped" if self._cancelled() else QUEUED
+        elif state not in FINAL_STATES and not (state in LIVE_STATES and run_alive(self.path, values, own=self.path in OPEN_HERE)):
             state = "interrupted"
         known = ("state", "step", "total", "error", "attempt", "created", "heartbeat", "host", "pid")
         return RunStatus(
@@ -163,12 +165,13 @@ class RunReader:
     def send(self, command: str) -> None:
         """Leave a command for the trainer, wherever it runs: stop, pause, resume (after a pause), save or sample.
 
+        A run that waits in the queue can be stopped: it is out of it at once.
         ValueError for an unknown command, or where nobody is there to follow it.
         """
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
         status = self.status()
-        if not status.live:
+        if not status.live and (status.state, command) != (QUEUED, "stop"):
             raise ValueError(f"run {self.name!r} is {status.sentence}: there is nothing to {command}")
         lock = FileLock(self.path / ".control.lock")
         lock.acquire(wait=True)  # two pages may press buttons at once
@@ -179,6 +182,9 @@ class RunReader:
             raise ValueError(f"cannot write {run_folder.CONTROL} of run {self.name!r}: {error.strerror or error}") from error
         finally:
             lock.release()
+
+    def _cancelled(self) -> bool:
+        return bool((read_json(self.path / run_folder.CONTROL) or {}).get("stop"))
 
     def _last_step(self) -> int:
         lines, _ = self.metrics()

@@ -39,7 +39,7 @@ from .files import (
 )
 from .liveness import this_process
 from .run_checkpoints import Save
-from .run_folder import FINAL_STATES, LIVE_STATES, runs_folder
+from .run_folder import FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 from .run_names import new_folder, new_unnamed
 from .run_reader import OPEN_HERE, RunReader, json_line
 
@@ -121,6 +121,7 @@ class RunWriter:
             raise ValueError(f"run {name!r} is being written by another process: stop that one first")
         try:
             _refuse_live(reader)
+            status = reader.status()
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
             write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
@@ -131,10 +132,9 @@ class RunWriter:
         except BaseException:
             lock.release()
             raise
-        status = reader.status()
         values = {
             "created": status.created or time.time(),
-            "attempt": _last_attempt(reader) + 1,
+            "attempt": status.attempt if status.state == QUEUED else _last_attempt(reader) + 1,  # one in the queue has its number
             "step": status.step,
             "total": used.run.steps,
         }
@@ -175,7 +175,7 @@ class RunWriter:
 
         `state`: starting, running, paused, finished, stopped or failed. `extra` (phase, loss, error, ...) stays until given anew.
         """
-        assert state in LIVE_STATES + FINAL_STATES, f"unknown state {state!r}"
+        assert state in (*LIVE_STATES, *FINAL_STATES, QUEUED), f"unknown state {state!r}"
         changed = state != self._values.get("state")
         self.state = state
         self._values |= plain({"state": state, "step": step, "total": total, **extra})

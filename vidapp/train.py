@@ -7,8 +7,10 @@
 Once in a while: validate, sample, save; otherwise one step after the other. Stopping and pausing happen between two steps.
 """
 
+import gc
 import math
 import time
+import traceback
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,13 +24,16 @@ from .checkpoint import checked_header, load_tensors, load_tokenizer
 from .config import Config
 from .data.source import ClipSource, open_source
 from .device import memory_mib, pick_device, pick_precision
+from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
 from .media import film_strip, to_u8
+from .preflight import needed
 from .ranks import ALONE, Ranks
 from .resume import Resume, environment, find_resume, starting_tokenizer
 from .run_writer import RunWriter
 from .schedules import notices
 from .tokenizer import Tokenizer
 from .tokenizer_phase import TokenizerPhase
+from .trackers import Tracker, open_tracker
 from .transformer_phase import TransformerPhase
 from .update import Update
 
@@ -59,8 +64,28 @@ def train(
 
     Trains the tokenizer first, unless the checkpoint `tokenizer` holds one, and begins with the weights of the checkpoint `init`,
     where one is given. Goes on from the newest whole checkpoint where `run` is a resumed one, with the tokenizer that it began
-    with. Raises ValueError for what the config or the data make impossible.
+    with. Raises ValueError for what the config or the data make impossible; NotEnoughMemoryError, with everything given back,
+    where a step did not fit.
     """
+    try:
+        with Tracker() if ranks.rank else open_tracker(config, run) as tracker:
+            for line in phases(config, run, tokenizer, init, ranks):
+                if notice := tracker.log(line):
+                    run.notify(notice)
+                yield line
+        return
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        sentence = describe_failure(error)
+        traceback.clear_frames(error.__traceback__)  # they hold the network, its optimiser and the batch
+    gc.collect()
+    need = needed(config, ranks.device or pick_device(config.run.device))
+    raise NotEnoughMemoryError(f"{sentence}{need}")  # out here, where it holds nothing of the error before
+
+
+def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | None, ranks: Ranks) -> Iterator[dict[str, Any]]:
+    """The tokenizer's training, where it is still to be done, then the transformer's."""
     device = ranks.device or pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)

@@ -42,14 +42,16 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.resume and not arguments.run:
         raise ValueError("--resume needs the name of the run to continue: --run NAME (see `python -m vidapp runs`)")
     config = starting_config(arguments).replace(changes(arguments))
+    from ..preflight import refuse_too_large
     from ..runs import RunReader, RunWriter
     from ..tokenizer_choice import choose_tokenizer
     from ..train import train
 
     tokenizer = choose_tokenizer(config, arguments.tokenizer)
-    open_data(config.data)  # what cannot be read is refused before a run's name is taken
+    open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
+    ahead = refuse_too_large(config, trains_tokenizer=tokenizer is None)
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
-    print(f"run {run.name} in {run.path}", file=sys.stderr)
+    print(f"run {run.name} in {run.path}\n{ahead.line}", file=sys.stderr)
     with run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)

@@ -1,0 +1,184 @@
+"""What is said before a run starts: sizes, memory that is then really taken, time, and what is adjusted or refused."""
+
+import gc
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import TINY, tiny
+from tiny_checkpoint import write_tiny_checkpoint
+
+from vidapp import memory, preflight
+from vidapp.config import Config
+from vidapp.dry_run import tokenizer_step, transformer_step
+from vidapp.failures import NotEnoughMemoryError, describe_failure
+from vidapp.memory import container_free, free_memory
+from vidapp.presets import preset
+from vidapp.randomness import torch_generator
+from vidapp.run_writer import RunWriter
+from vidapp.runs import open_run
+from vidapp.tokenizer import new_tokenizer
+from vidapp.train import train
+from vidapp.transformer import VideoTransformer
+from vidapp.transformer_phase import TransformerPhase
+
+ROOT = Path(__file__).parents[1]
+GIB = 2**30
+
+# The memory of a process that trains, beyond what it had before: run in one of its own for each config.
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import psutil
+import vidapp.train
+from vidapp.config import load_config
+from vidapp.runs import RunWriter
+folder = Path(sys.argv[1])
+config = load_config(folder / "config.json")
+before = psutil.Process().memory_info().rss
+with RunWriter.create("a", config, folder) as run:
+    for _ in vidapp.train.train(config, run, tokenizer=folder / "tokenizer.safetensors"):
+        pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+SHORT = {"run.steps": 2, "run.validate_every": 100, "run.validation_clips": 2, "run.device": "cpu", "recipe.precision": "float32"}
+SIZES: dict[str, Config] = {
+    "factorized": preset("debug").replace(SHORT | {"recipe.batch_size": 4}),
+    "full": preset("tiny").replace(SHORT | {"recipe.batch_size": 1}),
+    "checkpointed, in two parts": preset("tiny").replace(
+        SHORT | {"recipe.batch_size": 2, "recipe.micro_batches": 2, "recipe.gradient_checkpointing": True}
+    ),
+    "small, with dropout": preset("small").replace(SHORT | {"recipe.batch_size": 1, "model.dropout": 0.1, "data.clip_frames": 16}),
+}
+
+
+def measured(config: Config, folder: Path) -> int:
+    (folder / "config.json").write_text(config.to_json())
+    write_tiny_checkpoint(folder / "tokenizer.safetensors", config)
+    found = subprocess.run([sys.executable, "-c", MEASURE, str(folder)], cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(found.stdout.split()[-1])
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_memory_foretold_is_within_a_fifth_of_what_is_then_taken(kind: str, tmp_path: Path) -> None:
+    found = preflight.preflight(SIZES[kind])
+    taken = measured(SIZES[kind], tmp_path)
+    assert found.memory == pytest.approx(taken, rel=0.2), f"{found.memory / 2**20:.0f} MiB foretold, {taken / 2**20:.0f} MiB taken"
+
+
+def test_it_says_sizes_clips_and_time() -> None:
+    config = preset("debug").replace({"run.device": "cpu", "recipe.precision": "float32"})
+    found = preflight.preflight(config)
+    model = VideoTransformer.new(config)
+    tokenizer = new_tokenizer(config.tokenizer, 1, torch_generator(0))
+    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert found.tokenizer_parameters == sum(parameter.numel() for parameter in tokenizer.parameters())
+    assert (found.steps, found.clips) == (1000, 8000)
+    assert found.seconds > 0
+    assert "1,000 steps over 8,000 clips" in found.line
+
+
+def test_a_tokenizer_that_is_to_be_trained_takes_its_time_too() -> None:
+    assert preflight.preflight(TINY, trains_tokenizer=True).seconds > 0
+    assert tokenizer_step(TINY).flops > 0
+    assert tokenizer_step(tiny(tokenizer__quantizer="vq")).flops > 0
+
+
+def test_more_clips_cost_in_proportion_without_being_laid_out() -> None:
+    few, many = (transformer_step(tiny(recipe__batch_size=size), "float32") for size in (16, 4096))
+    assert many.flops == 256 * few.flops
+    assert many.bytes == 256 * few.bytes
+
+
+def test_looking_ahead_draws_nothing_from_torch_and_takes_no_memory() -> None:
+    before = torch.get_rng_state()
+    huge = preset("base").replace(
+        {"model.width": 4096, "model.heads": 32, "recipe.batch_size": 4, "run.device": "cpu", "recipe.precision": "float32"}
+    )
+    assert preflight.preflight(huge).memory > 20 * GIB
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_adjusted_is_said() -> None:
+    config = tiny(recipe__objective_schedule="growing", recipe__objective_future=0, recipe__precision="auto", run__training_clips=4)
+    said = " ".join(preflight.preflight(config).notices)
+    for part in ("Warm-up shortened", "its weight of 0 is taken as 1", "recipe.precision=auto takes", "Only 4 clips"):
+        assert part in said
+
+
+def test_a_run_that_does_not_fit_is_refused_with_need_and_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "free_memory", lambda: GIB // 16)
+    with pytest.raises(
+        ValueError,
+        match=r"needs about 0\.\d GiB of memory and 0\.1 GiB are free on cpu: lower recipe.batch_size or raise recipe.micro_batches",
+    ):
+        preflight.refuse_too_large(TINY, trains_tokenizer=False)
+
+
+# Free memory
+
+
+def write_group(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "anon 500\ninactive_file 50\n"}, 350),
+        ({"memory.max": "1000\n", "memory.current": "1200\n"}, 0),
+        ({"memory.max": "max\n", "memory.current": "700\n"}, None),
+        (
+            {"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "400", "memory/memory.stat": "total_inactive_file 7"},
+            607,
+        ),
+        ({"memory/memory.limit_in_bytes": str(2**63 - 4096), "memory/memory.usage_in_bytes": "400"}, None),
+        ({}, None),
+    ],
+)
+def test_a_containers_limit_is_read_in_both_versions(files: dict[str, str], free: int | None, tmp_path: Path) -> None:
+    assert container_free(write_group(tmp_path, files)) == free
+
+
+def test_the_smaller_of_machine_and_container_counts(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) > 2**20
+    assert free_memory(write_group(tmp_path, {"memory.max": "1000", "memory.current": "0"})) == 1000
+
+
+def test_the_machine_itself_is_asked_where_nothing_limits_it() -> None:
+    assert free_memory(memory.GROUPS) > 0
+
+
+# Memory that runs out all the same
+
+
+def test_memory_that_runs_out_is_given_back_at_once_and_said_with_the_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    models: list[weakref.ref[Any]] = []
+
+    def train_step(self: TransformerPhase, step: int, measure: bool) -> dict[str, float]:
+        models.append(weakref.ref(self.model))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(TransformerPhase, "train_step", train_step)
+    given = write_tiny_checkpoint(tmp_path / "given.safetensors", TINY)
+
+    def run_it() -> Iterator[dict[str, Any]]:
+        with RunWriter.create("a", TINY) as run:
+            yield from train(TINY, run, tokenizer=given)
+
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        list(run_it())
+    gc.collect()
+    assert models[0]() is None, "the error is still held, the network is not"
+    said = open_run("a").status().error or ""
+    assert said == describe_failure(caught.value)
+    for part in ("out of memory on the GPU", "it needs about", "recipe.batch_size", "recipe.micro_batches"):
+        assert part in said

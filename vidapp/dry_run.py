@@ -1,0 +1,101 @@
+"""A training step without its numbers: what it would allocate, and how many floating-point operations it takes.
+
+The step's own code runs on tensors that have shapes but no memory, so the figures follow every setting and change of it.
+"""
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from .batches import TokenBatch, draw_masks
+from .config import Config
+from .device import autocast
+from .objective import masked_logits
+from .tokenizer import new_tokenizer
+from .transformer import VideoTransformer
+
+CPU = torch.device("cpu")
+DRAWS = 16  # steps looked at for the one that masks most
+MOST_CLIPS = 16  # that are really laid out; more cost in proportion
+
+
+@dataclass(frozen=True)
+class Cost:
+    """bytes: the most that is alive at once beside the weights. flops: multiplications and additions of a whole step."""
+
+    bytes: int
+    flops: int
+
+
+class Ledger(TorchDispatchMode):
+    """Adds up the storages that are alive, and keeps the most there was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.most = 0
+        self.known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.enter(leaf.untyped_storage())
+        return result
+
+    def enter(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self.known:
+            return
+        self.known[key] = storage.nbytes()
+        self.alive += self.known[key]
+        self.most = max(self.most, self.alive)
+        weakref.finalize(storage, self.leave, key)
+
+    def leave(self, key: int) -> None:
+        self.alive -= self.known.pop(key)
+
+
+def transformer_step(config: Config, precision: str) -> Cost:
+    """One step of the transformer phase, at its full clip length and with the most masks among a few draws."""
+    recipe, data = config.recipe, config.data
+    step = max(range(max(0, config.run.steps - DRAWS), config.run.steps), key=lambda at: masked_count(config, at))
+    clips_asked = recipe.batch_size // recipe.micro_batches
+    masks = draw_masks(config, step, range(min(clips_asked, MOST_CLIPS)))
+    tokenizer = new_tokenizer(config.tokenizer, data.channels).eval().requires_grad_(False)
+    with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, FlopCounterMode(display=False) as flops:
+        with CPU:
+            model = VideoTransformer.of(config).train()
+        model.gradient_checkpointing = recipe.gradient_checkpointing
+        weights = ledger.alive
+        clips = torch.zeros(len(masks), data.clip_frames, data.channels, data.size, data.size)
+        with torch.no_grad():
+            batch = TokenBatch(tokenizer.encode(clips), masks)
+        del clips
+        with autocast(CPU, precision):
+            losses = masked_logits(model, batch, clean_past=recipe.clean_past).losses_P
+        losses.sum().backward()
+        times = clips_asked / len(masks)
+        return Cost(round(times * (ledger.most - weights)), round(times * recipe.micro_batches * flops.get_total_flops()))
+
+
+def masked_count(config: Config, step: int) -> int:
+    masks = draw_masks(config, step, range(min(config.recipe.batch_size // config.recipe.micro_batches, MOST_CLIPS)))
+    return int(sum(mask.mask_THW.sum() for mask in masks))
+
+
+def tokenizer_step(config: Config) -> Cost:
+    """One step of the tokenizer phase; of a learned codebook without its own upkeep, which depends on the numbers."""
+    tokenizer, data = new_tokenizer(config.tokenizer, config.data.channels), config.data
+    with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, FlopCounterMode(display=False) as flops:
+        frames = torch.zeros(config.recipe.tokenizer_batch_size, data.channels, data.size, data.size)
+        drawn = tokenizer.pixels(tokenizer.code_vectors(frames))
+        F.mse_loss(drawn, frames).backward()
+        return Cost(ledger.most, flops.get_total_flops())

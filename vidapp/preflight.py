@@ -1,0 +1,158 @@
+"""Before a run starts: how large it is, what memory and time it will take, what is adjusted; refused where it cannot fit."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from .config import Config
+from .device import matrix_rate, pick_device, pick_precision
+from .dry_run import Cost, tokenizer_step, transformer_step
+from .memory import free_memory
+from .schedules import notices
+from .tokenizer import Tokenizer
+from .transformer import VideoTransformer
+
+COPIES = 5  # of the weights: themselves, their average, their gradient and, for AdamW, two moments
+FIXED = 130 * 2**20  # what torch itself takes as soon as it computes: measured
+FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blocks that do not fit into each other; measured
+SHARE_OF_PEAK = 0.5  # of the speed of a large matrix product that a whole step reaches
+LARGEST_MEASURED = 512  # width whose matrix product is timed: larger ones run at the same speed and take their time
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known of a run before its first step. memory and free in bytes, seconds for the whole run."""
+
+    blocks: int
+    parameters: int
+    tokenizer_parameters: int
+    memory: int
+    free: int
+    seconds: float
+    flops: int  # of a transformer step
+    steps: int
+    clips: int
+    device: str
+    precision: str
+    notices: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, without the notices."""
+        return (
+            f"{millions(self.parameters)} parameters ({millions(self.blocks)} in blocks), about {gib(self.memory)} of the "
+            f"{gib(self.free)} free on {self.device}, {self.precision}, {self.steps:,} steps over {self.clips:,} clips, "
+            f"about {duration(self.seconds)}"
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why the run cannot start: it would not fit into memory; None where it does."""
+        if self.memory <= self.free:
+            return None
+        return f"this run needs about {gib(self.memory)} of memory and {gib(self.free)} are free on {self.device}: {REMEDY}"
+
+
+REMEDY = "lower recipe.batch_size or raise recipe.micro_batches, or set recipe.gradient_checkpointing=true"
+
+
+def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
+    """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch."""
+    device = pick_device(config.run.device)
+    precision = pick_precision(config, device)
+    with torch.device("meta"):
+        model, tokenizer = VideoTransformer.of(config), Tokenizer(config.tokenizer, config.data.channels)
+    parts = sum(parameter.numel() for parameter in tokenizer.parameters())
+    step = transformer_step(config, precision)
+    first = tokenizer_step(config) if trains_tokenizer else Cost(0, 0)
+    rate = SHARE_OF_PEAK * flop_rate(device, precision, config.model.width)
+    recipe, steps = config.recipe, config.run.steps
+    total = step.flops * steps + first.flops * recipe.tokenizer_steps
+    return Preflight(
+        blocks=model.parameter_counts["blocks"],
+        parameters=model.parameter_counts["total"],
+        tokenizer_parameters=parts,
+        memory=memory_of(config, model.parameter_counts["total"], parts, max(step.bytes, first.bytes)),
+        free=free_on(device),
+        seconds=total / rate,
+        flops=step.flops,
+        steps=steps,
+        clips=steps * recipe.batch_size,
+        device=device.type,
+        precision=precision,
+        notices=(*notices(recipe, steps), *adjustments(config, device, precision)),
+    )
+
+
+def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activations: int) -> int:
+    """Bytes: weights in all their copies, what a step computes with, and torch itself."""
+    return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + FIXED
+
+
+def needed(config: Config, device: torch.device) -> str:
+    """What a run that ran out of memory needs, to be put behind that sentence. Gives cached memory back first."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    precision = "float32" if config.recipe.precision == "float32" else "bf16"
+    with torch.device("meta"):
+        parameters = VideoTransformer.of(config).parameter_counts["total"]
+    memory = memory_of(config, parameters, 0, transformer_step(config, precision).bytes)
+    return f" (it needs about {gib(memory)}, and {gib(free_on(device))} are free now)"
+
+
+def refuse_too_large(config: Config, *, trains_tokenizer: bool) -> Preflight:
+    """The run's pre-flight; ValueError where on a CPU it would not fit (there the system would kill us, or others, instead of refusing)."""
+    found = preflight(config, trains_tokenizer=trains_tokenizer)
+    if found.problem and found.device == "cpu":
+        raise ValueError(found.problem)
+    return found
+
+
+def adjustments(config: Config, device: torch.device, precision: str) -> list[str]:
+    """What settings that leave the choice to the machine, or cannot act, come to."""
+    recipe, found = config.recipe, []
+    if config.run.device == "auto":
+        found.append(f"run.device=auto takes {device.type}.")
+    if recipe.precision == "auto":
+        found.append(f"recipe.precision=auto takes {precision}, the faster one here.")
+    if recipe.objective_schedule == "growing" and not recipe.objective_future:
+        found.append("recipe.objective_schedule=growing begins with the future objective: its weight of 0 is taken as 1.")
+    if config.run.training_clips:
+        found.append(f"Only {config.run.training_clips} clips are trained on, to overfit on purpose (run.training_clips).")
+    return found
+
+
+def free_on(device: torch.device) -> int:
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
+
+
+def flop_rate(device: torch.device, precision: str, width: int) -> float:
+    """FLOPs a second of a matrix product of about the model's size."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    width = min(width, LARGEST_MEASURED)
+    if device.type != "cuda":
+        return matrix_rate(dtype, width)
+    a, b = torch.ones(8192, width, dtype=dtype, device=device), torch.ones(width, 4 * width, dtype=dtype, device=device)
+    for _ in range(2):  # the first round warms up
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        for _ in range(50):
+            a @ b
+        torch.cuda.synchronize(device)
+    return 50 * 2.0 * 8192 * width * 4 * width / (time.perf_counter() - start)
+
+
+def millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+
+
+def gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,44 @@
+"""Runs that wait for their turn: folders in the state `queued`, so that the queue outlives whoever looks after it."""
+
+import contextlib
+import time
+from pathlib import Path
+
+from .config import Config
+from .files import read_json, write_json
+from .run_folder import QUEUED, TOKENIZER
+from .run_reader import RunReader, list_runs
+from .run_writer import RunWriter
+
+
+def enqueue(config: Config | None, name: str | None = None, *, resume: bool = False, tokenizer: Path | None = None) -> str:
+    """Put a new run, or with `resume` one that has ended, at the end of the queue; returns its name.
+
+    ValueError as by RunWriter.create and .resume. `RunReader.send("stop")` takes it out again.
+    """
+    if resume:
+        if name is None:
+            raise ValueError("which run is to be resumed? give its name")
+        run = RunWriter.resume(name, config)
+    elif config is None:
+        raise ValueError("a new run needs a config: give one, or resume an existing run by its name")
+    else:
+        run = RunWriter.create(name, config)
+    with contextlib.closing(run):
+        if not run.resumed:
+            write_json(run.path / TOKENIZER, {"checkpoint": str(tokenizer.resolve()) if tokenizer else None})
+        before = RunReader(run.path).status()
+        run.status(QUEUED, before.step, before.total, queued_at=time.time())
+    return run.name
+
+
+def queued() -> list[RunReader]:
+    """The runs that wait, the next one first."""
+    waiting = [(status.extra.get("queued_at", 0.0), run.name, run) for run in list_runs() if (status := run.status()).state == QUEUED]
+    return [run for _, _, run in sorted(waiting, key=lambda entry: entry[:2])]
+
+
+def tokenizer_of(run: RunWriter) -> Path | None:
+    """The checkpoint that a run was given its tokenizer from when it was put into the queue."""
+    path = (read_json(run.path / TOKENIZER) or {}).get("checkpoint")
+    return Path(str(path)) if path else None

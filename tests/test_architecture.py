@@ -26,13 +26,25 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "step": ("ranks", "batches", "objective", "optimizer", "update"),
     "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "resume", "trackers", "train"),
     "evaluation": ("evaluate",),
+    "checks": ("checks", "checks.*"),
     "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
 TABS = {"ui.generate", "ui.train"}
-QUICK = ("cli", "commands.train", "commands.sample", "commands.evaluate", "commands.bench", "commands.runs", "config", "fields", "presets")
+QUICK = (
+    "cli",
+    "commands.train",
+    "commands.sample",
+    "commands.evaluate",
+    "commands.check",
+    "commands.bench",
+    "commands.runs",
+    "config",
+    "fields",
+    "presets",
+)
 HEAVY = ("torch", "torchvision", "gradio", "skimage", "imageio", "plotly", "pandas", "vector_quantize_pytorch")
 PICKLES = ("pickle", "torch.load", "torch.save", "dill", "joblib", "shelve", "marshal")
 

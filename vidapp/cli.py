@@ -6,10 +6,10 @@ import sys
 from typing import NoReturn
 
 from . import __version__
-from .commands import bench, evaluate, runs, sample, train
+from .commands import bench, check, evaluate, runs, sample, train
 from .failures import describe_failure, out_of_memory
 
-COMMANDS = {"train": train, "sample": sample, "evaluate": evaluate, "bench": bench, "runs": runs}
+COMMANDS = {"train": train, "sample": sample, "evaluate": evaluate, "check": check, "bench": bench, "runs": runs}
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: our mistake, the person's, Ctrl-C
 
 

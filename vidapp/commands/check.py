@@ -1,0 +1,127 @@
+"""Go through the debugging checklist; exit code 0 only when no check fails."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import Config, load_config, parse_assignments
+from ..presets import PRESETS, preset
+from .common import add_json, number, open_data, positive, print_json, progress_bar, wants_json
+
+if TYPE_CHECKING:
+    from ..checks.verdict import Check
+
+DEFAULT_PRESET = "tiny"
+MARKS = {"pass": "pass", "fail": "FAIL", "not_applicable": "  - "}
+PROGRESS_UNITS = 1000
+OWN = ("model", "tokens", "codebook_size")
+OF_A_CONFIG = ("preset", "config", "data", "tokenizer", "only")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--preset", metavar="NAME", help=f"Settings to check: {', '.join(PRESETS)}. Default: {DEFAULT_PRESET}.")
+    start.add_argument("--config", metavar="FILE.json", help="Check the settings in this file instead.")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="Change settings, as in train.")
+    parser.add_argument("--data", metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips.")
+    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer.")
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="Groups of checks, e.g. sampler data gradient overfit. Default: all.")
+    parser.add_argument(
+        "--model", metavar="PACKAGE.MODULE:FUNCTION", help="Check your own function from ids to logits; this runs its module."
+    )
+    parser.add_argument("--tokens", type=Path, metavar="IDS.npy", help="With --model: ids (N, T, h, w) or (T, h, w).")
+    parser.add_argument("--codebook-size", type=positive, metavar="V", help="With --model: ids lie in [0, V), the mask is V.")
+    parser.add_argument(
+        "--frames", type=positive, metavar="N", help="With --model: frames of a clip. Default: all, or 16 of a long recording."
+    )
+    parser.add_argument("--causal", action="store_true", help="With --model: it promises that no frame sees a later one.")
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    if any(getattr(arguments, name) is not None for name in OWN) or arguments.frames or arguments.causal:
+        return own_model(arguments)
+    from ..checks.checklist import GROUPS, checklist
+    from ..checks.opening import open_subject
+    from ..tokenizer_choice import choose_tokenizer
+
+    unknown = [name for name in arguments.only or () if name not in GROUPS]
+    if unknown:
+        raise ValueError(f"unknown checks {', '.join(unknown)}: use {', '.join(GROUPS)}")
+    config = asked_config(arguments)
+    use_threads(config)
+    tokenizer = choose_tokenizer(config, arguments.tokenizer)
+    source = open_data(config.data)
+    with progress_bar(PROGRESS_UNITS, "training a tokenizer", "‰") as bar:
+        subject, notes = open_subject(config, source, tokenizer, lambda share: advance(bar, share))
+    return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes)
+
+
+def asked_config(arguments: argparse.Namespace) -> Config:
+    config = load_config(arguments.config) if arguments.config else preset(arguments.preset or DEFAULT_PRESET)
+    changes: dict[str, Any] = parse_assignments(arguments.set)
+    return config.replace(changes | ({"data.source": arguments.data} if arguments.data else {}))
+
+
+def use_threads(config: Config) -> None:
+    import torch
+
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+
+
+def own_model(arguments: argparse.Namespace) -> int:
+    missing = [f"--{name.replace('_', '-')}" for name in OWN if getattr(arguments, name) is None]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} is missing: check --model package.module:function --tokens ids.npy --codebook-size V")
+    strangers = [f"--{name}" for name in OF_A_CONFIG if getattr(arguments, name) is not None] + (["--set"] if arguments.set else [])
+    if strangers:
+        raise ValueError(f"{', '.join(strangers)} does not go with --model, which has no config")
+    from ..checks.own_model import OwnModel, check_own_model, load_function, read_tokens
+
+    sys.path.insert(0, "")  # a module beside the person, however the command was started
+    tokens = read_tokens(arguments.tokens, arguments.codebook_size, frames=arguments.frames)
+    own = OwnModel(load_function(arguments.model), tokens, arguments.codebook_size, arguments.causal)
+    return answer(arguments, lambda report: check_own_model(own, report), [f"{arguments.model} on {arguments.tokens}"])
+
+
+def answer(arguments: argparse.Namespace, run: Any, notes: list[str]) -> int:
+    """Make the checks, print each as it is known (or all of them as JSON), and return the exit code."""
+    from ..checks.checklist import summary
+
+    found = []
+    with progress_bar(PROGRESS_UNITS, "checking", "‰", delay_s=0) as bar:
+
+        def report(what: str, share: float) -> None:
+            bar.set_description(what, refresh=False)
+            advance(bar, share)
+
+        if not wants_json(arguments):
+            for note in notes:
+                bar.write(note, file=sys.stdout)
+        for check in run(report):
+            found.append(check)
+            if not wants_json(arguments):
+                bar.write(lines_of(check), file=sys.stdout)
+    result = summary(found) | {"notes": notes}
+    print_json(result) if wants_json(arguments) else print(closing(found))
+    return 0 if result["ok"] else 1
+
+
+def advance(bar: Any, share: float) -> None:
+    bar.update(max(0, round(share * PROGRESS_UNITS) - bar.n))
+
+
+def lines_of(check: "Check") -> str:
+    """A check for a person's eyes: verdict, figure and bound, and what to make of it."""
+    bound = f" ({check.direction} {number(check.threshold)})" if check.direction else ""
+    figure = f": {number(check.figure)}{bound} {check.unit}" if check.figure is not None else ""
+    changed = f"\n      checked with {', '.join(check.overrides)}" if check.failed and check.overrides else ""
+    return f"{MARKS[check.status]}  {check.title}{figure}\n      {check.advice} [{check.name}]{changed}"
+
+
+def closing(found: "Iterable[Check]") -> str:
+    failed = [check.name for check in found if check.failed]
+    return f"{len(failed)} failed: {', '.join(failed)}" if failed else "nothing failed"

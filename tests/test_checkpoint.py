@@ -98,7 +98,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path, changes: dict[s
     tokenizer = tiny_tokenizer(config)
     for name, tensor in tokenizer.state_dict().items():
         assert torch.equal(loaded.tokenizer.state_dict()[name], tensor), name
-    assert torch.equal(loaded.transformer.codebook_VK, tokenizer.codebook())
+    assert torch.equal(loaded.transformer.features_VK[:, : config.tokenizer.code_dim], tokenizer.codebook())
 
     frames_u8 = np.random.default_rng(0).integers(0, 256, (2, 3, 1, 32, 32), np.uint8)
     tokens = loaded.encode(frames_u8)

@@ -136,6 +136,14 @@ def test_the_context_is_not_changed() -> None:
     assert torch.equal(start, before)
 
 
+def test_every_frame_has_noise_of_its_own() -> None:
+    model = make()
+    for parameter in model.parameters():
+        parameter.data.zero_()  # all ids are as likely everywhere: what differs is the noise
+    future = future_tokens(model, context(clips=1), 6, SAMPLING, 0, [0])
+    assert len({frame.numpy().tobytes() for frame in future[0]}) >= 5
+
+
 # ------------------------------------------------------------------ at once
 
 

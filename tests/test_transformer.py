@@ -13,7 +13,19 @@ from torch import Tensor
 from vidapp.config import Config
 from vidapp.presets import preset
 from vidapp.randomness import torch_generator
-from vidapp.transformer import Block, Cache, VideoTransformer, View, cached_view, clean_past_view, clip_view, place_offsets, squared_relu
+from vidapp.tokenizer import new_tokenizer
+from vidapp.transformer import (
+    Block,
+    Cache,
+    VideoTransformer,
+    View,
+    cached_view,
+    clean_past_view,
+    clip_view,
+    code_features,
+    place_offsets,
+    squared_relu,
+)
 
 ATTENTIONS = ("full", "factorized", "framewise")
 POSITIONS = ("learned", "relative")
@@ -80,7 +92,7 @@ def test_the_mask_id_lies_outside_the_codebook() -> None:
 def test_tokens_are_embedded_through_their_code_vector_and_the_mask_is_not() -> None:
     model = make()
     before = model.token_table().detach().clone()
-    model.set_codebook(model.codebook_VK + 1)
+    model.features_VK += 1
     assert torch.equal(model.token_table()[-1], before[-1])
     assert ((model.token_table()[:-1] - before[:-1]).abs().amax(dim=1) > 1e-6).all()
     plain = make(model__code_embedding=False)
@@ -303,13 +315,27 @@ def test_pre_ln_leaves_the_residual_stream_alone_and_post_ln_normalises_it() -> 
     assert torch.allclose(post(x, view, 0, None, bias), expected, atol=1e-12)
 
 
+def test_codes_share_features_with_the_codes_that_share_their_levels() -> None:
+    codebook_VK = new_tokenizer(TINY.tokenizer, 1, torch_generator(0)).codebook()
+    features_VK = code_features(codebook_VK, TINY.tokenizer.code_features)
+    assert features_VK.shape == (16, 2 + 4 + 4)
+    assert torch.equal(features_VK[:, :2], codebook_VK)
+    one_hot_VK = features_VK[:, 2:]
+    assert torch.equal(one_hot_VK.sum(dim=1), torch.full((16,), 2.0))
+    for v in range(16):
+        for w in range(16):
+            shared = (codebook_VK[v] == codebook_VK[w]).sum()
+            assert one_hot_VK[v] @ one_hot_VK[w] == shared
+    assert torch.equal(code_features(codebook_VK, 2), codebook_VK)  # a learned codebook has no levels
+
+
 def test_the_norms_place_is_the_configs_for_every_kind_of_attention() -> None:
     for attention in ATTENTIONS:
         pre, post = (make(attention, model__norm=norm) for norm in ("pre", "post"))
         assert all(block.pre for block in pre.blocks)
         assert not any(block.pre for block in post.blocks)
         post.load_state_dict(pre.state_dict())
-        post.set_codebook(pre.codebook_VK)
+        post.features_VK.copy_(pre.features_VK)
         view = clip_view(FRAMES, True, CPU)
         assert not torch.allclose(pre(tokens_of(), view), post(tokens_of(), view), atol=1e-3)
 

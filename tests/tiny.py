@@ -55,7 +55,7 @@ def tiny_transformer(config: Config = TINY, seed: int = 0, dtype: torch.dtype = 
     generator = torch_generator(seed, "test")
     model = VideoTransformer.new(config, generator)
     roughen(model, generator)
-    model.set_codebook(torch.randn(model.codebook_VK.shape, generator=generator))
+    model.features_VK.copy_(torch.randn(model.features_VK.shape, generator=generator))
     return model.to(dtype).eval()
 
 

@@ -73,8 +73,8 @@ def build(*, readonly: bool = False) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 training = train.build(readonly=readonly)
         join(tabs, generating, training)
-        generate.wire_opening(page, generate_place, generating)
-        train.wire_opening(page, training)
+        generate.wire(page, generate_place, generating)
+        train.wire(page, training)
     page.queue(max_size=QUEUE)
     return page
 
@@ -91,7 +91,7 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
     training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
-        changed(guarded(generating.message)(generating.refresh), pair, found, trigger_mode="always_last", **quick)
+        changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, trigger_mode="always_last", **quick)
 
 
 def refuse_taken(host: str, port: int) -> None:

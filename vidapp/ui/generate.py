@@ -11,13 +11,14 @@ import gradio as gr
 
 from ..plots import error_curve
 from . import form, session
-from .choices import chosen_from
+from .choices import Chosen, chosen_from
 from .downloads import download_files
 from .generation import LONGEST_FUTURE, TEST, TEST_CLIPS, UPLOAD, Errors, Verdict, errors_of, predicted, sampling_of, verdict
+from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart, figure_value
-from .wiring import COMPUTE, PRIVATE, QUICK
+from .wiring import COMPUTE, PRIVATE, QUICK, in_turn
 from .words import count, short
 
 CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
@@ -61,17 +62,18 @@ class GenerateTab:
     result: gr.HTML
     errors: gr.HTML
     files: dict[str, gr.DownloadButton]
+    made: gr.Textbox  # the key of the last generation; never shown
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.message, self.screen, self.card, self.result, self.errors, *self.files.values()]
+        return [self.message, self.screen, self.result, self.errors, self.made, *self.files.values()]
 
     def nothing_made(self) -> Updates:
         closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
-        return {self.result: "", self.errors: None, **closed}
+        return {self.result: "", self.errors: None, self.made: "", **closed}
 
     def generate(self, *values: Any) -> Iterator[Updates]:
-        """Frames appear as they are decoded, then the verdict, then the files."""
+        """Frames appear as they are decoded, then the verdict."""
         chosen = chosen_from(*values)
         path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
         yield {self.message: said("Loading the checkpoint…")}
@@ -90,13 +92,30 @@ class GenerateTab:
             yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
             raise
         scores = errors_of(checkpoint, clip, frames)
-        yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores)}
-        with download_files(clip, to_u8(frames)) as paths:
+        made = GENERATIONS.put(Generation(clip, to_u8(frames)))
+        yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores), self.made: made}
+
+    def write_files(self, made: str) -> Iterator[Updates]:
+        """The last generation as files to take away."""
+        generation = GENERATIONS.get(made)
+        if generation is None:
+            return
+        with download_files(generation.clip, generation.prediction_u8) as paths:
             yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
 
     def preview(self, *values: Any) -> Updates:
-        """The clip that was chosen, before anything is generated. Needs no torch unless a file was dropped."""
+        """The clip that was chosen, before anything is generated. Needs no checkpoint to be loaded."""
+        return self.shown(chosen_from(*values))
+
+    def fit(self, *values: Any) -> Updates:
+        """Another checkpoint was chosen: as many given and future frames as it was trained with, and the clip again."""
         chosen = chosen_from(*values)
+        data = session.config_of(chosen.checkpoint, chosen.dropped).data
+        if data.clip_frames > data.context_frames:
+            chosen = dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
+        return {self.controls.given: chosen.given, self.controls.frames: chosen.frames, **self.shown(chosen)}
+
+    def shown(self, chosen: Chosen) -> Updates:
         if chosen.source == UPLOAD and not chosen.upload:
             return {self.screen: None, **self.nothing_made()}
         clip = chosen.clip(session.config_of(chosen.checkpoint, chosen.dropped))
@@ -107,14 +126,6 @@ class GenerateTab:
         if not choice:
             return {self.card: card_html(session.NONE_YET)}
         return {self.card: card_html(card_text(session.find_checkpoint(choice, dropped)))}
-
-    def as_trained(self, choice: str | None, dropped: str | None) -> Updates:
-        """Given and future frames as the chosen checkpoint was trained."""
-        data = session.config_of(choice, dropped).data
-        future = data.clip_frames - data.context_frames
-        if future < 1:
-            return {}
-        return {self.controls.given: data.context_frames, self.controls.frames: future}
 
     def take_dropped(self, dropped: str | None) -> Updates:
         """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none."""
@@ -132,17 +143,18 @@ class GenerateTab:
         return {self.controls.checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=value)}
 
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
-        """The checkpoints that there are now; what is chosen stays chosen where it still exists."""
+        """The checkpoints that there are now. What is chosen is left alone where it still exists: by now it may be another."""
         choices = session.checkpoint_choices(dropped)
-        value = choice if choice in [value for _, value in choices] else session.first_choice()
-        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=value)}
+        if choice in [value for _, value in choices]:
+            return {self.controls.checkpoint: gr.Dropdown(choices=choices)}
+        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.first_choice())}
 
     def show_source(self, source: str) -> Updates:
         return {self.controls.number: gr.Slider(visible=source == TEST), self.controls.upload: gr.File(visible=source == UPLOAD)}
 
 
 def build() -> GenerateTab:
-    """Lay the tab out (inside a gr.Tab) and wire it."""
+    """Lay the tab out (inside a gr.Tab)."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
             screen = player(elem_id="player")
@@ -157,9 +169,8 @@ def build() -> GenerateTab:
                 files = {kind: download_button(kind) for kind in ("gif", "mp4", "npy")}
         with gr.Column(scale=2, min_width=300):
             controls, card = build_controls()
-    tab = GenerateTab(controls, card, screen, go, another, fresh, message, result, errors, files)
-    wire(tab)
-    return tab
+    made = gr.Textbox("", visible=False)
+    return GenerateTab(controls, card, screen, go, another, fresh, message, result, errors, files, made)
 
 
 def download_button(kind: str) -> gr.DownloadButton:
@@ -206,49 +217,49 @@ def build_controls() -> tuple[Controls, gr.HTML]:
     return Controls(checkpoint, dropped, source, number, upload, given, frames, temperature, top_k, steps, order, anneal, seed), card
 
 
-def wire(tab: GenerateTab) -> None:
-    controls, guard = tab.controls, guarded(tab.message)
-    compute = {
-        "inputs": controls.inputs,
-        "outputs": tab.outputs,
-        "show_progress": "minimal",
-        "show_progress_on": tab.screen,
-        **COMPUTE,
-        **PRIVATE,
-    }
+def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
+    """The tab's events. Of wishes that cross, the newest counts: what it replaces is cancelled or has its turn before it."""
+    controls, guard, quiet = tab.controls, guarded(tab.message), guarded(tab.message, clears=False)
     pair = [controls.checkpoint, controls.dropped]
-    reseed = "(seed) => (Number(seed) || 0) + 1"
-    making = [
-        tab.go.click(guard(tab.generate), **compute),
-        tab.another.click(None, controls.seed, controls.seed, js=reseed, **PRIVATE).then(guard(tab.generate), **compute),
-    ]
-    tab.fresh.click(None, controls.number, controls.number, js=f"(number) => (Number(number) + 1) % {TEST_CLIPS}", **PRIVATE)
+    quick = {**QUICK, **PRIVATE}
+    screen = {**in_turn("screen"), **PRIVATE}
+    card = {"fn": quiet(tab.describe), "inputs": pair, "outputs": [tab.message, tab.card], **in_turn("card"), **PRIVATE}
+    cleared = tab.outputs
+
+    opening = page.load(quiet(tab.preview), controls.inputs, cleared, **screen)
+    opening.then(**card)
+    for visit in (page.load, place.select):
+        visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
+
+    making = wire_making(tab)
+    changes = [controls.source.change, controls.number.change, controls.upload.change, controls.given.release, controls.frames.release]
+    preview = gr.on(changes, guard(tab.preview), controls.inputs, cleared, cancels=[opening, *making], trigger_mode="always_last", **screen)
+    fitted = [*cleared, controls.given, controls.frames]
+    fit = controls.checkpoint.change(
+        guard(tab.fit), controls.inputs, fitted, cancels=[opening, *making], trigger_mode="always_last", **screen
+    )
+    controls.checkpoint.change(trigger_mode="always_last", **card)
+    gr.on([tab.go.click, tab.another.click], None, cancels=[opening, preview, fit])
+
+    controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **quick)
+    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **quick)
+    controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
+    next_clip = f"(number) => (Number(number) + 1) % {TEST_CLIPS}"
+    tab.fresh.click(None, controls.number, controls.number, js=next_clip, **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 
-    changes = [controls.source.change, controls.number.change, controls.upload.change, controls.given.release, controls.frames.release]
-    preview = gr.on(changes, guard(tab.preview), cancels=making, trigger_mode="always_last", **preview_event(tab))
-    fitted = controls.checkpoint.change(guard(tab.as_trained), pair, [tab.message, controls.given, controls.frames], **QUICK, **PRIVATE)
-    fitted_preview = fitted.then(guard(tab.preview), cancels=making, **preview_event(tab))
-    gr.on([tab.go.click, tab.another.click], None, cancels=[preview, fitted_preview])  # the newest wish counts
-    controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **QUICK, **PRIVATE)
-    controls.checkpoint.change(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
-    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **QUICK, **PRIVATE)
-    controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
 
-
-def preview_event(tab: GenerateTab) -> dict[str, Any]:
-    outputs = [tab.message, tab.screen, tab.result, tab.errors, *tab.files.values()]
-    return {"inputs": tab.controls.inputs, "outputs": outputs, **QUICK, **PRIVATE}
-
-
-def wire_opening(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
-    """Opening the page: the checkpoints there are, a clip playing, then the card. Coming back to the tab: the checkpoints again."""
-    controls, guard = tab.controls, guarded(tab.message)
-    pair = [controls.checkpoint, controls.dropped]
-    opened = page.load(guard(tab.refresh), pair, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
-    opened.then(guard(tab.preview), **preview_event(tab)).then(guard(tab.describe), pair, [tab.message, tab.card], **QUICK, **PRIVATE)
-    place.select(guard(tab.refresh), pair, [tab.message, controls.checkpoint], **QUICK, **PRIVATE)
+def wire_making(tab: GenerateTab) -> list[Any]:
+    """The events that generate; they wait in one line with whatever else computes."""
+    seed, guard = tab.controls.seed, guarded(tab.message)
+    compute = {"trigger_mode": "always_last", "show_progress": "minimal", "show_progress_on": tab.screen, **COMPUTE, **PRIVATE}
+    reseeded = tab.another.click(None, seed, seed, js="(seed) => (Number(seed) || 0) + 1", **PRIVATE)
+    making = [event(guard(tab.generate), tab.controls.inputs, tab.outputs, **compute) for event in (tab.go.click, reseeded.then)]
+    files = [tab.message, *tab.files.values()]
+    for made in making:
+        made.then(guarded(tab.message, clears=False)(tab.write_files), tab.made, files, **in_turn("files"), **PRIVATE)
+    return making
 
 
 def card_text(path: Path) -> str:

@@ -32,7 +32,10 @@ EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a
 
 
 def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **settings: Any) -> gr.HTML:
-    """The component; its value is {"run": name, "runs": signature of the runs that the page knows}. Events: `state_changed` of the run shown, `runs_changed` of the list of runs."""
+    """The component. Its value is {"run": name}, its `runs` the signature of the runs that the page knows.
+
+    Events: `state_changed` of the run shown, `runs_changed` of the list of runs.
+    """
     watcher = Watcher(empty=EMPTY_READONLY if readonly else EMPTY)
 
     def watch(request: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **
         js_on_load=with_plotly("live.js"),
         server_functions=[watch],
         plotly=serve_plotly(),
+        runs="",
         apply_default_css=False,
         **settings,
     )

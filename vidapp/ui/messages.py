@@ -44,11 +44,13 @@ def told(error: BaseException) -> str:
     return said(text, "bad")
 
 
-def guarded(box: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def guarded(box: gr.HTML, *, clears: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a handler that returns (or yields) {component: update}: an error becomes a toast and a line in `box`.
 
-    `box` must be among the event's outputs. Nothing else on the page changes; the line is cleared by the next success.
+    `box` must be among the event's outputs. Nothing else on the page changes; the line is cleared by the next success, unless
+    it is of a handler that no person has asked for (`clears=False`).
     """
+    calm: dict[Any, Any] = {box: ""} if clears else {}
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(handler):
@@ -57,7 +59,7 @@ def guarded(box: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             def yielding(*values: Any) -> Iterator[dict[Any, Any]]:
                 try:
                     for update in handler(*values):
-                        yield {box: "", **update}
+                        yield {**calm, **update}
                 except gr.Error:
                     raise
                 except Exception as error:
@@ -68,7 +70,7 @@ def guarded(box: gr.HTML) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(handler)
         def returning(*values: Any) -> dict[Any, Any]:
             try:
-                return {box: "", **handler(*values)}
+                return {**calm, **handler(*values)}
             except gr.Error:
                 raise
             except Exception as error:

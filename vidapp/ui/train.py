@@ -93,12 +93,15 @@ class TrainTab:
 
     def shown(self, run: str | None) -> Updates:
         """Show that run in the picker, the live view and the buttons."""
-        shown = {"run": run or "", "runs": SIGNATURE(afresh=True)}
-        return {self.picker: gr.Dropdown(choices=run_choices(), value=run or None), self.live: shown, **self.buttons(run)}
+        live = gr.HTML(value={"run": run or ""}, runs=SIGNATURE(afresh=True))
+        return {self.picker: gr.Dropdown(choices=run_choices(), value=run or None), self.live: live, **self.buttons(run)}
 
     def refresh(self, run: str | None) -> Updates:
-        """The runs that there are now; the one shown stays, or else the one that trains, or the newest."""
-        return self.shown(run if run in [name for _, name in run_choices()] else first_run())
+        """The runs that there are now. The one shown is left alone where it still exists, else the first one is shown."""
+        choices = run_choices()
+        if run not in [name for _, name in choices]:
+            return self.shown(first_run())
+        return {self.picker: gr.Dropdown(choices=choices), self.live: gr.HTML(runs=SIGNATURE(afresh=True)), **self.buttons(run)}
 
     def buttons(self, run: str | None) -> Updates:
         """What can be done with a run in its state."""
@@ -124,7 +127,7 @@ class TrainTab:
 
 
 def build(*, readonly: bool = False) -> TrainTab:
-    """Lay the tab out (inside a gr.Tab) and wire it. With `readonly`, whatever changes a run is not there at all."""
+    """Lay the tab out (inside a gr.Tab). With `readonly`, whatever changes a run is not there at all."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             new = None if readonly else build_new_run()
@@ -141,9 +144,7 @@ def build(*, readonly: bool = False) -> TrainTab:
                 sample = gr.Button("Sample this checkpoint", interactive=False, size="md", min_width=170, elem_id="sample-run")
             message = message_box(elem_id="train-message")
             live = live_view({"run": first_run() or ""}, readonly=readonly, elem_id="live")
-    tab = TrainTab(picker, live, sample, message, new, steering)
-    wire(tab)
-    return tab
+    return TrainTab(picker, live, sample, message, new, steering)
 
 
 def heading(text: str) -> None:
@@ -196,12 +197,14 @@ def build_steering() -> Steering:
     return Steering(pause, stop, save)
 
 
-def wire(tab: TrainTab) -> None:
-    guard = guarded(tab.message)
+def wire(page: gr.Blocks, tab: TrainTab) -> None:
+    """The tab's events. Opening the page shows what the runs folder holds, whatever was shown before."""
+    guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE}
+    page.load(quiet(tab.refresh), tab.picker, tab.outputs, **quick)
     tab.picker.input(guard(tab.shown), tab.picker, tab.outputs, **quick)
     tab.live.state_changed(guard(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
-    tab.live.runs_changed(guard(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
+    tab.live.runs_changed(quiet(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
     if tab.steering:
         tab.steering.pause.click(guard(tab.pause_or_continue), tab.picker, tab.outputs, **quick)
         tab.steering.stop.click(guard(tab.stop), tab.picker, tab.outputs, **quick)
@@ -215,11 +218,6 @@ def wire(tab: TrainTab) -> None:
 
         new.preset.input(guarded(new.message)(new.show_preset), new.preset, [new.message, new.preset, *new.fields], **quick)
         new.start.click(guarded(new.message)(start), inputs, [new.message, *tab.outputs], **quick)
-
-
-def wire_opening(page: gr.Blocks, tab: TrainTab) -> None:
-    """Opening the page shows what the runs folder holds, whatever was shown before."""
-    page.load(guarded(tab.message)(tab.refresh), tab.picker, tab.outputs, **QUICK, **PRIVATE)
 
 
 def run_choices() -> list[tuple[str, str]]:

@@ -4,4 +4,11 @@ from typing import Any
 
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+
+
+def in_turn(what: str) -> dict[str, Any]:
+    """For quick events that show the same thing: one after the other, so that an older answer never lands on a newer one."""
+    return {"concurrency_id": what, "concurrency_limit": 1, "show_progress": "hidden"}
+
+
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # not in the API's documentation; no protection, and not meant as one

@@ -207,7 +207,7 @@ function nothing(text) {
 }
 
 async function take(answer) {
-  const known = props.value && props.value.runs;
+  const known = props.runs;
   if (known && answer.runs !== known && answer.runs !== runsTold) { runsTold = answer.runs; trigger('runs_changed', {}); }
   if (!answer.run) { held = null; delete root.dataset.run; return nothing(answer.words); }
   for (const part of ['.state', '.bar', '.figures', '.charts']) find(part).style.display = '';

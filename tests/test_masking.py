@@ -85,7 +85,7 @@ def test_given_frames_are_never_hidden_and_one_is_left_to_predict(case: tuple[Re
 def test_joint_and_individual_never_hide_all(case: tuple[RecipeConfig, int, ClipMask]) -> None:
     _, _, mask = case
     assert mask.context == 0
-    assert mask.ratio <= LARGEST_OPEN_RATIO
+    assert mask.ratio <= LARGEST_OPEN_RATIO + 1e-9  # a mean: it is rounded
     assert mask.mask_THW.mean() <= LARGEST_OPEN_RATIO
 
 

@@ -55,20 +55,23 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
     """Tokens with the frames from starts_B on replaced by what the model draws for them in one pass, each given its true past.
 
     Scheduled sampling (Bengio et al., 2015) for frames: sampling sees its own frames, so training must too. Each clip draws
-    its temperature from 0 to 1; starts of at least the clip's length leave it as it is.
+    its temperature from 0 to 1; starts of at least the clip's length leave it as it is, and cost nothing.
     """
     frames, device = tokens_BTHW.shape[1], tokens_BTHW.device
-    hidden_input = torch.full_like(tokens_BTHW[:, 1:], model.mask_id)
-    view = clean_past_view(frames - 1, 1, frames, device)
-    hidden = model(torch.cat([tokens_BTHW[:, :-1], hidden_input], dim=1), view, skip=frames - 1)
+    wanted = [clip for clip, start in enumerate(starts_B) if max(1, start) < frames]
+    if not wanted:
+        return tokens_BTHW
+    earliest = max(1, min(starts_B[clip] for clip in wanted))
+    given = chosen(tokens_BTHW, wanted)[:, :-1]
+    view = clean_past_view(frames - 1, earliest, frames, device)
+    hidden = model(torch.cat([given, torch.full_like(given[:, earliest - 1 :], model.mask_id)], dim=1), view, skip=frames - 1)
     own = tokens_BTHW.clone()
-    for clip, states, start, generator in zip(own, hidden, starts_B, generators, strict=True):
-        first = max(1, start)
-        if first < frames:
-            logits = model.logits(states[first - 1 :]).float()
-            temperature = torch.rand((), generator=generator).item()
-            uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(device).clamp_(1e-9, 1 - 1e-7)
-            clip[first:] = (logits - temperature * (-uniform.log()).log()).argmax(dim=-1).reshape(clip[first:].shape)
+    for clip, states in zip(wanted, hidden, strict=True):
+        first, generator = max(1, starts_B[clip]), generators[clip]
+        logits = model.logits(states[first - earliest :]).float()
+        temperature = torch.rand((), generator=generator).item()
+        uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(device).clamp_(1e-9, 1 - 1e-7)
+        own[clip, first:] = (logits - temperature * (-uniform.log()).log()).argmax(dim=-1).reshape(own[clip, first:].shape)
     return own
 
 

@@ -16,11 +16,15 @@ def readable_name(config: Config | None) -> str:
     """A name that says what and when, e.g. `debug-moving-mnist-20260131-142530`."""
     what = "run"
     if config is not None:
-        model = config.model
-        size = next((name for name, make in PRESETS.items() if make().model == model), f"{model.width}x{model.layers}")
         data = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config.data.source).stem).strip("-") or "clips"
-        what = f"{size}-{data}"[:40].rstrip("-")
+        what = f"{size_name(config)}-{data}"[:40].rstrip("-")
     return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def size_name(config: Config) -> str:
+    """The preset whose model it has, else `width x layers`, e.g. `96x3`."""
+    model = config.model
+    return next((name for name, make in PRESETS.items() if make().model == model), f"{model.width}x{model.layers}")
 
 
 def new_folder(root: Path, name: str) -> Path:

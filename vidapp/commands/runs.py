@@ -2,16 +2,9 @@
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
 
-from ..config import Config
-from ..run_folder import CONFIG
+from ..run_compare import differing_settings, newest_figures, own_config, standing
 from .common import add_json, as_text, number, print_json, table, wants_json
-
-if TYPE_CHECKING:
-    from ..runs import RunReader
-
-NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,39 +80,6 @@ def compare(arguments: argparse.Namespace) -> int:
     rows += [[key, *map(as_text, values)] for key, values in settings.items()]
     print(table(rows))
     return 0
-
-
-def standing(run: "RunReader") -> dict[str, Any]:
-    status = run.status()
-    return {"name": run.name, "state": status.state, "step": status.step, "total": status.total, "created": status.created}
-
-
-def newest_figures(run: "RunReader") -> dict[str, dict[str, float]]:
-    """Phase -> figure -> its newest value: validation figures stand on other lines than the loss."""
-    lines, _ = run.metrics()
-    figures: dict[str, dict[str, float]] = {}
-    for line in lines:
-        found = {key: value for key, value in line.items() if key not in NOT_A_FIGURE and isinstance(value, (int, float))}
-        figures.setdefault(str(line.get("phase", "transformer")), {}).update(found)
-    return figures
-
-
-def own_config(run: "RunReader") -> Config | None:
-    """The run's config; None where a training loop of another kind wrote the run without one."""
-    return run.config() if (run.path / CONFIG).exists() else None
-
-
-def differing_settings(runs: list["RunReader"]) -> dict[str, list[Any]]:
-    """Dotted key -> a value for each run, for every setting that is not the same in all of them; None where a run has no config."""
-    configs = [own_config(run) for run in runs]
-    known = [config for config in configs if config]
-    keys = {key: None for other in known[1:] for key in known[0].differences(other)}
-    return {key: [setting(config, key) for config in configs] for key in keys}
-
-
-def setting(config: Config | None, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return None if config is None else getattr(getattr(config, section), name)
 
 
 def figure_rows(figures: list[dict[str, dict[str, float]]]) -> list[list[str]]:

@@ -1,0 +1,66 @@
+"""Runs that are done away with can come back; a run that somebody writes cannot be taken from under them."""
+
+from pathlib import Path
+
+import pytest
+from tiny_checkpoint import tiny_config
+
+from vidapp.run_trash import TRASH, discard, restore
+from vidapp.runs import RunWriter, list_runs, open_run
+
+
+@pytest.fixture
+def ended() -> str:
+    with RunWriter.create("ended", tiny_config()) as run:
+        run.log({"step": 1, "phase": "transformer", "loss": 2.0})
+    return "ended"
+
+
+def test_a_discarded_run_is_gone_from_the_list_and_whole_in_the_trash(ended: str, tmp_path: Path) -> None:
+    before = (tmp_path / "runs" / ended / "metrics.jsonl").read_bytes()
+    place = discard(ended)
+    assert list_runs() == []
+    assert (tmp_path / "runs" / TRASH / place / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_discarded_run_comes_back_under_its_name(ended: str) -> None:
+    assert restore(discard(ended)) == ended
+    assert open_run(ended).metrics()[0][0]["loss"] == 2.0
+
+
+def test_a_name_can_be_discarded_again_and_again(ended: str) -> None:
+    discard(ended)
+    with RunWriter.create(ended, tiny_config()):
+        pass
+    assert discard(ended).endswith("/ended")
+
+
+def test_a_live_run_cannot_be_discarded() -> None:
+    with RunWriter.create("live", tiny_config()) as run:
+        run.status("running", 1, 10)
+        with pytest.raises(ValueError, match="is running: stop it first"):
+            discard("live")
+        assert run.path.is_dir()
+
+
+def test_a_run_in_the_queue_cannot_be_discarded() -> None:
+    from vidapp.run_queue import enqueue
+
+    name = enqueue(tiny_config(), "waiting")
+    with pytest.raises(ValueError, match="waits in the queue"):
+        discard(name)
+
+
+def test_a_run_does_not_come_back_over_another_one(ended: str) -> None:
+    place = discard(ended)
+    with RunWriter.create(ended, tiny_config()):
+        pass
+    with pytest.raises(ValueError, match="another run 'ended'"):
+        restore(place)
+
+
+@pytest.mark.parametrize("place", ["", "../../etc/passwd", "x/../..", "nothing/here", ".hidden/ended"])
+def test_only_what_is_in_the_trash_can_be_brought_back(ended: str, place: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  each for a reason of its own
+        restore(place)
+    assert open_run(ended).name == ended

@@ -1,0 +1,80 @@
+"""Runs beside one another: how each stands, its newest and best figures, and the settings in which they differ."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config import Config
+from .run_folder import CONFIG
+from .run_names import size_name
+from .run_reader import RunReader
+
+NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
+BEST_BY = "validation_loss_full"
+
+
+@dataclass
+class Figures:
+    """Newest figures of each phase (validation figures stand on other lines than the loss), and the lowest validation loss.
+
+    best: (step, nats per token) with the whole future masked; None before the first validation. Reads on where it stopped.
+    """
+
+    newest: dict[str, dict[str, float]] = field(default_factory=dict)
+    best: tuple[int, float] | None = None
+    cursor: str = ""
+
+    def follow(self, run: RunReader) -> "Figures":
+        """Take in what the run has logged since the last time; everything anew where its file was cut."""
+        part = run.read_metrics(self.cursor)
+        if part.restarted:
+            self.newest, self.best = {}, None
+        for line in part.lines:
+            self.take(line)
+        self.cursor = part.cursor
+        return self
+
+    def take(self, line: dict[str, Any]) -> None:
+        found = {key: value for key, value in line.items() if key not in NOT_A_FIGURE and isinstance(value, (int, float))}
+        self.newest.setdefault(str(line.get("phase", "transformer")), {}).update(found)
+        loss, step = found.get(BEST_BY), line.get("step")
+        if loss is not None and math.isfinite(loss) and isinstance(step, int) and (self.best is None or loss < self.best[1]):
+            self.best = (step, loss)
+
+
+def newest_figures(run: RunReader) -> dict[str, dict[str, float]]:
+    """Phase -> figure -> its newest value."""
+    return Figures().follow(run).newest
+
+
+def standing(run: RunReader) -> dict[str, Any]:
+    """Name, state, step, total and when it was created (unix seconds)."""
+    status = run.status()
+    return {"name": run.name, "state": status.state, "step": status.step, "total": status.total, "created": status.created}
+
+
+def own_config(run: RunReader) -> Config | None:
+    """The run's config; None where a training loop of another kind wrote the run without one. ValueError for a damaged one."""
+    return run.config() if (run.path / CONFIG).exists() else None
+
+
+def size_of(run: RunReader) -> str:
+    """The preset whose model it has, or `width x layers`; empty where its config is missing or damaged."""
+    try:
+        config = own_config(run)
+    except ValueError:
+        return ""
+    return size_name(config) if config else ""
+
+
+def differing_settings(runs: list[RunReader]) -> dict[str, list[Any]]:
+    """Dotted key -> a value for each run, for every setting that is not the same in all of them; None where a run has no config."""
+    configs = [own_config(run) for run in runs]
+    known = [config for config in configs if config]
+    keys = {key: None for other in known[1:] for key in known[0].differences(other)}
+    return {key: [setting(config, key) for config in configs] for key in keys}
+
+
+def setting(config: Config | None, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return None if config is None else getattr(getattr(config, section), name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .config import Config, ModelConfig, RecipeConfig, RunConfig
+from .config import Config, ModelConfig, RecipeConfig, RunConfig, SamplingConfig
 
 
 def debug() -> Config:
@@ -36,7 +36,30 @@ def scale_up() -> Config:
     return Config(model=ModelConfig(width=256, layers=4, heads=4, attention="factorized"))
 
 
-PRESETS: dict[str, Callable[[], Config]] = {"debug": debug, "tiny": tiny, "small": small, "base": base, "scale-up": scale_up}
+def seed_before() -> Config:
+    """Small with the plainest recipe: constant rate, any share of tokens masked, no dropout, temperature 1. The baseline to beat."""
+    return Config(
+        model=ModelConfig(width=192, layers=4, heads=4, dropout=0.0),
+        recipe=RecipeConfig(
+            schedule="constant",
+            mask_pattern="random",
+            mask_schedule="uniform",
+            objective_future=0.5,
+            objective_joint=0.4,
+            objective_individual=0.1,
+        ),
+        sampling=SamplingConfig(temperature=1.0, anneal=False, top_k=0),
+    )
+
+
+PRESETS: dict[str, Callable[[], Config]] = {
+    "debug": debug,
+    "tiny": tiny,
+    "small": small,
+    "base": base,
+    "scale-up": scale_up,
+    "seed-before": seed_before,
+}
 
 
 def preset(name: str) -> Config:

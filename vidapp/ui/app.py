@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, generate, session, theme, train
+from . import api, generate, run_table, runs_tab, session, theme, train
 from .messages import guarded
-from .wiring import PRIVATE, QUICK
+from .wiring import AGAIN, PRIVATE, QUICK
 
 TITLE = "vidapp"
 SUBTITLE = "Train, debug and sample discrete-token video prediction models"
@@ -72,9 +72,13 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 generating = generate.build()
             with gr.Tab("Train", id="train"):
                 training = train.build(readonly=readonly)
+            with gr.Tab("Runs", id="runs"):
+                runs = runs_tab.build(readonly=readonly)
         join(tabs, generating, training)
+        join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
         train.wire(page, training)
+        runs_tab.wire(runs)
     page.queue(max_size=QUEUE)
     return page
 
@@ -91,7 +95,26 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
     training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
-        changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, trigger_mode="always_last", **quick)
+        changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
+
+
+def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.GenerateTab, training: train.TrainTab) -> None:
+    """From the table of runs to the tab where something can be done with the one chosen."""
+    checkpoint = generating.controls.checkpoint
+
+    def one(value: Any) -> str:
+        return train.chosen_run(next(iter(run_table.chosen_of(value)), None)).name
+
+    def follow(value: Any) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected="train"), **training.shown(one(value))}
+
+    def sample(value: Any) -> dict[Any, Any]:
+        choice = session.newest_of_run(one(value))
+        return {tabs: gr.Tabs(selected="generate"), checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=choice)}
+
+    quick, guard = {**QUICK, **PRIVATE}, guarded(runs.message)
+    runs.open.click(guard(follow), runs.table, [runs.message, tabs, *training.outputs], **quick)
+    runs.sample.click(guard(sample), runs.table, [runs.message, tabs, checkpoint], **quick)
 
 
 def refuse_taken(host: str, port: int) -> None:

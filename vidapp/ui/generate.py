@@ -18,10 +18,12 @@ from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart, figure_value
-from .wiring import COMPUTE, PRIVATE, QUICK, in_turn
+from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
+from .wishes import WISHES
 from .words import count, short
 
 CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+GENERATE, PREVIEW, FIT = "generate", "preview", "fit"  # kinds of wishes
 Updates = dict[Any, Any]
 
 
@@ -72,9 +74,13 @@ class GenerateTab:
         closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
         return {self.result: "", self.errors: None, self.made: "", **closed}
 
-    def generate(self, *values: Any) -> Iterator[Updates]:
-        """Frames appear as they are decoded, then the verdict."""
-        chosen = chosen_from(*values)
+    def generate(self, request: gr.Request) -> Iterator[Updates]:
+        """Frames appear as they are decoded, then the verdict. Ends as soon as the page wishes for something else."""
+        page = request.session_hash
+        wish = WISHES.begin(page, GENERATE)
+        if wish is None:
+            return
+        chosen = chosen_from(*wish.values)
         path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
         yield {self.message: said("Loading the checkpoint…")}
         checkpoint = session.CHECKPOINTS.load(path)
@@ -86,34 +92,44 @@ class GenerateTab:
 
         try:
             for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed):
+                if not WISHES.holds(page, wish.number):
+                    if WISHES.kind(page) == GENERATE:  # it waits behind this one; whatever else was wished for is shown by now
+                        yield {self.screen: reel.value()}
+                    return
                 reel.add(to_u8(frames))
                 yield {self.screen: reel.value(making=len(frames) < chosen.frames)}
         except Exception:
             yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
             raise
         scores = errors_of(checkpoint, clip, frames)
-        made = GENERATIONS.put(Generation(clip, to_u8(frames)))
+        made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number))
         yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores), self.made: made}
 
-    def write_files(self, made: str) -> Iterator[Updates]:
-        """The last generation as files to take away."""
+    def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:
+        """The last generation as files to take away, unless the page wishes for something else by now."""
         generation = GENERATIONS.get(made)
-        if generation is None:
+        if generation is None or not WISHES.holds(request.session_hash, generation.wish):
             return
         with download_files(generation.clip, generation.prediction_u8) as paths:
             yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
 
-    def preview(self, *values: Any) -> Updates:
-        """The clip that was chosen, before anything is generated. Needs no checkpoint to be loaded."""
-        return self.shown(chosen_from(*values))
+    def preview(self, request: gr.Request) -> Updates:
+        """The clip that was chosen, before anything is generated. Needs no checkpoint to be loaded.
 
-    def fit(self, *values: Any) -> Updates:
-        """Another checkpoint was chosen: as many given and future frames as it was trained with, and the clip again."""
-        chosen = chosen_from(*values)
-        data = session.config_of(chosen.checkpoint, chosen.dropped).data
-        if data.clip_frames > data.context_frames:
-            chosen = dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
-        return {self.controls.given: chosen.given, self.controls.frames: chosen.frames, **self.shown(chosen)}
+        Where another checkpoint was chosen, as many given and future frames as it was trained with.
+        """
+        wish = WISHES.begin(request.session_hash, PREVIEW, FIT)
+        if wish is None:
+            return {}
+        try:
+            chosen = chosen_from(*wish.values)
+            data = session.config_of(chosen.checkpoint, chosen.dropped).data
+            if wish.kind == FIT and data.clip_frames > data.context_frames:
+                chosen = dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
+            updates = {self.controls.given: chosen.given, self.controls.frames: chosen.frames} if wish.kind == FIT else {}
+            return {self.message: "", **updates, **self.shown(chosen)}
+        except Exception as error:  # what is on the screen is not what was chosen, and a generation may have ended there
+            return {**self.nothing_made(), self.screen: None, self.message: told(error)}
 
     def shown(self, chosen: Chosen) -> Updates:
         if chosen.source == UPLOAD and not chosen.upload:
@@ -217,29 +233,38 @@ def build_controls() -> tuple[Controls, gr.HTML]:
     return Controls(checkpoint, dropped, source, number, upload, given, frames, temperature, top_k, steps, order, anneal, seed), card
 
 
+def claiming(kind: str, *, joins: str = "") -> Any:
+    """A handler that claims a wish with the controls' values; the event's work follows it."""
+
+    def claim(request: gr.Request, *values: Any) -> None:
+        WISHES.claim(request.session_hash, kind, values, joins=joins)
+
+    return claim
+
+
 def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
-    """The tab's events. Of wishes that cross, the newest counts: what it replaces is cancelled or has its turn before it."""
+    """The tab's events. What shows a clip or generates is a wish: of those that cross, the newest counts."""
     controls, guard, quiet = tab.controls, guarded(tab.message), guarded(tab.message, clears=False)
     pair = [controls.checkpoint, controls.dropped]
-    quick = {**QUICK, **PRIVATE}
-    screen = {**in_turn("screen"), **PRIVATE}
-    card = {"fn": quiet(tab.describe), "inputs": pair, "outputs": [tab.message, tab.card], **in_turn("card"), **PRIVATE}
-    cleared = tab.outputs
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    claim = {"inputs": controls.inputs, "outputs": None, "queue": False, **quick}
+    looked = {"inputs": None, "outputs": [*tab.outputs, controls.given, controls.frames], **in_turn("screen"), **PRIVATE, **AGAIN}
+    card = {"fn": quiet(tab.describe), "inputs": pair, "outputs": [tab.message, tab.card], **in_turn("card"), **PRIVATE, **AGAIN}
 
-    opening = page.load(quiet(tab.preview), controls.inputs, cleared, **screen)
-    opening.then(**card)
+    page.load(claiming(PREVIEW), **claim).then(quiet(tab.preview), **looked).then(**card)
     for visit in (page.load, place.select):
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
 
-    making = wire_making(tab)
     changes = [controls.source.change, controls.number.change, controls.upload.change, controls.given.release, controls.frames.release]
-    preview = gr.on(changes, guard(tab.preview), controls.inputs, cleared, cancels=[opening, *making], trigger_mode="always_last", **screen)
-    fitted = [*cleared, controls.given, controls.frames]
-    fit = controls.checkpoint.change(
-        guard(tab.fit), controls.inputs, fitted, cancels=[opening, *making], trigger_mode="always_last", **screen
-    )
-    controls.checkpoint.change(trigger_mode="always_last", **card)
-    gr.on([tab.go.click, tab.another.click], None, cancels=[opening, preview, fit])
+    gr.on(changes, claiming(PREVIEW, joins=FIT), **claim).then(quiet(tab.preview), **looked)
+    controls.checkpoint.change(claiming(FIT), **claim).then(quiet(tab.preview), **looked).then(**card)
+
+    seed, reseed = controls.seed, "(seed) => (Number(seed) || 0) + 1"
+    compute = {"show_progress": "minimal", "show_progress_on": tab.screen, **COMPUTE, **PRIVATE, **AGAIN}
+    files = [tab.message, *tab.files.values()]
+    for wished in (tab.go.click, tab.another.click(None, seed, seed, js=reseed, **PRIVATE).then):
+        made = wished(claiming(GENERATE), **claim).then(guard(tab.generate), None, tab.outputs, **compute)
+        made.then(quiet(tab.write_files), tab.made, files, **in_turn("files"), **PRIVATE, **AGAIN)
 
     controls.source.change(tab.show_source, controls.source, [controls.number, controls.upload], **quick)
     controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **quick)
@@ -248,18 +273,6 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     tab.fresh.click(None, controls.number, controls.number, js=next_clip, **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
-
-
-def wire_making(tab: GenerateTab) -> list[Any]:
-    """The events that generate; they wait in one line with whatever else computes."""
-    seed, guard = tab.controls.seed, guarded(tab.message)
-    compute = {"trigger_mode": "always_last", "show_progress": "minimal", "show_progress_on": tab.screen, **COMPUTE, **PRIVATE}
-    reseeded = tab.another.click(None, seed, seed, js="(seed) => (Number(seed) || 0) + 1", **PRIVATE)
-    making = [event(guard(tab.generate), tab.controls.inputs, tab.outputs, **compute) for event in (tab.go.click, reseeded.then)]
-    files = [tab.message, *tab.files.values()]
-    for made in making:
-        made.then(guarded(tab.message, clears=False)(tab.write_files), tab.made, files, **in_turn("files"), **PRIVATE)
-    return making
 
 
 def card_text(path: Path) -> str:

@@ -18,10 +18,11 @@ HELD_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Generation:
-    """A clip and how it was continued: prediction_u8 (n, C, H, W)."""
+    """A clip and how it was continued: prediction_u8 (n, C, H, W); `wish` is the number of the wish that it fulfilled."""
 
     clip: Clip
     prediction_u8: np.ndarray
+    wish: int = 0
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ from ..runs import RunReader, list_runs, open_run
 from . import form, sources
 from .live import SIGNATURE, live_view
 from .messages import guarded, message_box, said
-from .wiring import PRIVATE, QUICK
+from .wiring import AGAIN, PRIVATE, QUICK
 
 FIRST_PRESET = "debug"
 SECTIONS = ("model", "data", "recipe", "run")
@@ -201,10 +201,11 @@ def wire(page: gr.Blocks, tab: TrainTab) -> None:
     """The tab's events. Opening the page shows what the runs folder holds, whatever was shown before."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE}
-    page.load(quiet(tab.refresh), tab.picker, tab.outputs, **quick)
-    tab.picker.input(guard(tab.shown), tab.picker, tab.outputs, **quick)
-    tab.live.state_changed(guard(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
-    tab.live.runs_changed(quiet(tab.refresh), tab.picker, tab.outputs, trigger_mode="always_last", **quick)
+    looking = {**quick, **AGAIN}
+    page.load(quiet(tab.refresh), tab.picker, tab.outputs, **looking)
+    tab.picker.input(guard(tab.shown), tab.picker, tab.outputs, **looking)
+    tab.live.state_changed(guard(tab.refresh), tab.picker, tab.outputs, **looking)
+    tab.live.runs_changed(quiet(tab.refresh), tab.picker, tab.outputs, **looking)
     if tab.steering:
         tab.steering.pause.click(guard(tab.pause_or_continue), tab.picker, tab.outputs, **quick)
         tab.steering.stop.click(guard(tab.stop), tab.picker, tab.outputs, **quick)
@@ -216,7 +217,7 @@ def wire(page: gr.Blocks, tab: TrainTab) -> None:
         def start(chosen: str, name: str, *values: Any) -> Iterator[Updates]:
             yield from tab.start(name, list(values), chosen)
 
-        new.preset.input(guarded(new.message)(new.show_preset), new.preset, [new.message, new.preset, *new.fields], **quick)
+        new.preset.input(guarded(new.message)(new.show_preset), new.preset, [new.message, new.preset, *new.fields], **looking)
         new.start.click(guarded(new.message)(start), inputs, [new.message, *tab.outputs], **quick)
 
 

@@ -12,3 +12,6 @@ def in_turn(what: str) -> dict[str, Any]:
 
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # not in the API's documentation; no protection, and not meant as one
+AGAIN: dict[str, Any] = {
+    "trigger_mode": "multiple"
+}  # may be asked for again before it is done; else the browser drops what comes meanwhile

@@ -43,7 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
-TABS = {"ui.generate", "ui.train"}
+TABS = {"ui.generate", "ui.train", "ui.runs_tab", "ui.debug"}
 QUICK = (
     "cli",
     "commands.train",

@@ -1,0 +1,213 @@
+"""The Runs tab: every run with its scores, two or more beside one another, and what can be done with them."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from .. import run_trash
+from ..plots import loss_figure
+from ..run_compare import differing_settings
+from ..runs import RunReader, open_run
+from .history import HISTORIES
+from .messages import guarded, message_box, said
+from .plot import chart, figure_value
+from .run_table import chosen_of, run_table
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+from .words import count
+
+NONE_CHOSEN = "Choose a run in the table to see its curve, two or more to compare them."
+CURVES = {
+    "validation": ("Validation loss", "transformer/validation_loss_full", "nats per token, whole future masked"),
+    "training": ("Training loss", "transformer/loss", "nats per masked token"),
+    "gradient": ("Gradient norm", "transformer/grad_norm", ""),
+    "tokenizer": ("Tokenizer error", "tokenizer/reconstruction_mse", "squared error a frame"),
+}
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Discarding:
+    """The way to the trash and back; not there on a read-only page. `asked` and `gone` are never shown: what a click is about."""
+
+    discard: gr.Button
+    question: gr.Group
+    words: gr.HTML
+    yes: gr.Button
+    no: gr.Button
+    restore: gr.Button
+    asked: gr.JSON
+    gone: gr.JSON
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.discard, self.question, self.words, self.restore, self.asked, self.gone]
+
+
+@dataclass(frozen=True)
+class RunsTab:
+    """The tab's components and what happens when they are used. `open`, `sample` and `debug` lead to other tabs: see app.py."""
+
+    table: gr.HTML
+    open: gr.Button
+    sample: gr.Button
+    debug: gr.Button
+    message: gr.HTML
+    curve: gr.Radio
+    plot: gr.HTML
+    settings: gr.HTML
+    discarding: Discarding | None
+
+    @property
+    def outputs(self) -> list[Any]:
+        own = [self.message, self.table, self.open, self.sample, self.debug, self.plot, self.settings]
+        return [*own, *self.discarding.outputs] if self.discarding else own
+
+    def show(self, value: Any, curve: str) -> Updates:
+        """What is chosen: curves over one another, settings that differ, and the buttons that go with it."""
+        runs = [open_run(name) for name in chosen_of(value)]
+        one = runs[0] if len(runs) == 1 else None
+        updates: Updates = {
+            self.open: gr.Button(interactive=one is not None),
+            self.sample: gr.Button(interactive=bool(one and one.checkpoints())),
+            self.debug: gr.Button(interactive=one is not None),
+            self.settings: settings_html(runs),
+            **self.draw(runs, curve),
+        }
+        if self.discarding:
+            updates |= {self.discarding.question: gr.Group(visible=False), self.discarding.discard: gr.Button(interactive=bool(runs))}
+        return updates
+
+    def redraw(self, value: Any, curve: str) -> Updates:
+        """The curves again, of runs that have moved on."""
+        return self.draw([open_run(name) for name in chosen_of(value)], curve)
+
+    def draw(self, runs: list[RunReader], curve: str) -> Updates:
+        _, key, title = CURVES.get(curve, CURVES["validation"])
+        found = {run.name: points for run in runs if (points := curve_of(run, key))}
+        if not found:
+            return {self.plot: None}
+        figure = loss_figure(found, y_title=title) if curve != "gradient" else gradients(found)
+        return {self.plot: figure_value(figure)}
+
+    def ask(self, value: Any) -> Updates:
+        """Name what would be moved, and ask."""
+        assert self.discarding
+        names = chosen_of(value)
+        if not names:
+            raise ValueError("no run is chosen: choose one in the table first")
+        question = f"Move {', '.join(names)} to the trash inside the runs folder? Nothing is deleted, and it can be put back."
+        words = said(question)
+        return {self.discarding.words: words, self.discarding.asked: names, self.discarding.question: gr.Group(visible=True)}
+
+    def discard(self, asked: Any) -> Updates:
+        """Move the runs that the question named, as many as can be; say which cannot."""
+        assert self.discarding
+        gone, refused = [], []
+        for name in chosen_of({"chosen": asked}):
+            try:
+                gone.append(run_trash.discard(name))
+            except ValueError as error:
+                refused.append(f"{error}")
+        kept = f" Not moved: {'; '.join(refused)}." if refused else ""
+        text = f"Moved {count(len(gone), 'run')} to the trash ({run_trash.TRASH} in the runs folder).{kept}" if gone else kept.strip()
+        return {
+            self.message: said(text, "bad" if refused else "good"),
+            self.table: {"chosen": []},
+            self.discarding.question: gr.Group(visible=False),
+            self.discarding.gone: gone,
+            self.discarding.restore: gr.Button(visible=bool(gone)),
+        }
+
+    def restore(self, gone: Any) -> Updates:
+        """Put back what was moved last."""
+        assert self.discarding
+        places = [place for place in gone if isinstance(place, str)] if isinstance(gone, list) else []
+        names = [run_trash.restore(place) for place in places]
+        done = {self.discarding.gone: [], self.discarding.restore: gr.Button(visible=False)}
+        return {self.message: said(f"{', '.join(names)} back in the list.", "good"), self.table: {"chosen": names}, **done}
+
+
+def curve_of(run: RunReader, key: str) -> tuple[list[int], list[float]] | None:
+    history = HISTORIES.follow(run)
+    with history.lock:
+        found = history.curves.get(key)
+        return (list(found.steps), list(found.values)) if found and found.steps else None
+
+
+def gradients(found: Mapping[str, tuple[list[int], list[float]]]) -> Any:
+    """Gradient norms over one another, on a logarithmic axis."""
+    return loss_figure(found, log=True, y_title="norm before clipping")
+
+
+def settings_html(runs: list[RunReader]) -> str:
+    """The settings in which the runs differ, as a table; with one run or none, what to do."""
+    if len(runs) < 2:
+        return f'<p class="hint">{html.escape(NONE_CHOSEN)}</p>' if not runs else ""
+    differing = differing_settings(runs)
+    if not differing:
+        return '<p class="hint">These runs have the same settings throughout.</p>'
+    head = "".join(f'<th scope="col">{html.escape(run.name)}</th>' for run in runs)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(key)}</th>' + "".join(f"<td>{html.escape(as_text(value))}</td>" for value in values) + "</tr>"
+        for key, values in differing.items()
+    )
+    return f'<table class="settings"><thead><tr><th scope="col">Settings that differ</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def as_text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
+
+
+def build(*, readonly: bool = False) -> RunsTab:
+    """Lay the tab out (inside a gr.Tab). With `readonly` nothing can be moved to the trash."""
+    table = run_table(readonly=readonly, elem_id="run-table")
+    with gr.Row(elem_classes=["actions"]):
+        leading = [("Open in Train", "open-run"), ("Sample in Generate", "sample-chosen"), ("Find what is wrong", "debug-run")]
+        opened, sample, debug = (gr.Button(text, interactive=False, size="md", min_width=150, elem_id=name) for text, name in leading)
+        discarding = None if readonly else build_discarding()
+    message = message_box(elem_id="runs-message")
+    if discarding:
+        discarding.question.render()
+    curve = gr.Radio(
+        [(label, key) for key, (label, _, _) in CURVES.items()], value="validation", label="Curve", elem_id="run-curve",
+        info="Validation loss is of the same clips and masks all along, so runs can be compared by it.",
+    )  # fmt: skip
+    plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
+    settings = gr.HTML(settings_html([]), elem_id="run-settings", apply_default_css=False, padding=False)
+    return RunsTab(table, opened, sample, debug, message, curve, plot, settings, discarding)
+
+
+def build_discarding() -> Discarding:
+    discard = gr.Button("Move to trash", variant="stop", interactive=False, size="md", min_width=130, elem_id="discard")
+    restore = gr.Button("Put back", visible=False, size="md", min_width=100, elem_id="restore")
+    with gr.Group(visible=False, render=False) as question:
+        words = gr.HTML("", apply_default_css=False, padding=False)
+        with gr.Row(elem_classes=["actions"]):
+            yes = gr.Button("Yes, move", variant="stop", size="md", min_width=110, elem_id="discard-yes")
+            no = gr.Button("Keep", size="md", min_width=90, elem_id="discard-no")
+    asked, gone = gr.JSON(visible=False), gr.JSON(visible=False)
+    return Discarding(discard, question, words, yes, no, restore, asked, gone)
+
+
+def wire(tab: RunsTab) -> None:
+    """The tab's events. The table fetches its rows itself."""
+    guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    ordered = {**in_turn("runs"), **PRIVATE, **AGAIN}
+    chosen = [tab.table, tab.curve]
+    tab.table.chosen(quiet(tab.show), chosen, tab.outputs, **ordered)
+    tab.table.grown(quiet(tab.redraw), chosen, tab.outputs, **ordered)
+    tab.curve.input(quiet(tab.redraw), chosen, tab.outputs, **ordered)
+    if tab.discarding:
+        ways = tab.discarding
+        ways.discard.click(guard(tab.ask), tab.table, tab.outputs, **quick)
+        ways.no.click(guard(lambda: {ways.question: gr.Group(visible=False)}), None, tab.outputs, **quick)
+        moved = ways.yes.click(guard(tab.discard), ways.asked, tab.outputs, **quick)
+        back = ways.restore.click(guard(tab.restore), ways.gone, tab.outputs, **quick)
+        for event in (moved, back):
+            event.then(quiet(tab.show), chosen, tab.outputs, **ordered)

@@ -33,17 +33,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run_compare",
         "run_trash",
     ),
-    "scores": ("metrics", "published", "scores", "report", "plots"),
+    "scores": ("metrics", "published", "scores", "report", "plots", "token_figures"),
     "step": ("ranks", "batches", "objective", "optimizer", "update"),
     "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "resume", "trackers", "train"),
-    "evaluation": ("evaluate",),
+    "evaluation": ("evaluate", "microscope", "replay",),
     "checks": ("checks", "checks.*"),
     "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
-TABS = {"ui.generate", "ui.train", "ui.runs_tab", "ui.debug"}
+TABS = {"ui.generate", "ui.train", "ui.runs_tab", "ui.debug", "ui.tokens", "ui.data_tab"}
 QUICK = (
     "cli",
     "commands.train",

@@ -19,7 +19,7 @@ from vidapp.ui.app import Serving, build
 from vidapp.ui.choices import Chosen, chosen_from
 from vidapp.ui.downloads import side_by_side
 from vidapp.ui.generation import Clip, Errors, verdict
-from vidapp.ui.kept import Generation, Generations
+from vidapp.ui.kept import Generation, Kept
 from vidapp.ui.live import Watcher, state_words
 from vidapp.ui.player import Reel
 
@@ -262,14 +262,14 @@ class TestSession:
 class TestGenerations:
     def test_only_so_many_are_kept_and_keys_cannot_be_guessed(self) -> None:
         frames = np.zeros((2, 1, 8, 8), np.uint8)
-        kept = Generations(held=2)
+        kept = Kept(held=2)
         keys = [kept.put(Generation(Clip(frames, None, "x"), frames)) for _ in range(3)]
         assert [kept.get(key) is not None for key in keys] == [False, True, True]
         assert min(len(key) for key in keys) > 20
         assert kept.get("") is None
 
     def test_a_large_one_drives_the_others_out_but_stays(self) -> None:
-        kept = Generations(held_bytes=1000)
+        kept = Kept(held_bytes=1000)
         small, large = (np.zeros((count, 1, 8, 8), np.uint8) for count in (1, 20))
         first, second = (kept.put(Generation(Clip(frames, None, "x"), frames)) for frames in (small, large))
         assert kept.get(first) is None

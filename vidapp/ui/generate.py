@@ -89,9 +89,11 @@ class GenerateTab:
         reel = Reel(clip.given_u8, clip.truth_u8, chosen.frames)
         yield {self.screen: reel.value(making=True), **self.nothing_made()}
         from ..media import to_u8
+        from ..replay import Recorder
 
+        recorder = Recorder(checkpoint.transformer.mask_id)
         try:
-            for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed):
+            for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed, recorder):
                 if not WISHES.holds(page, wish.number):
                     if WISHES.kind(page) == GENERATE:  # it waits behind this one; whatever else was wished for is shown by now
                         yield {self.screen: reel.value()}
@@ -102,7 +104,7 @@ class GenerateTab:
             yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
             raise
         scores = errors_of(checkpoint, clip, frames)
-        made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number))
+        made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), path))
         yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores), self.made: made}
 
     def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:

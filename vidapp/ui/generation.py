@@ -1,7 +1,7 @@
 """From what a person chose to given frames, true frames and predicted frames, with a verdict in words. Knows no widgets."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from .words import count, leading, short
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
+    from ..rollout import RolloutStep
 
 TEST_CLIPS = 200  # numbers that can be chosen
 LONGEST_FUTURE = 100
@@ -86,8 +87,18 @@ def sampling_of(config: Config, settings: dict[str, Any]) -> SamplingConfig:
     return SamplingConfig(**chosen)
 
 
-def predicted(checkpoint: "Checkpoint", given_u8: np.ndarray, frames: int, sampling: SamplingConfig, seed: int) -> Iterator[np.ndarray]:
-    """Future frames float32 (n, C, H, W), not clipped, growing as they are decoded: every yield holds all that there are."""
+def predicted(
+    checkpoint: "Checkpoint",
+    given_u8: np.ndarray,
+    frames: int,
+    sampling: SamplingConfig,
+    seed: int,
+    watch: "Callable[[RolloutStep], None] | None" = None,
+) -> Iterator[np.ndarray]:
+    """Future frames float32 (n, C, H, W), not clipped, growing as they are decoded: every yield holds all that there are.
+
+    `watch` is called with every decode step.
+    """
     from ..rollout import rollout
 
     if not 1 <= frames <= LONGEST_FUTURE:
@@ -95,6 +106,8 @@ def predicted(checkpoint: "Checkpoint", given_u8: np.ndarray, frames: int, sampl
     context = checkpoint.encode(given_u8[None])
     made = np.zeros((0, *given_u8.shape[1:]), np.float32)
     for step in rollout(checkpoint.transformer, context, frames, sampling, seed):
+        if watch is not None:
+            watch(step)
         if step.frame_done:
             fresh = checkpoint.decode(step.tokens_BTHW[:, context.shape[1] + len(made) :])[0]
             made = np.concatenate([made, fresh])

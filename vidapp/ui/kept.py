@@ -7,10 +7,15 @@ import secrets
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from .generation import Clip
+
+if TYPE_CHECKING:
+    from ..replay import Replay
 
 HELD = 64
 HELD_BYTES = 256 << 20
@@ -18,39 +23,55 @@ HELD_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Generation:
-    """A clip and how it was continued: prediction_u8 (n, C, H, W); `wish` is the number of the wish that it fulfilled."""
+    """A clip and how it was continued: prediction_u8 (n, C, H, W); `wish` is the number of the wish that it fulfilled.
+
+    replay and checkpoint: its tokens with every decode step, and the file that made it, where these are to be looked into.
+    """
 
     clip: Clip
     prediction_u8: np.ndarray
     wish: int = 0
+    replay: "Replay | None" = None
+    checkpoint: Path | None = None
 
     @property
     def size(self) -> int:
         """Bytes held."""
         truth = self.clip.truth_u8
-        return self.clip.given_u8.nbytes + self.prediction_u8.nbytes + (0 if truth is None else truth.nbytes)
+        known = 0 if truth is None else truth.nbytes
+        return self.clip.given_u8.nbytes + self.prediction_u8.nbytes + known + (self.replay.size if self.replay else 0)
 
 
-class Generations:
-    """The newest generations by key, bounded in number and bytes; the newest itself always stays."""
+class Sized(Protocol):
+    """What can be kept: it knows how many bytes it holds."""
+
+    @property
+    def size(self) -> int: ...
+
+
+Thing = TypeVar("Thing", bound=Sized)
+
+
+class Kept(Generic[Thing]):
+    """The newest things by key, bounded in number and bytes; the newest itself always stays."""
 
     def __init__(self, held: int = HELD, held_bytes: int = HELD_BYTES) -> None:
         self.held, self.held_bytes = held, held_bytes
         self.lock = threading.Lock()
-        self.kept: OrderedDict[str, Generation] = OrderedDict()
+        self.kept: OrderedDict[str, Thing] = OrderedDict()
 
-    def put(self, generation: Generation) -> str:
-        """Keep a generation; returns its key."""
+    def put(self, thing: Thing) -> str:
+        """Keep a thing; returns its key, which cannot be guessed."""
         key = secrets.token_urlsafe(16)
         with self.lock:
-            self.kept[key] = generation
+            self.kept[key] = thing
             while len(self.kept) > 1 and (len(self.kept) > self.held or sum(one.size for one in self.kept.values()) > self.held_bytes):
                 self.kept.popitem(last=False)
         return key
 
-    def get(self, key: str) -> Generation | None:
+    def get(self, key: str) -> Thing | None:
         with self.lock:
             return self.kept.get(key)
 
 
-GENERATIONS = Generations()
+GENERATIONS: Kept[Generation] = Kept()

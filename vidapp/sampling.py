@@ -41,27 +41,32 @@ def masked_share(step: int, steps: int) -> float:
     return 0.0 if step + 1 >= steps else math.cos(0.5 * math.pi * (step + 1) / steps)
 
 
-def sharpen(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Logits (..., V) divided by the temperature (above 0), with all but the top k, and all beyond probability top_p, at -inf."""
-    logits = logits / temperature
+def sharpen(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+    """The choices that remain of logits (..., V): (logits (..., K) divided by the temperature (above 0), their ids (..., K)).
+
+    They are the top k, likeliest first, with -inf for those beyond probability top_p; where neither is asked for, all of them.
+    """
     vocabulary = logits.shape[-1]
-    if 0 < top_k < vocabulary:
-        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < smallest, float("-inf"))
+    if 0 < top_k < vocabulary or top_p < 1.0:
+        logits, ids = logits.topk(min(top_k or vocabulary, vocabulary), dim=-1)
+    else:
+        ids = torch.arange(vocabulary, device=logits.device).expand_as(logits)
+    logits = logits / temperature
     if top_p < 1.0:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        probability = ordered.softmax(dim=-1)
+        probability = logits.softmax(dim=-1)
         beyond = probability.cumsum(dim=-1) - probability >= top_p  # the first is always kept
-        logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), float("-inf"))
-    return logits
+        logits = logits.masked_fill(beyond, float("-inf"))
+    return logits, ids
 
 
 def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor) -> Tensor:
     """Ids (...) from logits (..., V) by inverting the cumulative distribution at uniform (...) in [0, 1)."""
     if temperature == 0.0 or settings.top_k == 1:
         return logits.argmax(dim=-1)
-    cumulative = sharpen(logits, temperature, settings.top_k, settings.top_p).softmax(dim=-1).cumsum(dim=-1)
-    return (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+    choices, ids = sharpen(logits, temperature, settings.top_k, settings.top_p)
+    cumulative = choices.softmax(dim=-1).cumsum(dim=-1)
+    place = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(choices.shape[-1] - 1)
+    return ids.gather(-1, place[..., None])[..., 0]
 
 
 def random_like(tokens: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
@@ -71,12 +76,20 @@ def random_like(tokens: Tensor, generators: Sequence[torch.Generator]) -> Tensor
 
 
 def decode(
-    logits_fn: LogitsFn, tokens: Tensor, masked: Tensor, settings: SamplingConfig, generators: Sequence[torch.Generator], mask_id: int
+    logits_fn: LogitsFn,
+    tokens: Tensor,
+    masked: Tensor,
+    settings: SamplingConfig,
+    generators: Sequence[torch.Generator],
+    mask_id: int,
+    *,
+    draws: Sequence[SamplingConfig] = (),
 ) -> Iterator[DecodeStep]:
     """Decide the masked tokens in `settings.steps` steps, yielding each.
 
     generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
-    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed.
+    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed. draws: where given, one for each clip:
+    its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
     tokens = torch.where(masked, mask_id, tokens)
     masked = masked.clone()
@@ -84,9 +97,13 @@ def decode(
     fixed_order = torch.arange(masked[0].numel(), device=tokens.device).reshape(masked.shape[1:])
     for step in range(settings.steps):
         logits = logits_fn(tokens).float()
-        temperature = temperature_at(settings, step)
-        drawn = draw(logits, settings, temperature, random_like(tokens, generators))
-        confidence = logits.softmax(dim=-1).gather(-1, drawn[..., None])[..., 0]
+        uniform = random_like(tokens, generators)
+        if draws:
+            each = [draw(logits[i], one, temperature_at(one, step), uniform[i]) for i, one in enumerate(draws)]
+            drawn = torch.stack(each)
+        else:
+            drawn = draw(logits, settings, temperature_at(settings, step), uniform)
+        confidence = (logits.gather(-1, drawn[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
         noise = random_like(tokens, generators)
         priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))
         keep_masked_B = (begun_B * masked_share(step, settings.steps)).floor().long()

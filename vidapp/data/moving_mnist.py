@@ -34,7 +34,11 @@ def trajectory(rng: np.random.Generator, frames: int, span: int) -> np.ndarray:
     """Top-left corners (frames, 2) in whole pixels of one digit that bounces within [0, span]."""
     angle = rng.uniform(0.0, 2 * np.pi)
     start = rng.uniform(0.0, 1.0, size=2)
-    step = SPEED * np.array([np.sin(angle), np.cos(angle)])
+    return bounced(start, SPEED * np.array([np.sin(angle), np.cos(angle)]), frames, span)
+
+
+def bounced(start: np.ndarray, step: np.ndarray, frames: int, span: int) -> np.ndarray:
+    """Top-left corners (frames, 2) in whole pixels from `start` (2,) in [0, 1] with `step` (2,) a frame, both in shares of the span."""
     unfolded = start + step * np.arange(frames)[:, None]
     folded = np.abs((unfolded + 1.0) % 2.0 - 1.0)  # a straight line, reflected at 0 and 1
     return (folded * span).astype(np.int64)

@@ -1,0 +1,62 @@
+"""Futures in one batch are those that each would have been alone, and a future goes on as if more had been asked for."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+from torch import Tensor
+
+from vidapp.checkpoint import Checkpoint, load_checkpoint
+from vidapp.futures import Future, futures
+from vidapp.rollout import rollout
+
+CONTEXT, FRAMES = 3, 3
+
+
+@pytest.fixture(params=["causal", "at once"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoint:
+    changes = {} if request.param == "causal" else {"model__causal": False, "recipe__clean_past": False}
+    return load_checkpoint(
+        write_tiny_checkpoint(tmp_path / "tiny.safetensors", tiny_config(data__clip_frames=7, data__context_frames=3, **changes))
+    )
+
+
+def context(checkpoint: Checkpoint) -> Tensor:
+    grid = checkpoint.config.grid
+    return torch.arange(CONTEXT * grid * grid).reshape(1, CONTEXT, grid, grid) * 7 % checkpoint.config.tokenizer.codebook_size
+
+
+def wanted(checkpoint: Checkpoint) -> list[Future]:
+    sampling = checkpoint.config.sampling
+    settings = [(0, 0.5, 5), (0, 2.0, 0), (7, 0.5, 5), (7, 1.0, 1)]
+    return [Future(seed, dataclasses.replace(sampling, temperature=heat, top_k=k)) for seed, heat, k in settings]
+
+
+def alone(checkpoint: Checkpoint, one: Future, frames: int = FRAMES) -> Tensor:
+    for step in rollout(checkpoint.transformer, context(checkpoint), frames, one.sampling, one.seed):
+        tokens = step.tokens_BTHW
+    return tokens[:, CONTEXT:]
+
+
+def test_a_batch_holds_what_each_future_is_alone(checkpoint: Checkpoint) -> None:
+    together = list(futures(checkpoint.transformer, context(checkpoint), FRAMES, wanted(checkpoint)))[-1]
+    assert torch.equal(together, torch.cat([alone(checkpoint, one) for one in wanted(checkpoint)]))
+
+
+def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint) -> None:
+    """Also beyond the trained length, where the window has moved on the way."""
+    one = wanted(checkpoint)[1]
+    begun = alone(checkpoint, one)
+    longer = list(futures(checkpoint.transformer, context(checkpoint), 9, [one], begun))[-1]
+    assert longer.shape[1] == 9
+    assert torch.equal(longer[:, :FRAMES], begun)
+    if checkpoint.config.model.causal:
+        assert torch.equal(longer, alone(checkpoint, one, 9))
+
+
+def test_nothing_more_than_there_is_already_is_refused(checkpoint: Checkpoint) -> None:
+    one = wanted(checkpoint)[0]
+    with pytest.raises(ValueError, match="ask for at least one more"):
+        next(futures(checkpoint.transformer, context(checkpoint), FRAMES, [one], alone(checkpoint, one)))

@@ -1,0 +1,39 @@
+"""Addresses that reproduce what is on the page: a generation as the query of a link, and back.
+
+`?tab=generate&checkpoint=bundled&clip=3&seed=1&temperature=0.8&...` names every setting that decides the frames. Nothing that
+only one visitor has (an uploaded file) can be named; a query is what a stranger wrote, so every value is checked when it is used.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# the name in a link -> the field of `Chosen`, and how its text is read
+NUMBERS = {"clip": "number", "given": "given", "frames": "frames", "top_k": "top_k", "steps": "steps", "seed": "seed"}
+SHARES = {"temperature": "temperature"}
+TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "order": "order"}
+FLAGS = {"anneal": "anneal"}
+NAMES = {**TEXTS, **NUMBERS, **SHARES, **FLAGS}
+LONGEST = 8192  # characters of one value
+
+
+def generation_of(query: Mapping[str, str]) -> dict[str, Any]:
+    """The choices that a link names, by field of `Chosen`; none where it names no generation. ValueError for what cannot be read."""
+    return {field: read(name, query[name]) for name, field in NAMES.items() if name in query}
+
+
+def read(name: str, text: str) -> Any:
+    """One value of a link; its range is checked where it is used."""
+    if len(text) > LONGEST:
+        raise ValueError(f"the link's {name} is {len(text)} characters long: it cannot be meant")
+    try:
+        if name in NUMBERS:
+            return int(text)
+        if name in SHARES:
+            return float(text)
+    except ValueError:
+        raise ValueError(f"the link says {name}={text[:40]!r}: that is no number") from None
+    if name in FLAGS:
+        if text not in ("0", "1"):
+            raise ValueError(f"the link says {name}={text[:40]!r}: use 1 or 0")
+        return text == "1"
+    return text

@@ -28,22 +28,27 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run_checkpoints",
         "run_reader",
         "run_writer",
+        "silent_run",
         "run_queue",
         "runs",
         "run_compare",
         "run_trash",
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "token_figures"),
-    "step": ("ranks", "batches", "objective", "optimizer", "update"),
+    "step": ("ranks", "launched", "batches", "objective", "optimizer", "update"),
     "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "resume", "trackers", "train"),
-    "evaluation": ("evaluate", "microscope", "replay",),
+    "evaluation": (
+        "evaluate",
+        "microscope",
+        "replay",
+    ),
     "checks": ("checks", "checks.*"),
     "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands
-TABS = {"ui.generate", "ui.train", "ui.runs_tab", "ui.debug", "ui.tokens", "ui.data_tab"}
+TABS = {"ui.generate", "ui.train", "ui.runs_tab", "ui.debug", "ui.tokens", "ui.data_tab", "ui.configure"}
 QUICK = (
     "cli",
     "commands.train",
@@ -150,6 +155,13 @@ def test_only_the_page_knows_gradio_and_only_jobs_starts_threads() -> None:
         if module.split(".")[0] != "ui":
             assert "gradio" not in roots, module
             assert module == "jobs" or not roots & {"threading", "_thread", "concurrent", "asyncio"}, module
+
+
+def test_accelerate_is_imported_by_nobody_but_a_rank_that_joins() -> None:
+    """Its state belongs to the whole process: an app that trains one run after the other must not have it."""
+    assert {module for module in modules() if any(name.split(".")[0] == "accelerate" for name in foreign_imports(module))} == {"launched"}
+    assert not any(name.startswith("accelerate") for name in foreign_imports("launched", everywhere=False))
+    assert not any("launched" in own_imports(module, everywhere=False) for module in modules())
 
 
 def test_the_ways_in_do_not_know_each_other() -> None:

@@ -89,6 +89,12 @@ def test_a_tokenizer_that_is_to_be_trained_takes_its_time_too() -> None:
     assert tokenizer_step(tiny(tokenizer__quantizer="vq")).flops > 0
 
 
+def test_a_learned_codebook_can_be_looked_ahead_at() -> None:
+    fixed, learned = (transformer_step(tiny(tokenizer__quantizer=quantizer), "float32") for quantizer in ("fsq", "vq"))
+    assert learned.bytes == pytest.approx(fixed.bytes, rel=0.1)
+    assert preflight.preflight(tiny(tokenizer__quantizer="vq"), trains_tokenizer=True).memory > 0
+
+
 def test_more_clips_cost_in_proportion_without_being_laid_out() -> None:
     few, many = (transformer_step(tiny(recipe__batch_size=size), "float32") for size in (16, 4096))
     assert many.flops == 256 * few.flops

@@ -217,8 +217,16 @@ def load_tokenizer(path: str | Path) -> tuple[Tokenizer, Config]:
     """The tokenizer of a checkpoint, and its config (of which the transformer's part may be ignored)."""
     header = checked_header(path)
     tokenizer = new_tokenizer(header.config.tokenizer, header.config.data.channels)
-    tokenizer.load_state_dict(load_tensors(Path(path), "tokenizer."))
+    weights = load_tensors(Path(path), "tokenizer.")
+    refuse_unfilled(Path(path).name, weights)
+    tokenizer.load_state_dict(weights)
     return tokenizer.eval().requires_grad_(False), header.config
+
+
+def refuse_unfilled(name: str, weights: dict[str, Tensor]) -> None:
+    """ValueError where a learned codebook says that it has no codes yet: it would make them of the first clip that it is shown."""
+    if not all(bool(tensor.all()) for key, tensor in weights.items() if key.endswith(".initted")):
+        raise ValueError(f"{name} is damaged: its codebook says that it was never filled")
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

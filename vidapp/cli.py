@@ -6,10 +6,19 @@ import sys
 from typing import NoReturn
 
 from . import __version__
-from .commands import bench, check, evaluate, runs, sample, train
-from .failures import describe_failure, out_of_memory
+from .commands import ablate, bench, check, evaluate, ladder, runs, sample, train
+from .failures import RankLostError, describe_failure, out_of_memory
 
-COMMANDS = {"train": train, "sample": sample, "evaluate": evaluate, "check": check, "bench": bench, "runs": runs}
+COMMANDS = {
+    "train": train,
+    "sample": sample,
+    "evaluate": evaluate,
+    "check": check,
+    "ladder": ladder,
+    "ablate": ablate,
+    "bench": bench,
+    "runs": runs,
+}
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: our mistake, the person's, Ctrl-C
 
 
@@ -54,6 +63,8 @@ def complain_of(error: Exception) -> int:
     """Say in one line what went wrong: what a person or the disk did, or what nobody is known to cause."""
     if isinstance(error, (ValueError, OSError)) or out_of_memory(error):
         return complain(describe_failure(error), REFUSED)
+    if isinstance(error, RankLostError):
+        return complain(describe_failure(error), FAILED)
     return complain(f"{describe_failure(error)} (python -X dev -m vidapp ... shows where)", FAILED)
 
 

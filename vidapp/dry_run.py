@@ -19,7 +19,7 @@ from .batches import TokenBatch, draw_masks
 from .config import Config
 from .device import autocast
 from .objective import masked_logits
-from .tokenizer import new_tokenizer
+from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
 
 CPU = torch.device("cpu")
@@ -77,13 +77,22 @@ def transformer_step(config: Config, precision: str) -> Cost:
         weights = ledger.alive
         clips = torch.zeros(len(masks), data.clip_frames, data.channels, data.size, data.size)
         with torch.no_grad():
-            batch = TokenBatch(tokenizer.encode(clips), masks)
+            batch = TokenBatch(encoded(tokenizer, clips), masks)
         del clips
         with autocast(CPU, precision):
             losses = masked_logits(model, batch, clean_past=recipe.clean_past).losses_P
         losses.sum().backward()
         times = clips_asked / len(masks)
         return Cost(round(times * (ledger.most - weights)), round(times * recipe.micro_batches * flops.get_total_flops()))
+
+
+def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:
+    """Token grids (B, T, h, w); of a learned codebook, which looks at numbers that are not there, by the distances to all of its codes."""
+    if tokenizer.config.quantizer == "fsq":
+        return tokenizer.encode(clips_BTCHW)
+    vectors_NhwD = tokenizer.code_vectors(clips_BTCHW.flatten(0, 1))
+    distances = vectors_NhwD.float() @ torch.zeros(tokenizer.config.code_dim, tokenizer.codebook_size)
+    return distances.argmin(dim=-1).unflatten(0, clips_BTCHW.shape[:2])
 
 
 def masked_count(config: Config, step: int) -> int:

@@ -5,10 +5,18 @@ class NotEnoughMemoryError(MemoryError):
     """Memory ran out, and its text is the sentence for a person. Holds on to nothing of what did not fit."""
 
 
+class SharedError(ValueError):
+    """What went wrong on another rank, which says it to the person: no rank but the first need repeat it."""
+
+
+class RankLostError(RuntimeError):
+    """Another rank of this training has ended or does not answer; its text is the sentence for a person."""
+
+
 def describe_failure(error: BaseException) -> str:
     """A ValueError's own text, what to do about missing memory, a system error in words, else type and text."""
     text = str(error).strip()
-    if isinstance(error, NotEnoughMemoryError):
+    if isinstance(error, (NotEnoughMemoryError, RankLostError)):
         return text
     if out_of_memory(error):
         where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"

@@ -7,6 +7,7 @@ from .config import RecipeConfig
 from .schedules import learning_rate
 
 State = dict[str, Tensor]
+OTHERS = "the optimiser's state belongs to another training: delete this checkpoint's resume part to go on from the one before"
 
 
 class Optimizers:
@@ -53,12 +54,17 @@ class Optimizers:
         return found
 
     def load(self, tensors: State) -> None:
+        """Take up a state from `tensors`; ValueError where it belongs to other weights or another optimiser."""
         for number, (optimizer, _) in enumerate(self.all):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 owner, index, name = key.split(".", 2)
+                if int(owner) >= len(self.all):
+                    raise ValueError(OTHERS)
                 if int(owner) == number:
+                    if int(index) >= len(parameters) or value.shape not in (parameters[int(index)].shape, torch.Size()):
+                        raise ValueError(OTHERS)
                     state.setdefault(int(index), {})[name] = laid_out(value, parameters[int(index)])
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -86,6 +86,13 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
     )
 
 
+def of_a_rank(config: Config, ranks: int) -> Config:
+    """What one of `ranks` processes computes in a step, as a config."""
+    share = max(1, config.recipe.batch_size // ranks)
+    parts = max(parts for parts in range(1, config.recipe.micro_batches + 1) if share % parts == 0)
+    return config.replace({"recipe.batch_size": share, "recipe.micro_batches": parts})
+
+
 def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activations: int) -> int:
     """Bytes: weights in all their copies, what a step computes with, and torch itself."""
     return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + FIXED

@@ -1,4 +1,7 @@
-"""The processes that share one training: the interface of their parts in it, and the one process that trains alone."""
+"""The processes that share one training: the interface of their parts in it, and the one process that trains alone.
+
+The first rank alone writes and decides; what it decides, finds or loads the others get from it.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -22,15 +25,26 @@ class Ranks:
         return split(samples, self.count)[self.rank]
 
     def sum_gradients(self, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
-        """Sum gradients in place over all ranks, and return the sum of their losses."""
+        """Sum gradients in place over all ranks, and return the sum of their losses. On a GPU the host does not wait for them."""
         return loss
+
+    def settle(self) -> None:
+        """Wait until gradients that were asked for are there: to be called before the host reads what depends on them."""
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of `values` over all ranks."""
         return values
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns on the first rank; the others wait for it. An error there is raised everywhere."""
+        """What `make`, called on the first rank only, returns there: anything that JSON holds. An error there is raised everywhere."""
+        return make()
+
+    def tensors_from_first(self, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """As `from_first`, of tensors by name; elsewhere they arrive on the CPU."""
+        return make()
+
+    def together(self, make: Callable[[], T]) -> T:
+        """What `make`, called on every rank, returns on this one. An error on any is raised on all."""
         return make()
 
 

@@ -1,6 +1,7 @@
 """Where a run goes on: its newest checkpoint that can be used, and the tokenizer that it began with."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from .checkpoint import load_tokenizer
+from .checkpoint import load_tokenizer, refuse_unfilled
 from .config import Config
 from .files import read_json, write_json
+from .ranks import Ranks
 from .run_folder import TOKENIZER
 from .run_writer import RunWriter
 from .tokenizer import Tokenizer, new_tokenizer
 from .tokenizer_phase import under
+from .transformer import VideoTransformer
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,60 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
             state = read_json(state_path)
             if state is None:
                 raise ValueError(f"{state_path.name} is damaged")
-            return Resume(step, load_file(tensors_path), state)
+            tensors = load_file(tensors_path)
+            refuse_misfit(run.config, phase, tensors)
+            return Resume(step, tensors, state)
         except (OSError, ValueError, SafetensorError) as error:
             run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
     return None
+
+
+def refuse_misfit(config: Config, phase: str, tensors: dict[str, Tensor]) -> None:
+    """ValueError where the tensors beside a checkpoint are not those of this config's models, but of another run, say."""
+    with torch.device("meta"):
+        models: dict[str, nn.Module] = {"tokenizer.": Tokenizer(config.tokenizer, config.data.channels)}
+        if phase == "transformer":
+            models |= dict.fromkeys(("model.", "averaged."), VideoTransformer.of(config))
+    for prefix, model in models.items():
+        expected, found = facts(model.state_dict()), facts(under(prefix, tensors))
+        if expected != found:
+            odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise ValueError(f"its resume part is not of this run: {prefix}{odd[0][:80]} is another or missing")
+        refuse_unfilled("its resume part", under(prefix, tensors))
+
+
+def facts(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
+
+
+def resume_from_first(ranks: Ranks, run: RunWriter, phase: str) -> Resume | None:
+    """What the first rank finds, on every rank."""
+    found: list[Resume] = []
+
+    def look() -> dict[str, Any] | None:
+        if (resume := find_resume(run, phase)) is None:
+            return None
+        found.append(resume)
+        return {"step": resume.step, "state": resume.state}
+
+    facts = ranks.from_first(look)
+    if facts is None:
+        return None
+    return Resume(facts["step"], ranks.tensors_from_first(lambda: found[0].tensors), facts["state"])
+
+
+def tokenizer_from_first(ranks: Ranks, config: Config, make: Callable[[], Tokenizer]) -> Tokenizer:
+    """A trained tokenizer that the first rank has, on every rank. ValueError where it is not the one that `config` describes."""
+
+    def weights() -> dict[str, Tensor]:
+        tokenizer = make()
+        if tokenizer.config != config.tokenizer:
+            raise ValueError("the tokenizer given is not the one that the config describes: copy its tokenizer section, or train one")
+        return tokenizer.state_dict()
+
+    tokenizer = new_tokenizer(config.tokenizer, config.data.channels)
+    tokenizer.load_state_dict(ranks.tensors_from_first(weights))
+    return tokenizer
 
 
 def starting_tokenizer(run: RunWriter, given: Path | None) -> Path | None:
@@ -82,7 +135,14 @@ def starting_tokenizer(run: RunWriter, given: Path | None) -> Path | None:
     return given
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
     """What bit-identity of a resume depends on."""
     attention = "matrix products" if device.type == "cpu" else "torch's choice"  # see transformer.attend
-    return {"torch": torch.__version__, "device": device.type, "threads": torch.get_num_threads(), "attention": attention, "compile": False}
+    return {
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "ranks": ranks,
+        "attention": attention,
+        "compile": False,
+    }

@@ -183,4 +183,5 @@ def make_quantizer(config: TokenizerConfig) -> FSQ | VectorQuantize:
         commitment_weight=0.25,
         kmeans_init=False,
         rotation_trick=False,
+        sync_codebook=False,  # one rank alone trains it: by itself it would wait for the others
     )

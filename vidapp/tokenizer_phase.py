@@ -25,7 +25,11 @@ WARMUP_STEPS = 100
 
 
 class TokenizerPhase:
-    """Trains the tokenizer of `config` on frames of `source`, by squared error and the quantizer's own loss."""
+    """Trains the tokenizer of `config` on frames of `source`, by squared error and the quantizer's own loss.
+
+    Of many ranks the first alone does so, and the others keep step with it: sums in another order would give slightly other weights,
+    which can be other ids, and from then on another training; and dead codes are replaced by draws from the whole batch.
+    """
 
     name = "tokenizer"
 
@@ -44,7 +48,7 @@ class TokenizerPhase:
             clip=recipe.gradient_clip,
             policy=config.run.on_nonfinite,
             advice=advice(recipe.tokenizer_learning_rate, "recipe.tokenizer_learning_rate"),
-            ranks=ranks,
+            ranks=ALONE,
             buffers=self.tokenizer.buffers(),
         )
         self.validation_NCHW = self.frames(source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames))
@@ -54,21 +58,22 @@ class TokenizerPhase:
         return torch.from_numpy(clips_u8).to(self.device).flatten(0, 1).float() / 255
 
     def batch(self, step: int) -> Tensor:
-        """This rank's frames (B, C, H, W) of a step."""
-        samples = self.ranks.share(range(self.recipe.tokenizer_batch_size))
+        """The frames (B, C, H, W) of a step."""
+        samples = range(self.recipe.tokenizer_batch_size)
         frames = self.frames(training_clips(self.config, self.source, step, samples, 1))
         return augment(frames[:, None], self.recipe, self.config.run.seed, step, samples)[:, 0] if augments(self.recipe) else frames
 
     def train_step(self, step: int, measure: bool) -> dict[str, float]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device)."""
+        if self.ranks.rank:
+            return {}
         # A learned codebook replaces codes that died by draws from torch's process-wide generator.
         torch.manual_seed(int(numpy_generator(self.config.run.seed, "codes", step).integers(2**62)))
         self.tokenizer.train()
         self.update.begin()
         frames = self.batch(step)
         drawn, tokens, own_loss = self.tokenizer(frames)
-        share = len(frames) / self.recipe.tokenizer_batch_size
-        loss = (F.mse_loss(drawn, frames) + own_loss) * share
+        loss = F.mse_loss(drawn, frames) + own_loss
         loss.backward()
         loss, norm = self.update.apply(step, loss.detach())
         if measure or self.update.on_host:

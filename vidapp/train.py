@@ -22,16 +22,15 @@ from torch import Tensor
 
 from .checkpoint import checked_header, load_tensors, load_tokenizer
 from .config import Config
-from .data.source import ClipSource, open_source
+from .data.source import open_source
 from .device import memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
 from .media import film_strip, to_u8
 from .preflight import needed
 from .ranks import ALONE, Ranks
-from .resume import Resume, environment, find_resume, starting_tokenizer
+from .resume import Resume, environment, resume_from_first, starting_tokenizer, tokenizer_from_first
 from .run_writer import RunWriter
 from .schedules import notices
-from .tokenizer import Tokenizer
 from .tokenizer_phase import TokenizerPhase
 from .trackers import Tracker, open_tracker
 from .transformer_phase import TransformerPhase
@@ -92,32 +91,36 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     source = open_source(config.data)
     for notice in notices(config.recipe, config.run.steps):
         run.notify(notice)
-    given = ranks.from_first(lambda: starting_tokenizer(run, tokenizer))
-    found = ranks.from_first(lambda: find_resume(run, "transformer"))
+    given = ranks.from_first(lambda: as_text(starting_tokenizer(run, tokenizer)))
+    found = resume_from_first(ranks, run, "transformer")
     if found is not None:
         trained = found.tokenizer(config)
     elif given is not None:
-        trained = load_tokenizer(given)[0]
+        trained = tokenizer_from_first(ranks, config, lambda: load_tokenizer(given)[0])
     else:
         first = TokenizerPhase(config, source, device, ranks)
-        before = ranks.from_first(lambda: find_resume(run, "tokenizer"))
+        before = resume_from_first(ranks, run, "tokenizer")
         if not (yield from run_phase(Loop(first, config, run, device, ranks), before)):
             return
-        trained = first.tokenizer
+        trained = tokenizer_from_first(ranks, config, lambda: first.tokenizer)
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
-    phase = main_phase(config, source, trained, device, precision, ranks)
-    if init is not None and found is None:
-        checked_header(init)
-        phase.start_from(load_tensors(init, "transformer."))
+    phase = TransformerPhase(config, source, trained, device, precision, ranks)
+    if found is None and (init is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
+        weights = ranks.tensors_from_first(lambda: first_weights(phase, init))
+        ranks.together(lambda: phase.start_from(weights))
     yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
 
 
-def main_phase(
-    config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str, ranks: Ranks = ALONE
-) -> TransformerPhase:
-    if tokenizer.config != config.tokenizer:
-        raise ValueError("the tokenizer given is not the one that the config describes: copy its tokenizer section, or train one")
-    return TransformerPhase(config, source, tokenizer, device, precision, ranks)
+def first_weights(phase: TransformerPhase, init: Path | None) -> dict[str, Tensor]:
+    """Those of the checkpoint to begin with, else the phase's own."""
+    if init is None:
+        return phase.model.state_dict()
+    checked_header(init)
+    return load_tensors(init, "transformer.")
+
+
+def as_text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def run_phase(loop: "Loop", found: Resume | None) -> Lines:
@@ -163,7 +166,7 @@ class Loop:
             return 0
         self.phase.load(found.tensors)
         self.last, self.best = dict(found.metrics), found.best
-        if notice := found.changed(environment(self.device)):
+        if notice := found.changed(environment(self.device, self.ranks.count)):
             self.run.notify(notice)
         return found.step
 
@@ -254,7 +257,7 @@ class Loop:
             step,
             checkpoint=lambda path: phase.save(path, step, metrics),
             tensors=lambda path: save_file({name: tensor.detach().cpu().contiguous() for name, tensor in phase.tensors().items()}, path),
-            state={**state, **environment(self.device)},
+            state={**state, **environment(self.device, self.ranks.count)},
             phase=phase.name,
         )
         if saved:

@@ -100,6 +100,7 @@ class TransformerPhase:
         loss, norm = self.update.apply(step, torch.stack([loss for loss, _ in results]).sum())
         self.average.update(step, self.update.skip, on_host=self.update.on_host)
         if measure or self.update.on_host:
+            self.ranks.settle()
             self.update.check(lambda: first_non_finite(self.model, lambda: self.replay(step)))
         if not measure:
             return {}

@@ -89,8 +89,10 @@ class Update:
         Raises ValueError under the policy `stop`, and under `skip` where nothing has moved for a long time. `culprit`
         names the layer whose output is not finite in the last step, where it is still to be found.
         """
-        if not int(self.unreported):
-            return
+        if int(self.unreported):  # on all ranks alike
+            self.ranks.together(lambda: self.report(culprit))
+
+    def report(self, culprit: Callable[[], str | None]) -> None:
         step, count, places = int(self.first_step), int(self.unreported), self.places.tolist()
         found = culprit() if self.on_host or self.policy == "stop" else None
         self.unreported = torch.zeros_like(self.unreported)

@@ -105,12 +105,12 @@ def clip_lengths(config: Config, context: int | None, frames: int | None) -> tup
     return given, frames or max(1, config.data.clip_frames - config.data.context_frames)
 
 
-def open_data(data: DataConfig) -> "ClipSource":
-    """The clips that a config asks for, with a bar while somebody's own are decoded for the first time."""
+def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
+    """The clips that a config asks for, with a bar (unless `quiet`) while somebody's own are decoded for the first time."""
     from ..data.source import open_source
     from ..tokenizer_choice import MOVING_MNIST
 
-    if data.source in MOVING_MNIST:
+    if data.source in MOVING_MNIST or quiet:
         return open_source(data)
     from ..data.folder import FolderSource
 

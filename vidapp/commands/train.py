@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,9 +15,13 @@ from ..presets import PRESETS, preset
 from .common import open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
+    from ..launched import ManyRanks
+    from ..preflight import Preflight
     from ..runs import RunReader, RunWriter
 
 DEFAULT_PRESET = "small"
+ONE_PROCESS = "accelerate has started one process only: on a CPU it starts several with --multi_gpu in place of --cpu, or with MPI"
+COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # how many processes a launcher started
 SHOWN = {"loss": "loss", "grad_norm": "gradient", "validation_loss_full": "validation", "psnr_db": "psnr"}  # metric -> word beside the bar
 
 
@@ -41,20 +46,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.resume and not arguments.run:
         raise ValueError("--resume needs the name of the run to continue: --run NAME (see `python -m vidapp runs`)")
-    config = starting_config(arguments).replace(changes(arguments))
-    from ..preflight import refuse_too_large
-    from ..runs import RunReader, RunWriter
-    from ..tokenizer_choice import choose_tokenizer
+    if processes() > 1:
+        return execute_among_many(arguments)
+    if one_of_several_asked_for():
+        print(f"note: {ONE_PROCESS}", file=sys.stderr)
+    from ..runs import RunReader
     from ..train import train
 
-    tokenizer = choose_tokenizer(config, arguments.tokenizer)
+    config, tokenizer = settled(arguments)
     open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
-    ahead = refuse_too_large(config, trains_tokenizer=tokenizer is None)
-    run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
-    print(f"run {run.name} in {run.path}\n{ahead.line}", file=sys.stderr)
+    run = opened(arguments, config, tokenizer)
     with run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)
+
+
+def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
+    """The config that the flags come to, and the checkpoint whose tokenizer the run takes."""
+    from ..tokenizer_choice import choose_tokenizer
+
+    config = starting_config(arguments).replace(changes(arguments))
+    return config, choose_tokenizer(config, arguments.tokenizer)
+
+
+def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, ranks: int = 1) -> "RunWriter":
+    """The run's folder, after a look ahead; ValueError, and nothing taken, where the run cannot be."""
+    from ..preflight import of_a_rank, refuse_too_large
+    from ..runs import RunWriter
+
+    ahead: Preflight = refuse_too_large(of_a_rank(config, ranks), trains_tokenizer=tokenizer is None)
+    run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
+    each = f"{ranks} processes, each: " if ranks > 1 else ""
+    print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
+    return run
+
+
+def processes() -> int:
+    """How many processes a launcher has started for this training, this one included."""
+    numbers = [int(text) for name in COUNTS if (text := os.environ.get(name, "")).isdigit()]
+    return max(numbers, default=1) if os.environ.get("MASTER_ADDR") else 1
+
+
+def one_of_several_asked_for() -> bool:
+    """Whether `accelerate launch` was asked for several processes and started one: it says so in no other way."""
+    return "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ
+
+
+def execute_among_many(arguments: argparse.Namespace) -> int:
+    """As one of the processes of a launcher. The first speaks to the person, and the others only where they alone fail."""
+    from ..failures import RankLostError, SharedError, describe_failure
+    from ..launched import ManyRanks
+
+    ranks = ManyRanks()
+    try:
+        code = train_among(arguments, ranks)
+        ranks.leave()
+        return code
+    except Exception as error:
+        if ranks.rank == 0:
+            raise
+        if not isinstance(error, (RankLostError, SharedError)):
+            ranks.leave_word(error)
+            print(f"vidapp: rank {ranks.rank}: {describe_failure(error)}", file=sys.stderr)
+        return 1
+
+
+def train_among(arguments: argparse.Namespace, ranks: "ManyRanks") -> int:
+    """Train as one of many ranks; returns the exit code."""
+    from ..runs import RunReader, RunWriter
+    from ..silent_run import SilentRun
+    from ..train import train
+
+    chosen: list[tuple[Config, Path | None]] = []  # of the first rank
+
+    def choose() -> dict[str, Any]:
+        chosen.append(settled(arguments))
+        return chosen[0][0].to_dict()
+
+    config = Config.from_dict(ranks.from_first(choose))
+    tokenizer = chosen[0][1] if chosen else None
+    ranks.together(lambda: ranks.use(config))
+    ranks.together(lambda: open_data(config.data, quiet=ranks.rank > 0))
+    runs: list[RunWriter] = []
+    ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, ranks.count)))
+    run = runs[0] if runs else SilentRun(config, resumed=arguments.resume)
+    with run, stopping_on_signals(run, of_many=True) as received:
+        show(train(config, run, tokenizer=tokenizer, init=arguments.init, ranks=ranks), config)
+    return 0 if ranks.rank else report(RunReader(run.path), received)
 
 
 def starting_config(arguments: argparse.Namespace) -> Config:
@@ -76,9 +154,10 @@ def changes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def stopping_on_signals(run: "RunWriter") -> Iterator[list[int]]:
+def stopping_on_signals(run: "RunWriter", *, of_many: bool = False) -> Iterator[list[int]]:
     """While inside, the first Ctrl-C or SIGTERM asks the run to stop after its step; the next one does what it always does.
 
+    As one `of_many` every further one is taken for the first: a launcher passes on what the shell has sent already, and kills in the end.
     Yields the list that the received signal's number is put into.
     """
     received: list[int] = []
@@ -90,8 +169,10 @@ def stopping_on_signals(run: "RunWriter") -> Iterator[list[int]]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        restore()
         run.request_stop()
+        if of_many:
+            return
+        restore()
         with contextlib.suppress(RuntimeError):  # the signal may have come while the bar was being printed
             print("\nstopping after this step; once more ends it at once", file=sys.stderr)
 

@@ -198,6 +198,11 @@ def test_top_p_leaves_the_most_likely_that_hold_so_much_probability() -> None:
     assert torch.allclose(found[:2], LOGITS_V[:2].softmax(-1), atol=0.01)
 
 
+def spread(choices: tuple[Tensor, Tensor], logits: Tensor) -> Tensor:
+    """What remains of the logits at its ids, -inf elsewhere."""
+    return torch.full_like(logits, float("-inf")).scatter(-1, choices[1], choices[0])
+
+
 @given(
     st.lists(st.floats(-20, 20), min_size=1, max_size=12, unique=True),
     st.floats(0.05, 5),
@@ -206,7 +211,7 @@ def test_top_p_leaves_the_most_likely_that_hold_so_much_probability() -> None:
 )
 def test_sharpening_keeps_the_likeliest_and_their_proportions(values: list[float], temperature: float, top_k: int, top_p: float) -> None:
     logits = torch.tensor(values, dtype=torch.float64)
-    sharp = sharpen(logits, temperature, top_k, top_p)
+    sharp = spread(sharpen(logits, temperature, top_k, top_p), logits)
     kept = torch.isfinite(sharp)
     assert kept[logits.argmax()]
     assert torch.allclose(sharp[kept], logits[kept] / temperature)
@@ -214,7 +219,7 @@ def test_sharpening_keeps_the_likeliest_and_their_proportions(values: list[float
     if top_k > 0:
         assert kept.sum() <= top_k
     if top_p < 1:
-        scaled = sharpen(logits, temperature, top_k, 1.0).softmax(-1)
+        scaled = spread(sharpen(logits, temperature, top_k, 1.0), logits).softmax(-1)
         assert scaled[kept].sum() >= top_p - 1e-9  # enough of it,
         assert scaled[kept].sum() - scaled[kept].min() < top_p + 1e-9  # and none too many
     else:

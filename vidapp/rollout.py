@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .config import SamplingConfig
 from .randomness import torch_generator
 from .sampling import DecodeStep, decode
-from .transformer import Cache, VideoTransformer, cached_view, clip_view
+from .transformer import Cache, VideoTransformer, View, cached_view, clip_view
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ class CausalPast:
         self.transformer, self.cached = transformer, cached
         self.window = tokens_BTHW[:, -(transformer.max_frames - 1) :] if transformer.max_frames > 1 else tokens_BTHW[:, :0]
         self.cache, self.pending = Cache(), self.window
+        self.table = transformer.token_table()
+        self.view: View | None = None  # of one frame after all that is cached: the same for all decode steps of a frame
 
     def append(self, frame_B1HW: Tensor) -> None:
         """Add a decided frame; where the window is full, keep its second half."""
         longest = self.transformer.max_frames - 1
+        self.view = None
         self.window = torch.cat([self.window, frame_B1HW], dim=1)
         self.pending = torch.cat([self.pending, frame_B1HW], dim=1)
         if self.window.shape[1] > longest:
@@ -57,13 +60,17 @@ class CausalPast:
         cache enter it in the same pass."""
         if not self.cached:
             clip = torch.cat([self.window, frame_B1HW], dim=1)
-            hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device), skip=clip.shape[1] - 1)
-        else:
+            hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device), skip=clip.shape[1] - 1, table=self.table)
+        elif self.pending.shape[1]:
             waiting = self.pending.shape[1]
             view = cached_view(self.cache, waiting + 1, waiting, frame_B1HW.device)
-            hidden = self.transformer(torch.cat([self.pending, frame_B1HW], dim=1), view, skip=waiting)
+            hidden = self.transformer(torch.cat([self.pending, frame_B1HW], dim=1), view, skip=waiting, table=self.table)
             self.pending = self.pending[:, :0]
-        return self.transformer.logits(hidden).unflatten(2, frame_B1HW.shape[2:])
+        else:
+            if self.view is None:
+                self.view = self.transformer.prepared(cached_view(self.cache, 1, 0, frame_B1HW.device))
+            hidden = self.transformer(frame_B1HW, self.view, table=self.table)
+        return self.transformer.logits(hidden, self.table).unflatten(2, frame_B1HW.shape[2:])
 
 
 def frame_generators(seed: int, clips: Sequence[int], frame: int) -> list[torch.Generator]:

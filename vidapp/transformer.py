@@ -7,7 +7,7 @@ pass and in who sees whom. Axes: B clips, F frames passed (of one or two streams
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,15 +18,49 @@ from torch.utils.checkpoint import checkpoint
 from .config import Config, ModelConfig
 
 INIT_STD = 0.02
+PLAIN_SCORES = 1 << 16
+Biases = tuple[Tensor | None, Tensor | None]  # of the attention over space, and of that over time (or all)
 
 
-@dataclass
 class Cache:
-    """Keys and values of the time (or full) attention of every layer, over the frames seen so far."""
+    """Keys and values (..., rows, d) of the time (or full) attention of every layer, over the frames seen so far.
 
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
-    frames: int = 0
+    They are written into buffers with room to spare: a pass copies none of what was there before.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.buffers: list[tuple[Tensor, Tensor]] = []  # of every layer; rows behind those that are kept are scratch
+        self.rows: list[int] = []
+
+    @property
+    def keys(self) -> list[Tensor]:
+        return [k[..., :rows, :] for (k, _), rows in zip(self.buffers, self.rows, strict=True)]
+
+    @property
+    def values(self) -> list[Tensor]:
+        return [v[..., :rows, :] for (_, v), rows in zip(self.buffers, self.rows, strict=True)]
+
+    def extended(self, layer: int, k: Tensor, v: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer, `k` and `v` behind the kept ones; their first `keep` rows are kept too."""
+        if layer == len(self.rows):
+            self.rows.append(0)
+            self.buffers.append((k[..., :0, :], v[..., :0, :]))
+        kept, end = self.rows[layer], self.rows[layer] + k.shape[-2]
+        if self.buffers[layer][0].shape[-2] < end:
+            self.buffers[layer] = grown(self.keys[layer], 2 * end), grown(self.values[layer], 2 * end)
+        for buffer, fresh in zip(self.buffers[layer], (k, v), strict=True):
+            buffer[..., kept:end, :] = fresh
+        self.rows[layer] = kept + keep
+        all_k, all_v = self.buffers[layer]
+        return all_k[..., :end, :], all_v[..., :end, :]
+
+
+def grown(kept: Tensor, rows: int) -> Tensor:
+    """A buffer (..., rows, d) that begins with what is kept."""
+    buffer = kept.new_empty((*kept.shape[:-2], rows, kept.shape[-1]))
+    buffer[..., : kept.shape[-2], :] = kept
+    return buffer
 
 
 @dataclass(frozen=True)
@@ -34,7 +68,8 @@ class View:
     """Which frames are passed and who sees whom.
 
     times_F: int64, each frame's time. allowed_BFK: bool, frame F may see key frame K; K runs over the cached frames and
-    then the F frames themselves; B is 1 where all clips agree. keep: how many leading frames the cache keeps.
+    then the F frames themselves; B is 1 where all clips agree. keep: how many leading frames the cache keeps. biases: what
+    each layer adds to its attention scores, where that was computed before (`VideoTransformer.prepared`).
     """
 
     times_F: Tensor
@@ -42,6 +77,7 @@ class View:
     allowed_BFK: Tensor
     cache: Cache | None = None
     keep: int = 0
+    biases: tuple[Biases, ...] = ()
 
 
 def clip_view(frames: int, causal: bool, device: torch.device, cut_B: Tensor | None = None) -> View:
@@ -83,10 +119,11 @@ def cut(allowed_FK: Tensor, itself_FK: Tensor, cut_B: Tensor | None) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """Attention of q (..., L, d) over k and v (..., K, d); bias broadcasts to (..., L, K), -inf where not allowed.
 
-    While training on a CPU plain matrix products are the fastest backend (measured: the fused kernel's backward pass
-    dominates a step for sequences this short); elsewhere torch chooses.
+    On a CPU plain matrix products are the fastest backend for sequences this short (measured: the fused kernel's backward
+    pass dominates a training step, and its forward pass takes twice as long); elsewhere torch chooses, and where no
+    gradient is needed and the scores of a head would not fit into a cache.
     """
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
+    if q.device.type != "cpu" or not (torch.is_grad_enabled() or q.shape[-2] * k.shape[-2] <= PLAIN_SCORES):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
     scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.transpose(-2, -1)
     if bias is not None:
@@ -111,7 +148,8 @@ class SquaredRelu(torch.autograd.Function):
 
 
 def squared_relu(x: Tensor) -> Tensor:
-    return SquaredRelu.apply(x)
+    """relu(x)^2; without gradients in place."""
+    return SquaredRelu.apply(x) if torch.is_grad_enabled() else x.relu_().square_()
 
 
 class Attention(nn.Module):
@@ -194,20 +232,7 @@ def without(bias: Tensor | None, rows: int) -> Tensor | None:
 
 def with_cache(k: Tensor, v: Tensor, view: View, layer: int, keep: int) -> tuple[Tensor, Tensor]:
     """Keys and values with the cached ones before them; the first `keep` new ones are added to the cache."""
-    cache = view.cache
-    if cache is None:
-        return k, v
-    fresh = layer >= len(cache.keys)
-    all_k = k if fresh else torch.cat([cache.keys[layer], k], dim=-2)
-    all_v = v if fresh else torch.cat([cache.values[layer], v], dim=-2)
-    if keep:
-        length = all_k.shape[-2] - k.shape[-2] + keep
-        if fresh:
-            cache.keys.append(all_k[..., :length, :])
-            cache.values.append(all_v[..., :length, :])
-        else:
-            cache.keys[layer], cache.values[layer] = all_k[..., :length, :], all_v[..., :length, :]
-    return all_k, all_v
+    return (k, v) if view.cache is None else view.cache.extended(layer, k, v, keep)
 
 
 class VideoTransformer(nn.Module):
@@ -291,19 +316,24 @@ class VideoTransformer(nn.Module):
             return self.token_embedding.weight
         return self.token_embedding.weight + F.pad(self.code_projection(self.features_VK), (0, 0, 0, 1))
 
-    def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0) -> Tensor:
+    def prepared(self, view: View) -> View:
+        """The view with its biases, for several passes that see the same: they hold for the weights as they are now."""
+        return replace(view, biases=tuple(self.biases(view, layer, compute_dtype(self.place_embedding)) for layer in range(self.config.layers)))
+
+    def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0, table: Tensor | None = None) -> Tensor:
         """Hidden states (B, F - skip, N, D) after the final norm, of the frames after the first `skip`.
 
-        Those are seen by the others, but what the last layer would make of them is not computed.
+        Those are seen by the others, but what the last layer would make of them is not computed. table: `token_table()`,
+        where it is at hand.
         """
         if int(view.key_times_K.shape[0]) and tokens_BFHW.shape[1] != len(view.times_F):
             raise ValueError(f"{tokens_BFHW.shape[1]} frames of tokens were passed with times for {len(view.times_F)}")
-        x_BFND = F.embedding(tokens_BFHW.flatten(2), self.token_table()) + self.place_embedding
+        x_BFND = F.embedding(tokens_BFHW.flatten(2), self.token_table() if table is None else table) + self.place_embedding
         if self.config.positions == "learned":
             x_BFND = x_BFND + self.time_embedding[view.times_F][:, None]
         x_BFND = x_BFND.to(compute_dtype(x_BFND))
         for layer, block in enumerate(self.blocks):
-            biases = self.biases(view, layer, x_BFND.dtype)
+            biases = view.biases[layer] if view.biases else self.biases(view, layer, x_BFND.dtype)
             leave = skip if layer + 1 == len(self.blocks) else 0
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
                 x_BFND = checkpoint(block, x_BFND, view, layer, *biases, leave, use_reentrant=False)
@@ -313,11 +343,12 @@ class VideoTransformer(nn.Module):
             view.cache.frames += view.keep
         return self.final_norm(x_BFND)
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor, table: Tensor | None = None) -> Tensor:
         """Logits (..., V) of hidden states (..., D): pass those of masked positions only."""
-        return F.linear(hidden, self.token_table()[: self.codebook_size]) + self.head_bias
+        table = self.token_table() if table is None else table
+        return F.linear(hidden, table[: self.codebook_size]) + self.head_bias
 
-    def biases(self, view: View, layer: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+    def biases(self, view: View, layer: int, dtype: torch.dtype) -> Biases:
         """(space bias (heads or 1, N, N) or None, time bias): what is added to the attention scores of this layer."""
         kind = self.config.attention
         relative = self.config.positions == "relative"

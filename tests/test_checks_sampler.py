@@ -23,8 +23,10 @@ def test_the_real_sampler_passes() -> None:
 
 
 def test_temperature_on_probabilities_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-        return (logits.softmax(-1) / temperature).log()  # divided alike, so normalising undoes it
+    sharpen = vidapp.sampling.sharpen
+
+    def on_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+        return sharpen((logits.softmax(-1) / temperature).log(), 1.0, top_k, top_p)  # divided alike, so normalising undoes it
 
     monkeypatch.setattr(vidapp.sampling, "sharpen", on_probabilities)
     assert "temperature" in failing()
@@ -34,7 +36,7 @@ def test_temperature_on_probabilities_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_an_ignored_truncation_is_named(monkeypatch: pytest.MonkeyPatch, ignored: str) -> None:
     sharpen = vidapp.sampling.sharpen
 
-    def deaf(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    def deaf(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
         return sharpen(logits, temperature, 0 if ignored == "top_k" else top_k, 1.0 if ignored == "top_p" else top_p)
 
     monkeypatch.setattr(vidapp.sampling, "sharpen", deaf)

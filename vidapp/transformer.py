@@ -318,7 +318,9 @@ class VideoTransformer(nn.Module):
 
     def prepared(self, view: View) -> View:
         """The view with its biases, for several passes that see the same: they hold for the weights as they are now."""
-        return replace(view, biases=tuple(self.biases(view, layer, compute_dtype(self.place_embedding)) for layer in range(self.config.layers)))
+        return replace(
+            view, biases=tuple(self.biases(view, layer, compute_dtype(self.place_embedding)) for layer in range(self.config.layers))
+        )
 
     def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0, table: Tensor | None = None) -> Tensor:
         """Hidden states (B, F - skip, N, D) after the final norm, of the frames after the first `skip`.

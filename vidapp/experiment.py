@@ -1,0 +1,121 @@
+"""Planned trainings: ordinary runs under settled names, found again in the runs folder, and what their metrics say of them.
+
+What is known of an experiment is a function of the runs folder alone: it can be left and taken up again at any moment.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from .config import Config
+from .run_reader import RunReader
+
+Lines = Sequence[Mapping[str, Any]]
+"""Metric lines of a run, oldest first."""
+
+NEW = "not started"
+ELSEWHERE = ("run.device", "run.threads", "run.tracker")  # where a training is done makes it no other experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A training that an experiment needs: the name of its run, what it is for, and its settings."""
+
+    name: str
+    title: str
+    config: Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A planned training as it stands. state: that of its run, or `not started`. lines: the metrics of its transformer phase.
+
+    differs: dotted key -> (planned, the run's own), where the run of that name was begun with other settings.
+    """
+
+    planned: Planned
+    state: str = NEW
+    step: int = 0
+    total: int = 0
+    lines: Lines = ()
+    differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.planned.name
+
+    @property
+    def finished(self) -> bool:
+        return self.state == "finished" and self.step >= self.total
+
+    @property
+    def begun(self) -> bool:
+        return self.state != NEW
+
+
+def look_up(planned: Planned, runs: Mapping[str, RunReader]) -> Training:
+    """How a planned training stands, its run looked up by name. One without a readable config counts as not started."""
+    run = runs.get(planned.name)
+    if run is None:
+        return Training(planned=planned, total=planned.config.run.steps)
+    try:
+        found = run.config()
+    except ValueError:
+        return Training(planned=planned, total=planned.config.run.steps)
+    differs = {key: pair for key, pair in planned.config.differences(found).items() if key not in ELSEWHERE}
+    status = run.status()
+    lines = [line for line in run.metrics()[0] if line.get("phase", "transformer") == "transformer"]
+    return Training(planned=planned, state=status.state, step=status.step, total=found.run.steps, lines=lines, differs=differs)
+
+
+def newest(lines: Lines, key: str) -> float | None:
+    """The newest finite value of a figure; None where there is none."""
+    return next((float(line[key]) for line in reversed(lines) if finite(line.get(key))), None)
+
+
+def newest_mean(lines: Lines, key: str, count: int) -> float | None:
+    """The mean of a figure's `count` newest finite values; None where there are fewer."""
+    found = [float(line[key]) for line in lines if finite(line.get(key))][-count:]
+    return sum(found) / count if len(found) == count else None
+
+
+def finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def seconds_per_step(lines: Lines) -> float | None:
+    """The median of what a step took, so that what else the machine did meanwhile counts little; None where nothing was measured."""
+    found = [float(line["seconds_per_step"]) for line in lines if finite(line.get("seconds_per_step"))]
+    return median(found) if found else None
+
+
+def elapsed(lines: Lines) -> list[tuple[int, float]]:
+    """(step, seconds of training until then) at each line of one phase that says what a step took, ascending.
+
+    Validation, samples and checkpoints count; the start of the process, pauses and the time between two attempts do not: each
+    step counts with the measured time of its stretch, or of the next one where there is none.
+    """
+    found: list[tuple[int, float]] = []
+    done, seconds = 0, 0.0
+    for line in lines:
+        step = line.get("step")
+        if finite(line.get("seconds_per_step")) and isinstance(step, int) and step > done:
+            seconds += (step - done) * float(line["seconds_per_step"])
+            done = step
+            found.append((done, seconds))
+    return found
+
+
+def seconds_until(lines: Lines, step: int) -> float | None:
+    """Seconds of training of one phase until `step` was done, as `elapsed` counts them; None where the lines do not reach it."""
+    before = (0, 0.0)
+    for at, seconds in elapsed(lines):
+        if at >= step:
+            share = (step - before[0]) / (at - before[0])
+            return before[1] + share * (seconds - before[1])
+        before = (at, seconds)
+    rate = seconds_per_step(lines)
+    reached = max((line["step"] for line in lines if isinstance(line.get("step"), int)), default=0)
+    return before[1] + (step - before[0]) * rate if rate is not None and step <= reached else None

@@ -1,6 +1,7 @@
 """Settings that describe themselves: dataclass fields with help, unit, bounds and choices, checked when made."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -47,7 +48,7 @@ def refuse_unknown(values: dict[str, Any], known: Any, what: str) -> None:
 def check_field(section: Section, field: dataclasses.Field[Any], value: Any) -> Any:
     """The value converted to the field's type; ValueError names the key, the value and what is allowed."""
     key = f"{section.name()}.{field.name}"
-    kind = typing.get_type_hints(type(section))[field.name]
+    kind = types_of(type(section))[field.name]
     value = convert(key, value, kind)
     facts = field.metadata
     if facts["choices"] and value not in facts["choices"]:
@@ -56,6 +57,12 @@ def check_field(section: Section, field: dataclasses.Field[Any], value: Any) -> 
         if isinstance(part, (int, float)) and not isinstance(part, bool):
             check_bounds(key, part, facts["low"], facts["high"])
     return value
+
+
+@functools.cache
+def types_of(kind: Any) -> dict[str, Any]:
+    """The annotated type of each field of a section (its class): looked up once, since a form checks all of them at each edit."""
+    return typing.get_type_hints(kind)
 
 
 def check_bounds(key: str, value: float, low: float | None, high: float | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, generate, run_table, runs_tab, session, theme, train
+from . import api, configure, drafts, generate, run_table, runs_tab, session, theme, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -67,16 +67,21 @@ def build(*, readonly: bool = False) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_S, fill_width=True) as page:
         api.register(readonly=readonly)  # first: the events of the page must not take the names
         gr.HTML(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="heading", apply_default_css=False, padding=False)
-        with gr.Tabs(elem_id="tabs") as tabs:
+        draft = drafts.build()
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Generate", id="generate") as generate_place:
                 generating = generate.build()
+            with gr.Tab("Configure", id="configure") as configure_place:
+                configuring = configure.build(draft)
             with gr.Tab("Train", id="train"):
                 training = train.build(readonly=readonly)
             with gr.Tab("Runs", id="runs"):
                 runs = runs_tab.build(readonly=readonly)
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
+        configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **QUICK, **PRIVATE)
         generate.wire(page, generate_place, generating)
+        configure.wire(page, configure_place, configuring)
         train.wire(page, training)
         runs_tab.wire(runs)
     page.queue(max_size=QUEUE)
@@ -139,7 +144,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
         server_port=serving.port,
         auth=serving.auth,
         theme=theme.theme(),
-        head=f"<style>{theme.static('page.css')}</style>",  # not css=: Gradio rewrites its selectors
+        head=f"<style>{theme.static('page.css')}{theme.static('forms.css')}</style>",  # not css=: Gradio rewrites its selectors
         share=False,
         ssr_mode=False,
         enable_monitoring=False,

@@ -1,13 +1,13 @@
 """Controls derived from config fields: one dotted key, one control. A field that is added to a config appears here by itself."""
 
 import dataclasses
-import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gradio as gr
 
 from ..config import SECTIONS, Config, field_of
+from ..fields import types_of
 
 
 def first_order_keys(*sections: str) -> list[str]:
@@ -22,7 +22,7 @@ def all_keys(*sections: str) -> list[str]:
 def kind_of(key: str) -> Any:
     """The annotated type of a setting: bool, int, float, str or a tuple of ints."""
     section, _, name = key.partition(".")
-    return typing.get_type_hints(SECTIONS[section])[name]
+    return types_of(SECTIONS[section])[name]
 
 
 def label_of(key: str) -> str:

@@ -41,3 +41,15 @@ def resolved(config: Config) -> Config:
     if source not in [value for _, value in choices()]:
         raise ValueError(f"data.source {source!r} is not offered here: choose from the list; own clips belong in {own_folder()}")
     return config.replace({"data.source": str(resolve_inside(own_folder(), source.removeprefix(PREFIX)))})
+
+
+def offered(config: Config) -> Config:
+    """The other way round: a config with the path of own clips, as the choice that means it. Other configs come back as they are."""
+    source = Path(config.data.source)
+    if not source.is_absolute():
+        return config
+    try:
+        name = source.resolve().relative_to(own_folder().resolve())
+    except (OSError, ValueError):
+        return config
+    return config.replace({"data.source": f"{PREFIX}{name.as_posix()}"})

@@ -1,0 +1,123 @@
+"""The run that is yet to be started: what differs from its preset, as a command and as a page holds it."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidapp.config import Config, parse_assignments
+from vidapp.presets import PRESETS, preset
+from vidapp.ui import configure, drafts, sources
+from vidapp.ui.drafts import Draft
+from vidapp.ui.estimates import ESTIMATES, Estimates, launch_command
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "recipe.learning_rate": st.sampled_from([1e-4, 3e-4, 0.5]),
+        "recipe.curriculum": st.sampled_from(["", "5,10", "5, 10, 20"]),
+        "model.dropout": st.sampled_from(["0", "0.1"]),
+        "model.norm": st.sampled_from(["pre", "post"]),
+        "recipe.random_context": st.booleans(),
+        "run.steps": st.integers(1, 10**6),
+        "tokenizer.levels": st.sampled_from(["4,4,4", [8, 5, 5, 5]]),
+    },
+)
+
+
+@given(name=st.sampled_from(sorted(PRESETS)), changes=CHANGES)
+@settings(max_examples=40, deadline=None)
+def test_the_command_trains_the_very_same_config(name: str, changes: dict[str, Any]) -> None:
+    draft = Draft.of(name, changes)
+    words = shlex.split(draft.command())
+    assert words[:6] == ["python", "-m", "vidapp", "train", "--preset", name]
+    assert preset(name).replace(parse_assignments(words[7:])) == draft.config == preset(name).replace(changes)
+    assert len(words[7:]) == len(draft.changes) == len(draft.chips())
+
+
+@given(name=st.sampled_from(sorted(PRESETS)), changes=CHANGES)
+@settings(max_examples=40, deadline=None)
+def test_a_page_gives_back_what_it_was_given(name: str, changes: dict[str, Any]) -> None:
+    draft = Draft.of(name, changes)
+    assert Draft.of_value(json.loads(json.dumps(draft.value))) == draft
+
+
+def test_what_equals_the_preset_is_no_change() -> None:
+    draft = Draft.of("small", {"recipe.learning_rate": "3e-4", "model.width": 192, "run.steps": 7})
+    assert draft.changes == {"run.steps": 7}
+    assert draft.command() == "python -m vidapp train --preset small --set run.steps=7"
+
+
+def test_a_chip_says_what_was_and_what_is_and_can_be_taken_away() -> None:
+    draft = Draft.of("debug", {"recipe.learning_rate": 1e-4, "recipe.clean_past": False})
+    assert {"key": "recipe.learning_rate", "label": "Learning rate", "before": "0.002", "after": "0.0001"} in draft.chips()
+    assert draft.without("recipe.learning_rate").changes == {"recipe.clean_past": False}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], {}, {"preset": "debug"}, {"preset": "huge", "changes": {}}, {"preset": "debug", "changes": {"model.wings": 2}},
+     {"preset": "debug", "changes": {"run.steps": 0}}, {"preset": ["debug"], "changes": {}}],
+)  # fmt: skip
+def test_what_a_page_holds_is_checked(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Draft.of_value(value)
+    assert Draft.held(value) == drafts.FIRST
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_whole_config_is_told_from_the_preset_it_is_closest_to(name: str) -> None:
+    assert Draft.of_config(preset(name)) == Draft(name, {})
+
+
+def test_own_clips_are_a_choice_here_and_a_path_in_the_command() -> None:
+    folder = sources.own_folder() / "my walks"
+    folder.mkdir(parents=True)
+    draft = Draft.of_config(preset("tiny").replace({"data.source": str(folder)}))
+    assert draft.changes["data.source"] == "own/my walks"
+    assert shlex.split(draft.command())[-1] == f"data.source={folder.resolve()}"
+
+
+def test_a_config_file_with_an_unknown_setting_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"recipe": {"learning_speed": 1}}')
+    with pytest.raises(ValueError, match=r"mine\.json was not taken: .*'learning_speed'"):
+        configure.read_config(str(path))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]", b" " * (configure.LARGEST_FILE + 1)])
+def test_a_file_that_is_no_config_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.json"):
+        configure.read_config(str(path))
+
+
+def test_what_a_run_takes_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidapp import preflight
+
+    looked: list[Config] = []
+    real = preflight.preflight
+    monkeypatch.setattr(preflight, "preflight", lambda config, **how: looked.append(config) or real(config, **how))
+    estimates = Estimates()
+    config = Draft.of("debug", {"data.size": 32, "recipe.batch_size": 1}).config
+    first = estimates.of(config)
+    assert estimates.of(config) is first
+    assert len(looked) == 1
+    assert first.trains_tokenizer  # the bundled one is for 64 pixels
+    assert first.found.parameters > first.found.blocks
+    assert first.time.startswith(("about", "a few"))
+
+
+def test_clips_that_are_not_offered_are_not_looked_at() -> None:
+    with pytest.raises(ValueError, match="not offered here"):
+        ESTIMATES.of(Draft.of("debug", {"data.source": "/etc"}).config)
+
+
+def test_all_gpus_are_used_by_the_same_command_behind_accelerate() -> None:
+    command = Draft.of("base", {"run.steps": 5}).command()
+    assert launch_command(command, 4) == "accelerate launch --multi_gpu --num_processes 4 -m vidapp train --preset base --set run.steps=5"

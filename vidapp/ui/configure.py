@@ -1,0 +1,238 @@
+"""The Configure tab: every setting of the run that is yet to be started, what differs from its preset, and what it will take."""
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..config import SECTIONS, Config
+from ..presets import PRESETS, preset
+from . import form, sources
+from .chips import chips, chips_value
+from .drafts import FIRST, Draft
+from .estimates import ESTIMATES, figures_html, notices_html
+from .messages import guarded, message_box, said, told
+from .takeaway import takeaway, takeaway_value
+from .theme import static
+from .wiring import PRIVATE, in_turn
+from .words import count
+
+KEYS = form.all_keys()
+FIRST_KEYS = form.first_order_keys()
+LARGEST_FILE = 1 << 20
+ABOUT = {
+    "model": "the transformer",
+    "tokenizer": "frames to ids and back",
+    "data": "clips",
+    "recipe": "how it is trained",
+    "sampling": "how its checkpoints are sampled",
+    "run": "how long, and what is kept",
+}
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class ConfigureTab:
+    """The tab's components and what happens when they are used. `draft` is shared with other tabs; `fields` are in the order of KEYS."""
+
+    draft: gr.BrowserState
+    preset: gr.Dropdown
+    chips: gr.HTML
+    message: gr.HTML
+    fields: list[Any]
+    figures: gr.HTML
+    notices: gr.HTML
+    takeaway: gr.HTML
+    upload: gr.UploadButton
+    go: gr.Button
+
+    @property
+    def form(self) -> list[Any]:
+        """What decides a draft: the preset, then every setting."""
+        return [self.preset, *self.fields]
+
+    @property
+    def source(self) -> Any:
+        return self.fields[KEYS.index("data.source")]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Whatever `show` sets."""
+        return [self.message, self.draft, *self.form]
+
+    def edited(self, name: str, *values: Any) -> Updates:
+        """A control was left with a value: the draft is what the form says."""
+        return {self.draft: form_draft(name, values).value}
+
+    def choose(self, name: str, held: Any) -> Updates:
+        """Another preset was chosen: the changes are kept on it, unless they do not go with it."""
+        draft = Draft.held(held)
+        try:
+            return self.show(draft.on(name))
+        except ValueError as error:
+            lost = f"{count(len(draft.changes), 'change')} dropped, which did not go with {name}"
+            return {**self.show(Draft.of(name, {})), self.message: said(f"{lost}: {error}")}
+
+    def reset(self, event: gr.EventData, name: str, *values: Any) -> Updates:
+        """A chip was pressed: that setting goes back to the preset's value, the others stay as the form has them."""
+        key = str(getattr(event, "key", ""))
+        return self.show(form_draft(name, values, leave_out=key))
+
+    def reset_all(self, name: str) -> Updates:
+        return self.show(Draft.of(name, {}))
+
+    def take_file(self, path: str | None) -> Updates:
+        """The config in a JSON file, beside the preset that it is closest to."""
+        if not path:
+            return {}
+        draft = Draft.of_config(read_config(path))
+        differs = f"{draft.preset} with {count(len(draft.changes), 'change')}" if draft.changes else f"exactly {draft.preset}"
+        return {**self.show(draft), self.message: said(f"Taken from {Path(path).name}: {differs}.", "good")}
+
+    def show(self, draft: Draft) -> Updates:
+        """That draft in the form, and as the page's."""
+        config = draft.config
+        fields = {field: form.shown(config, key) for key, field in zip(KEYS, self.fields, strict=True)}
+        fields[self.source] = gr.Dropdown(choices=sources.choices(), value=config.data.source)
+        return {self.draft: draft.value, self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)), **fields}
+
+    def open(self, held: Any) -> Updates:
+        """What the page remembers of an earlier visit. What it cannot mean any more is said, and the first preset shown."""
+        try:
+            draft = Draft.of_value(held)
+        except ValueError as error:
+            return {**self.show(FIRST), self.message: told(error)}
+        return self.show(draft)
+
+    def describe(self, held: Any) -> Updates:
+        """The draft in short, as a command and as a file."""
+        draft = Draft.of_value(held)
+        return {self.chips: chips_value(draft), self.takeaway: takeaway_value(draft)}
+
+    def measure(self, held: Any) -> Updates:
+        """What the draft will take."""
+        estimate = ESTIMATES.of(Draft.of_value(held).config)
+        return {self.figures: figures_html(estimate), self.notices: notices_html(estimate)}
+
+
+def form_draft(name: str, values: tuple[Any, ...], leave_out: str = "") -> Draft:
+    """The draft of the form's values; ValueError for an empty number or whatever the config refuses."""
+    kept = [(key, value) for key, value in zip(KEYS, values, strict=True) if key != leave_out]
+    return Draft.of_config(form.changed(preset(name), [key for key, _ in kept], [value for _, value in kept]), name)
+
+
+def read_config(path: str) -> Config:
+    """The config in an uploaded file; ValueError where it is none, naming what is unknown in it."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        text = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{Path(path).name} cannot be read as text: give a config in JSON ({error})") from error
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{Path(path).name} is larger than {LARGEST_FILE >> 20} MiB: that is no config")
+    try:
+        return Config.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{Path(path).name} was not taken: {error}") from error
+
+
+def build(draft: gr.BrowserState) -> ConfigureTab:
+    """Lay the tab out (inside a gr.Tab)."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=340, elem_id="configure-form"):
+            heading("What to train")
+            chosen = preset_control("configure-preset")
+            shown = chips(FIRST, elem_id="configure-chips", elem_classes=["snug"])
+            message = message_box(elem_id="configure-message")
+            search_box()
+            fields = build_fields()
+        with gr.Column(scale=3, min_width=320):
+            heading("What it takes")
+            figures = gr.HTML('<div class="card">Looking ahead…</div>', elem_id="configure-figures", apply_default_css=False, padding=False)
+            notices = gr.HTML("", elem_id="configure-notices", apply_default_css=False, padding=False)
+            go = gr.Button("Go on to Train", variant="primary", elem_id="configure-go")
+            heading("The same elsewhere")
+            away = takeaway(FIRST, elem_id="configure-takeaway", elem_classes=["snug"])
+            upload = gr.UploadButton("Import a config (.json)", file_types=[".json"], size="sm", elem_id="configure-import")
+    return ConfigureTab(draft, chosen, shown, message, fields, figures, notices, away, upload, go)
+
+
+def build_fields() -> list[Any]:
+    """The first-order settings in the open, the rest folded by section; returned in the order of KEYS."""
+    made: dict[str, Any] = {}
+    with folder(""):
+        made |= {key: control(key) for key in FIRST_KEYS}
+    for section in SECTIONS:
+        keys = [key for key in form.all_keys(section) if key not in FIRST_KEYS]
+        summary = f"<b>{section.capitalize()}</b> {html.escape(ABOUT.get(section, ''))} <i>{len(keys)} more</i>"
+        with folder(f'<details class="section"><summary>{summary}</summary></details>'):
+            made |= {key: control(key) for key in keys}
+    return [made[key] for key in KEYS]
+
+
+def search_box() -> gr.HTML:
+    """A box that finds settings by name, key or help, wherever they are folded away."""
+    parts: dict[str, Any] = {
+        "html_template": static("search.html"),
+        "css_template": static("search.css"),
+        "js_on_load": static("search.js"),
+    }
+    return gr.HTML(**parts, apply_default_css=False, elem_classes=["snug"])
+
+
+def folder(head: str) -> gr.HTML:
+    """A place for settings below its head; a closed <details> there hides them (see forms.css), and a search still finds them."""
+    return gr.HTML(
+        html_template=f"{head}@children", js_on_load=None, apply_default_css=False, padding=False, elem_classes=["snug", "settings"]
+    )
+
+
+def control(key: str) -> Any:
+    given: dict[str, Any] = {"elem_id": "set-" + key.replace(".", "-"), "elem_classes": ["setting"]}
+    if key == "data.source":
+        given |= {"choices": sources.choices(), "allow_custom_value": True}  # it may be a path from another machine: said when looked at
+    return form.control(key, FIRST.config, **given)
+
+
+def preset_control(elem_id: str) -> gr.Dropdown:
+    return gr.Dropdown(list(PRESETS), value=FIRST.preset, label="Preset", info=preset_help(FIRST.preset), filterable=False, elem_id=elem_id)
+
+
+def preset_help(name: str) -> str:
+    """What a preset is for, in its own words."""
+    return " ".join((PRESETS[name].__doc__ or "").split())
+
+
+def heading(text: str) -> None:
+    gr.HTML(f'<h2 class="heading">{text}</h2>', apply_default_css=False, padding=False)
+
+
+def wire(page: gr.Blocks, place: gr.Tab, tab: ConfigureTab) -> None:
+    """The tab's events. Edits have their turns one after the other, each with the whole form as it was then: none is lost."""
+    guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
+    edits: dict[str, Any] = {**in_turn("draft"), **PRIVATE, "trigger_mode": "multiple"}
+    looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, "trigger_mode": "multiple"}
+    ahead: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, "trigger_mode": "multiple"}
+
+    gr.on(leaving(tab.fields), guard(tab.edited), tab.form, [tab.message, tab.draft], **edits)
+    tab.preset.input(guard(tab.choose), [tab.preset, tab.draft], tab.outputs, **edits)
+    tab.chips.reset(guard(tab.reset), tab.form, tab.outputs, **edits)
+    tab.chips.reset_all(guard(tab.reset_all), tab.preset, tab.outputs, **edits)
+    tab.upload.upload(guard(tab.take_file), tab.upload, tab.outputs, **edits)
+
+    described, measured = [tab.message, tab.chips, tab.takeaway], [tab.message, tab.figures, tab.notices]
+    page.load(quiet(tab.open), tab.draft, tab.outputs, **edits).then(quiet(tab.describe), tab.draft, described, **looks)
+    tab.draft.change(quiet(tab.describe), tab.draft, described, **looks)
+    gr.on([tab.draft.change, place.select], quiet(tab.measure), tab.draft, measured, **ahead)
+
+
+def leaving(fields: list[Any]) -> list[Callable[..., Any]]:
+    """The events that tell that a setting has its value: typing has ended, or something was chosen."""
+    events: list[Callable[..., Any]] = []
+    for field in fields:
+        events += [field.blur, field.submit] if isinstance(field, (gr.Number, gr.Textbox)) else [field.input]
+    return events

@@ -1,0 +1,125 @@
+"""The run that is yet to be started: a preset and what differs from it. Configure, Train and whoever proposes a change share one.
+
+It lies in the page's own storage (`build`), so that it survives a reload, and everything that a page says is checked again here.
+"""
+
+import contextlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..config import Config, field_of
+from ..presets import PRESETS, preset
+from . import form, sources
+
+FIRST_PRESET = "debug"
+STORAGE = "vidapp-draft"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """`changes`: dotted key -> value wherever the config is not the preset's. `data.source` is a choice of `sources`, no path."""
+
+    preset: str
+    changes: Mapping[str, Any]
+
+    @staticmethod
+    def of(name: str, changes: Mapping[str, Any]) -> "Draft":
+        """The preset of that name with changes by dotted key; ValueError in the config's words for what cannot be."""
+        return Draft.of_config(preset(name).replace(dict(changes)), name)
+
+    @staticmethod
+    def of_config(config: Config, name: str | None = None) -> "Draft":
+        """The draft of a whole config, beside the preset of that name or the one that it differs least from."""
+        config = sources.offered(config)
+        if name is None:
+            name = min(PRESETS, key=lambda known: len(config.differences(preset(known))))
+        differences = config.differences(preset(name))
+        return Draft(name, {key: plain(mine) for key, (mine, _) in differences.items()})
+
+    @staticmethod
+    def of_value(value: Any) -> "Draft":
+        """The draft that a page holds; ValueError where that is none (any more): it may be old, or forged."""
+        if not isinstance(value, dict) or not isinstance(value.get("changes"), dict):
+            raise ValueError("what this page holds of the new run cannot be read: choose a preset")
+        return Draft.of(str(value.get("preset")), value["changes"])
+
+    @staticmethod
+    def held(value: Any) -> "Draft":
+        """As `of_value`, but the first preset in place of what cannot be read."""
+        try:
+            return Draft.of_value(value)
+        except ValueError:
+            return FIRST
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """What the page holds of it, as JSON."""
+        return {"preset": self.preset, "changes": dict(self.changes)}
+
+    @property
+    def config(self) -> Config:
+        return preset(self.preset).replace(dict(self.changes))
+
+    def without(self, key: str) -> "Draft":
+        """That setting as the preset has it. ValueError where the others do not allow it."""
+        field_of(key)
+        return Draft.of(self.preset, {name: value for name, value in self.changes.items() if name != key})
+
+    def on(self, name: str) -> "Draft":
+        """The same changes on another preset. ValueError where they do not go together."""
+        return Draft.of(name, self.changes)
+
+    def chips(self) -> list[dict[str, str]]:
+        """Each difference for the eye: key, label, the preset's value and this one."""
+        before, after = preset(self.preset), self.config
+        return [
+            {
+                "key": key,
+                "label": form.label_of(key),
+                "before": shown(form.value_of(before, key)),
+                "after": shown(form.value_of(after, key)),
+            }
+            for key in self.changes
+        ]
+
+    def command(self) -> str:
+        """The shell command that trains the same. Clips that are not on this machine keep the name that they were given."""
+        config = self.config
+        with contextlib.suppress(ValueError):
+            config = sources.resolved(config)
+        changes = [f"{key}={as_argument(mine)}" for key, (mine, _) in config.differences(preset(self.preset)).items()]
+        return " ".join(["python -m vidapp train --preset", self.preset, *(["--set", *map(shlex.quote, changes)] if changes else [])])
+
+
+def plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def as_argument(value: Any) -> str:
+    """A value as `--set` reads it back."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+FIRST = Draft.of(FIRST_PRESET, {})
+
+
+def build() -> gr.BrowserState:
+    """The page's draft. The key only has to be the same after a restart: nothing in it is secret."""
+    return gr.BrowserState(FIRST.value, storage_key=STORAGE, secret=STORAGE)

@@ -1,0 +1,33 @@
+// One button for each setting that differs from the preset; pressing it asks the page to reset that setting.
+const root = element.querySelector('.chips');
+
+function part(tag, text, name) {
+  return Object.assign(document.createElement(tag), { textContent: text, className: name || '' });
+}
+
+function chip(one) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.dataset.key = one.key;
+  button.title = `${one.key}: press to go back to ${one.before}`;
+  button.setAttribute('aria-label', `${one.label} is ${one.after}, the preset has ${one.before}: reset`);
+  button.append(part('span', one.label), part('s', one.before), part('b', one.after), part('span', '×', 'x'));
+  button.addEventListener('click', () => trigger('reset', { key: one.key }));
+  return button;
+}
+
+function draw() {
+  const { preset, chips } = props.value || { preset: '', chips: [] };
+  const parts = chips.map(chip);
+  if (!parts.length) parts.push(part('span', `Exactly the preset ${preset}: nothing is changed.`, 'none'));
+  if (parts.length > 1) {
+    const all = part('button', 'Reset all', 'all');
+    all.type = 'button';
+    all.addEventListener('click', () => trigger('reset_all', {}));
+    parts.push(all);
+  }
+  root.replaceChildren(...parts);
+}
+
+watch('value', draw);
+draw();

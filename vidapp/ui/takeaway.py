@@ -1,0 +1,33 @@
+"""A draft to take away: the shell command that trains the same, and its config as a file."""
+
+from typing import Any
+
+import gradio as gr
+
+from .drafts import Draft
+from .estimates import launch_command
+from .theme import static
+
+GPUS = 8  # in the example
+
+
+def takeaway(draft: Draft, **settings: Any) -> gr.HTML:
+    """The component; its value is that of `takeaway_value`."""
+    return gr.HTML(
+        value=takeaway_value(draft),
+        html_template=static("takeaway.html"),
+        css_template=static("takeaway.css"),
+        js_on_load=static("takeaway.js"),
+        apply_default_css=False,
+        **settings,
+    )
+
+
+def takeaway_value(draft: Draft) -> dict[str, Any]:
+    command = draft.command()
+    return {
+        "command": command,
+        "launch": launch_command(command, GPUS),
+        "json": draft.config.to_json() + "\n",
+        "name": f"{draft.preset}.json",
+    }

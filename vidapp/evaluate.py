@@ -30,6 +30,9 @@ LARGEST_BATCH_BYTES = 256 << 20
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all) after every batch."""
 
+Show = Callable[[str, Array], None]
+"""Called with the name of a stage and its future frames (T, C, H, W) in [0, 1] of the first clip; `truth` is one of the names."""
+
 
 class Predictor(Protocol):
     """What `rollout.predict` does: context uint8 (B, T, C, H, W) -> the next frames, float (B, frames, C, H, W).
@@ -81,6 +84,7 @@ def evaluate(
     stages: bool = False,
     batch_clips: int = 16,
     predictor: Predictor | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Scores of a checkpoint's future frames on `clips` clips of a split, as one JSON-able dictionary.
 
@@ -94,7 +98,8 @@ def evaluate(
       known), `mean_of` (their average: blurred, but what MSE rewards) and `diversity` (mean squared difference between two
       futures of a clip, summed over pixels like the MSE). The headline stays the first sample.
     - `stages` adds `true_past` (each frame decoded from the true frames before it) and `one_pass_true_past` (the same in a
-      single greedy pass): where the error of the free-running prediction comes from. Costs about twice the time again.
+      single greedy pass): where the error of the free-running prediction comes from (see `stages.lost`). Costs about twice the
+      time again. `show` is given the first clip at every stage, and the truth.
 
     A seed gives the same scores again, however clips are batched. ValueError for settings that cannot be: see Evaluation; clips
     too few, too large or of another size than the checkpoint's; predictions that are not finite.
@@ -108,7 +113,7 @@ def evaluate(
     )
     clips_u8 = fixed_clips(checkpoint, source, setting)
     mean_frame = mean_training_frame(source, min(context + frames, data.clip_frames))  # training clips may be no longer
-    score = Scorer(checkpoint, setting, sampling, mean_frame, predictor or default_predictor())
+    score = Scorer(checkpoint, setting, sampling, mean_frame, predictor or default_predictor(), show)
     step = batch_size(setting, clips_u8.shape)
     for start in range(0, len(clips_u8), step):
         score.add_batch(clips_u8[start : start + step], start)
@@ -120,8 +125,17 @@ def evaluate(
 class Scorer:
     """Score tables of every way to predict, filled batch by batch."""
 
-    def __init__(self, checkpoint: Any, setting: Evaluation, sampling: SamplingConfig, mean_frame: Array, predictor: Predictor) -> None:
+    def __init__(
+        self,
+        checkpoint: Any,
+        setting: Evaluation,
+        sampling: SamplingConfig,
+        mean_frame: Array,
+        predictor: Predictor,
+        show: Show | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
+        self.show = show
         self.setting = setting
         self.sampling = sampling
         self.mean_frame = mean_frame
@@ -133,13 +147,20 @@ class Scorer:
         """Predict and score clips uint8 (B, context + frames, C, H, W), the first of which is clip number `start`."""
         context = self.setting.context
         truth = metrics.to_unit(clips_u8[:, context:])
+        if self.show and start == 0:
+            self.show("truth", truth[0])
         for name, prediction in self.references(clips_u8, truth):
-            self.table(name).add_frames(prediction, truth)
+            self.add_stage(name, prediction, truth, start)
         self.add_samples(clips_u8[:, :context], truth, start)
         if self.setting.stages:
             one_pass = dataclasses.replace(self.sampling, steps=1, temperature=0.0)
-            self.table("one_pass_true_past").add_frames(self.with_true_past(clips_u8, one_pass, start), truth)
-            self.table("true_past").add_frames(self.with_true_past(clips_u8, self.sampling, start), truth)
+            self.add_stage("one_pass_true_past", self.with_true_past(clips_u8, one_pass, start), truth, start)
+            self.add_stage("true_past", self.with_true_past(clips_u8, self.sampling, start), truth, start)
+
+    def add_stage(self, name: str, frames: Array, truth: Array, start: int) -> None:
+        if self.show and start == 0:
+            self.show(name, frames[0])
+        self.table(name).add_frames(frames, truth)
 
     def references(self, clips_u8: Array, truth: Array) -> Iterator[tuple[str, Array]]:
         context = self.setting.context
@@ -157,6 +178,8 @@ class Scorer:
         for sample in range(count):
             seed = derived_seed(self.setting.seed, "sample", sample) if sample else self.setting.seed
             prediction = self.predict(context_u8, self.setting.frames, self.sampling, seed, start)
+            if self.show and start == 0 and sample == 0:
+                self.show("prediction", prediction[0])
             drawn.append(metrics.score_frames(prediction, truth))
             total += prediction
             squares += (prediction.astype(np.float64) ** 2).sum(axis=(-3, -2, -1))

@@ -2,8 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 from .common import add_json, clip_lengths, open_data, positive, print_json, progress_bar, wants_json
+from .stream import Stream, add_json_lines
 
 DEFAULT_CLIPS = 100
 
@@ -14,7 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=positive, default=DEFAULT_CLIPS, metavar="N", help=f"Test clips. Default: {DEFAULT_CLIPS}.")
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Future frames. Default: as trained.")
+    parser.add_argument(
+        "--stages",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="Also with the true past, in one pass and decoded: says where it is lost. Takes about three times as long. Default: yes.",
+    )
+    parser.add_argument("--strip", type=Path, metavar="FILE.png", help="Draw the first clip at every stage into this picture.")
     add_json(parser)
+    add_json_lines(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -27,15 +40,48 @@ def execute(arguments: argparse.Namespace) -> int:
     data = config.replace({"data.source": arguments.data}).data if arguments.data else config.data
     source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    stream = Stream(arguments.json_lines)
+    strips: dict[str, np.ndarray] = {}
     with progress_bar(arguments.clips, "evaluating", "clip") as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total  # fewer than asked for where no more exist
             bar.update(done - bar.n)
+            stream.progress("evaluating", done / total)
 
-        scores = evaluate(checkpoint, source, arguments.clips, context, frames, progress=show)
-    if wants_json(arguments):
+        scores = evaluate(
+            checkpoint, source, arguments.clips, context, frames, progress=show, stages=arguments.stages, show=strips.__setitem__
+        )
+    if arguments.stages:
+        scores = located(scores)
+    if arguments.strip:
+        draw(arguments.strip, strips)
+    if arguments.json_lines:
+        stream.line("result", scores)
+    elif wants_json(arguments):
         print_json(scores)
     else:
         print(format_table(scores))
+        if arguments.stages:
+            print(f"\n{scores['lost']['words']}\n{scores['lost']['advice']}")
     return 0
+
+
+def located(scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores with `lost` (where it is lost), and the two stages that most is read from under their common names."""
+    from ..stages import lost
+
+    rollout = {name: scores[name] for name in ("mse", "mae", "ssim", "ssim_data_range_1", "psnr", "sharpness", "per_frame")}
+    return {**scores, "teacher_forced": scores["true_past"], "rollout": rollout, "lost": lost(scores).to_dict()}
+
+
+def draw(path: Path, strips: dict[str, "np.ndarray"]) -> None:
+    """A picture with a row for each stage, the truth above."""
+    from ..files import replacing
+    from ..media import StripRow, film_strip, to_u8
+    from ..stages import TITLES
+
+    rows = [StripRow(to_u8(strips[name]), title) for name, title in {"truth": "Truth", **TITLES}.items() if name in strips]
+    picture = film_strip(rows)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")

@@ -1,0 +1,282 @@
+"""From what a person sees to what is wrong: look where it costs least first, rank the causes, suggest one setting.
+
+    for event in diagnose("nothing moves", Patient(config, open_subject=...)): ...
+
+Settings and metrics are looked at at once, then checks from the cheapest on, then a checkpoint stage by stage; it ends as
+soon as one cause is certain.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import causes
+from .alarms import Alarm
+from .causes import CERTAIN, POSSIBLE, Cause, Evidence, Finding
+from .checks.checklist import GROUPS, checklist
+from .checks.subject import Subject
+from .checks.verdict import Check
+from .config import Config
+from .stages import Lost
+
+STAGES = "stages"
+STAGES_COST = 25  # against GROUPS' costs
+
+Report = Callable[[str, float], None]
+"""Called with (what is being looked at, share of the whole that is done). It may raise, to end it."""
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What a person sees. causes: the likelier ones first, which decides between equals. looks: names of check groups, or `stages`."""
+
+    name: str
+    title: str
+    help: str
+    causes: tuple[Cause, ...]
+    looks: tuple[str, ...]
+
+    @property
+    def order(self) -> list[str]:
+        """The looks, cheapest first."""
+        return sorted(self.looks, key=cost)
+
+
+def cost(look: str) -> float:
+    return STAGES_COST if look == STAGES else GROUPS[look].cost
+
+
+SYMPTOMS: dict[str, Symptom] = {
+    symptom.name: symptom
+    for symptom in (
+        Symptom(
+            "blurry",
+            "Future frames are blurry",
+            "Shapes are there, without edges.",
+            (causes.tokenizer_blurs, causes.few_decode_steps, causes.own_frames_unknown, causes.model_too_small, causes.undertrained),
+            ("tokens", STAGES),
+        ),
+        Symptom(
+            "one-colour",
+            "Everything is one colour",
+            "Black, grey or empty frames, whatever is given.",
+            (
+                causes.data_broken,
+                causes.codebook_collapsed,
+                causes.background_first,
+                causes.tokenizer_blurs,
+                causes.never_all_masked,
+                causes.gradient_blocked,
+                causes.learning_rate_low,
+                causes.undertrained,
+            ),
+            ("data", "tokens", "gradient", "rate", STAGES),
+        ),
+        Symptom(
+            "nothing-moves",
+            "Nothing moves",
+            "Each future frame looks like the last given one.",
+            (
+                causes.no_time_attention,
+                causes.no_future_objective,
+                causes.data_still,
+                causes.background_first,
+                causes.never_all_masked,
+                causes.undertrained,
+            ),
+            ("data", "causality", "agreement", STAGES),
+        ),
+        Symptom(
+            "flicker",
+            "It flickers",
+            "Things jump, appear and disappear from frame to frame.",
+            (
+                causes.no_time_attention,
+                causes.too_hot,
+                causes.few_decode_steps,
+                causes.ids_ambiguous,
+                causes.sampler_broken,
+                causes.undertrained,
+            ),
+            ("sampler", "tokens", "causality", STAGES),
+        ),
+        Symptom(
+            "loss-flat",
+            "The loss stays flat",
+            "It hardly falls, or not at all.",
+            (
+                causes.data_broken,
+                causes.learning_rate_low,
+                causes.learning_rate_high,
+                causes.gradient_blocked,
+                causes.gradient_unhealthy,
+                causes.loss_wrong,
+                causes.codebook_collapsed,
+                causes.model_too_small,
+                causes.undertrained,
+            ),
+            ("data", "tokens", "loss", "gradient", "rate", "frames", "overfit"),
+        ),
+        Symptom(
+            "samples-bad",
+            "The loss falls, but samples are bad",
+            "The curves look well, the frames do not.",
+            (
+                causes.loss_wrong,
+                causes.mask_leaks,
+                causes.never_all_masked,
+                causes.past_mismatch,
+                causes.no_future_objective,
+                causes.sampler_broken,
+                causes.too_hot,
+                causes.background_first,
+                causes.never_half_masked,
+                causes.learns_by_heart,
+                causes.data_repeats,
+                causes.tokenizer_blurs,
+                causes.own_frames_unknown,
+                causes.undertrained,
+            ),
+            ("sampler", "masks", "hidden", "causality", "frames_alone", "agreement", "loss", "tokens", "data", STAGES, "overfit"),
+        ),
+        Symptom(
+            "drift",
+            "It begins well, then falls apart",
+            "The first future frames are good, later ones dissolve.",
+            (
+                causes.own_frames_unknown,
+                causes.clips_too_short,
+                causes.too_hot,
+                causes.mask_leaks,
+                causes.past_mismatch,
+                causes.undertrained,
+            ),
+            ("causality", "agreement", STAGES),
+        ),
+        Symptom(
+            "nan",
+            "NaN, or the training stops by itself",
+            "The loss is not a number, or jumps and never comes back.",
+            (
+                causes.learning_rate_high,
+                causes.not_clipped,
+                causes.gradient_unhealthy,
+                causes.data_broken,
+                causes.half_precision,
+            ),
+            ("data", "gradient", "rate"),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is looked at. open_subject makes what checks need; evaluate says where a checkpoint loses most, None where there is no checkpoint."""
+
+    config: Config
+    open_subject: Callable[[], Subject]
+    alarms: Sequence[Alarm] = ()
+    evaluate: Callable[[Callable[[float], None]], Lost] | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain."""
+
+    symptom: str
+    findings: tuple[Finding, ...]
+    looked: tuple[str, ...]
+    spared: tuple[str, ...] = ()
+    lost: Lost | None = None
+
+    @property
+    def change(self) -> Mapping[str, Any]:
+        """The one setting that is suggested; empty where the first cause is none of a setting."""
+        return self.findings[0].change if self.findings else {}
+
+    @property
+    def words(self) -> str:
+        if not self.findings:
+            return "Nothing that was looked at explains it: run the whole checklist, and look at the clips and at a sample yourself."
+        first = self.findings[0]
+        sure = "The cause" if first.weight >= CERTAIN else "The likeliest cause" if first.weight > POSSIBLE else "A guess"
+        return f"{sure}: {first.title[0].lower()}{first.title[1:]}."
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "symptom": self.symptom,
+            "words": self.words,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "change": dict(self.change),
+            "looked": list(self.looked),
+            "spared": list(self.spared),
+            "lost": self.lost.to_dict() if self.lost else None,
+        }
+
+
+@dataclass
+class Examination:
+    """One patient, one symptom, and what is known so far."""
+
+    symptom: Symptom
+    patient: Patient
+    seen: Evidence
+    looked: list[str] = field(default_factory=lambda: ["settings"])
+
+    def ranked(self) -> tuple[Finding, ...]:
+        """Causes that something speaks for, the strongest first; equals as the symptom has them."""
+        found = [finding for cause in self.symptom.causes if (finding := cause(self.seen)) is not None]
+        return tuple(
+            replace(finding, change=usable(self.seen.config, finding.change)) for finding in sorted(found, key=lambda one: -one.weight)
+        )
+
+    def certain(self) -> bool:
+        return any(finding.weight >= CERTAIN for finding in self.ranked())
+
+
+def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> Iterator[Check | Diagnosis]:
+    """Yields each check as it is made, and last the diagnosis. ValueError for an unknown symptom."""
+    if symptom not in SYMPTOMS:
+        raise ValueError(f"unknown symptom {symptom!r}: use one of {', '.join(SYMPTOMS)}")
+    alarms = {alarm.name: alarm for alarm in patient.alarms}
+    one = Examination(SYMPTOMS[symptom], patient, Evidence(patient.config, alarms=alarms))
+    if alarms:
+        one.looked.append("metrics")
+    waiting = [look for look in one.symptom.order if look != STAGES or patient.evaluate]
+    whole, done = sum(map(cost, waiting)) or 1.0, 0.0
+    subject = None
+    while waiting and not one.certain():
+        look = waiting.pop(0)
+        share = cost(look) / whole
+        if look == STAGES:
+            assert patient.evaluate
+            lost = patient.evaluate(told(report, "a checkpoint, stage by stage", done, share))
+            one.seen = replace(one.seen, lost=lost)
+        else:
+            subject = subject or patient.open_subject()
+            for check in checklist(subject, [look], within(report, done, share)):
+                one.seen = replace(one.seen, checks={**one.seen.checks, check.name: check})
+                yield check
+        one.looked.append(look)
+        done += share
+    yield Diagnosis(symptom, one.ranked(), tuple(one.looked), tuple(waiting), one.seen.lost)
+
+
+def told(report: Report | None, what: str, before: float, share: float) -> Callable[[float], None]:
+    return lambda part: report(what, before + share * part) if report else None
+
+
+def within(report: Report | None, before: float, share: float) -> Report | None:
+    """A report of a part, as one of the whole."""
+    if report is None:
+        return None
+    return lambda what, part: report(what, before + share * part)
+
+
+def usable(config: Config, change: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The change, where the config allows it and it is one; otherwise none."""
+    try:
+        return change if config.differences(config.replace(dict(change))) else {}
+    except ValueError:
+        return {}

@@ -38,6 +38,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "step": ("ranks", "launched", "batches", "objective", "optimizer", "update"),
     "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
     "evaluation": (
+        "stages",
         "evaluate",
         "microscope",
         "replay",

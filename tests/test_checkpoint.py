@@ -272,6 +272,17 @@ def test_weights_that_are_not_finite_are_refused(parts: Parts, tmp_path: Path, n
 # ------------------------------------------------------------------ what was made on purpose
 
 
+def test_a_codebook_that_would_fill_itself_from_the_first_clip_is_refused(tmp_path: Path) -> None:
+    config = tiny(tokenizer__quantizer="vq")
+    tokenizer = tiny_tokenizer(config)
+    for name, buffer in tokenizer.named_buffers():
+        if name.endswith(".initted"):
+            buffer.fill_(False)
+    path = tmp_path / "unfilled.safetensors"
+    save_checkpoint(path, config, tokenizer, VideoTransformer.new(config, torch_generator(0)).state_dict(), step=0, metrics={})
+    refused(path, "its codebook says that it was never filled")
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths to everything in a JSON value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -1,7 +1,9 @@
 """Training on one's own clips: what is in which split, which windows come out, and what is kept on disk."""
 
 import itertools
+import os
 import pickle
+import time
 import zipfile
 from pathlib import Path
 
@@ -200,11 +202,29 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     assert np.array_equal(source_of(path).fixed_clips("train", 9, 4), before)
 
 
+def test_decoded_clips_that_nobody_opened_for_long_make_room_for_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source_of(save_numbered(tmp_path / "old", 3, 6))
+    folder = data_folder() / "clips"
+    oldest, *others = sorted(folder.glob("*.npy"))
+    size = oldest.stat().st_size
+    monkeypatch.setattr(cache, "LARGEST_CACHE_BYTES", 4 * size)
+    cache.open_cached.cache_clear()
+    for age, path in enumerate((*others, oldest), start=2):
+        os.utime(path, (0, time.time() - age * cache.IN_USE_S))
+    np.save(tmp_path / "new.npy", numbered(6, 1))
+    np.save(tmp_path / "newer.npy", numbered(6, 2))
+    for name in ("new", "newer"):
+        source_of(tmp_path / f"{name}.npy", 2)
+    assert not oldest.exists()
+    assert all(path.exists() for path in others)
+    assert len(cache.prune(folder, 0)) == 2, "what was opened lately is spared"
+
+
 def test_a_full_disk_is_said_and_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SPARE_DISK_BYTES", 1 << 62)
     with pytest.raises(ValueError, match=r"nearly full: free some space or set VIDAPP_DATA"):
         source_of(save_numbered(tmp_path / "set", 3, 6))
-    assert list((data_folder() / "clips").iterdir()) == []
+    assert [path for path in (data_folder() / "clips").iterdir() if not path.name.startswith(".lock")] == []
 
 
 def test_frames_beyond_the_limit_are_not_used_and_larger_sets_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ import torch
 from tiny import TINY, tiny
 from tiny_checkpoint import write_tiny_checkpoint
 
-from vidapp import memory, preflight
+from vidapp import calibration, memory, preflight
 from vidapp.config import Config
+from vidapp.data.source import open_source
 from vidapp.dry_run import tokenizer_step, transformer_step
 from vidapp.failures import NotEnoughMemoryError, describe_failure
 from vidapp.memory import container_free, free_memory
@@ -81,6 +82,18 @@ def test_it_says_sizes_clips_and_time() -> None:
     assert (found.steps, found.clips) == (1000, 8000)
     assert found.seconds > 0
     assert "1,000 steps over 8,000 clips" in found.line
+
+
+def test_the_time_of_a_run_comes_from_steps_of_it_where_these_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(run__steps=10_000, recipe__curriculum="2,4", recipe__tokenizer_steps=500)
+    found = preflight.preflight(config, trains_tokenizer=True)
+    assert ", about " in found.line.replace("about 0", "")
+    measured = calibration.calibrated(found, config, open_source(config.data), trains_tokenizer=True)
+    assert measured.measured
+    assert measured.seconds > 0
+    assert measured.line.endswith("by measured steps")
+    monkeypatch.setattr(calibration, "MOST_S", 0.0)
+    assert calibration.calibrated(found, config, open_source(config.data), trains_tokenizer=True) == found
 
 
 def test_a_tokenizer_that_is_to_be_trained_takes_its_time_too() -> None:
@@ -161,6 +174,14 @@ def test_the_smaller_of_machine_and_container_counts(tmp_path: Path) -> None:
 
 def test_the_machine_itself_is_asked_where_nothing_limits_it() -> None:
     assert free_memory(memory.GROUPS) > 0
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20])
+@pytest.mark.parametrize("curriculum", ["2,4", "2,3"])
+def test_a_curriculum_that_is_short_or_ends_below_the_clip_is_looked_ahead_at(curriculum: str, steps: int) -> None:
+    config = TINY.replace({"recipe.curriculum": curriculum, "run.steps": steps})
+    whole = TINY.replace({"recipe.mask_schedule": "fixed", "recipe.mask_ratio": 1.0})
+    assert 0 < transformer_step(config, "float32").flops <= transformer_step(whole, "float32").flops
 
 
 # Memory that runs out all the same

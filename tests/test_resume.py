@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from trainings import EVERYTHING, curve, differing, left_behind, train_to_end
 from vidapp.checkpoint import load_checkpoint
 from vidapp.config import Config
 from vidapp.rollout import predict
-from vidapp.run_folder import TOKENIZER, checkpoint_steps
+from vidapp.run_folder import TOKENIZER, checkpoint_steps, resume_paths
 from vidapp.run_writer import RunWriter
 from vidapp.runs import open_run, runs_folder
 from vidapp.train import train
@@ -136,6 +137,28 @@ def test_damaged_resume_tensors_fall_back_too(tmp_path: Path) -> None:
     run.resume_paths(newest)[0].write_bytes(b"\0" * 50)
     train_to_end("a", TINY, tmp_path, resume=True)
     assert open_run("a", tmp_path).status().state == "finished"
+
+
+@pytest.mark.parametrize("other", [{"model__width": 32}, {"tokenizer__quantizer": "vq"}, {"model__layers": 2}])
+def test_a_resume_part_of_another_run_falls_back_too(other: dict[str, Any], tmp_path: Path) -> None:
+    run = RunWriter.create("a", TINY, tmp_path)
+    lines(run, 12)
+    newest = run.complete_steps()[-1]
+    train_to_end("other", tiny(**other), tmp_path)
+    shutil.copy(resume_paths(tmp_path / "other", 6)[0], run.resume_paths(newest)[0])
+    train_to_end("a", TINY, tmp_path, resume=True)
+    said = " ".join(open_run("a", tmp_path).status().extra["notices"])
+    assert f"The checkpoint of step {newest} cannot be used (its resume part is not of this run" in said
+
+
+def test_an_optimisers_state_of_another_run_is_a_sentence(tmp_path: Path) -> None:
+    run = RunWriter.create("a", TINY, tmp_path)
+    lines(run, 12)
+    train_to_end("other", tiny(recipe__optimizer="muon"), tmp_path)
+    shutil.copy(resume_paths(tmp_path / "other", 6)[0], run.resume_paths(run.complete_steps()[-1])[0])
+    with pytest.raises(ValueError, match="the optimiser's state belongs to another training: delete"):
+        train_to_end("a", TINY, tmp_path, resume=True)
+    assert open_run("a", tmp_path).status().state == "failed"
 
 
 def test_another_environment_is_said() -> None:

@@ -37,14 +37,15 @@ class Preflight:
     device: str
     precision: str
     notices: tuple[str, ...]
+    measured: bool = False  # whether `seconds` comes from steps that were made, not from their arithmetic alone
 
     @property
     def line(self) -> str:
         """All of it in one line, without the notices."""
+        time = f"{duration(self.seconds)} by measured steps" if self.measured else f"about {duration(self.seconds)}"
         return (
             f"{millions(self.parameters)} parameters ({millions(self.blocks)} in blocks), about {gib(self.memory)} of the "
-            f"{gib(self.free)} free on {self.device}, {self.precision}, {self.steps:,} steps over {self.clips:,} clips, "
-            f"about {duration(self.seconds)}"
+            f"{gib(self.free)} free on {self.device}, {self.precision}, {self.steps:,} steps over {self.clips:,} clips, {time}"
         )
 
     @property

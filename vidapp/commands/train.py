@@ -15,8 +15,8 @@ from ..presets import PRESETS, preset
 from .common import open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
+    from ..data.source import ClipSource
     from ..launched import ManyRanks
-    from ..preflight import Preflight
     from ..runs import RunReader, RunWriter
 
 DEFAULT_PRESET = "small"
@@ -54,8 +54,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..train import train
 
     config, tokenizer = settled(arguments)
-    open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
-    run = opened(arguments, config, tokenizer)
+    source = open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
+    run = opened(arguments, config, tokenizer, source)
     with run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)
@@ -69,12 +69,14 @@ def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     return config, choose_tokenizer(config, arguments.tokenizer)
 
 
-def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, ranks: int = 1) -> "RunWriter":
+def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, source: "ClipSource", ranks: int = 1) -> "RunWriter":
     """The run's folder, after a look ahead; ValueError, and nothing taken, where the run cannot be."""
+    from ..calibration import calibrated
     from ..preflight import of_a_rank, refuse_too_large
     from ..runs import RunWriter
 
-    ahead: Preflight = refuse_too_large(of_a_rank(config, ranks), trains_tokenizer=tokenizer is None)
+    own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None
+    ahead = calibrated(refuse_too_large(own, trains_tokenizer=trains_tokenizer), own, source, trains_tokenizer=trains_tokenizer)
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
@@ -126,9 +128,9 @@ def train_among(arguments: argparse.Namespace, ranks: "ManyRanks") -> int:
     config = Config.from_dict(ranks.from_first(choose))
     tokenizer = chosen[0][1] if chosen else None
     ranks.together(lambda: ranks.use(config))
-    ranks.together(lambda: open_data(config.data, quiet=ranks.rank > 0))
+    source = ranks.together(lambda: open_data(config.data, quiet=ranks.rank > 0))
     runs: list[RunWriter] = []
-    ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, ranks.count)))
+    ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, source, ranks.count)))
     run = runs[0] if runs else SilentRun(config, resumed=arguments.resume)
     with run, stopping_on_signals(run, of_many=True) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init, ranks=ranks), config)

@@ -1,10 +1,16 @@
-"""Decoded clips at the model's size, kept on disk as memory-mapped .npy so that training need not decode or hold them."""
+"""Decoded clips at the model's size, kept on disk as memory-mapped .npy so that training need not decode or hold them.
 
+The folder is bounded: what was not opened for the longest time is deleted when new clips make it too large.
+"""
+
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from ..files import replacing
+from ..files import FileLock, replacing
 from .clips import ClipFile, Decoded, decoded
 from .decoders import ClipError
 
@@ -20,6 +26,9 @@ VERSION = 1  # part of every key: raise it when decoding changes what comes out
 MAX_FRAMES = 2_000_000  # of one file; later frames are not used
 SPARE_DISK_BYTES = 512 << 20
 OPEN_MAPS = 64
+LARGEST_CACHE_BYTES = 64 << 30  # of all decoded clips; those in use may be more
+IN_USE_S = 24 * 3600  # what was opened within this time is left alone: a training may read it
+LOCKS = 16  # files to wait at while another process decodes; each is shared by many clips
 
 
 def data_folder() -> Path:
@@ -38,22 +47,63 @@ def data_folder() -> Path:
 def cached_clip(file: ClipFile, size: int, channels: int) -> Path:
     """Path of the .npy of a clip file, decoded now if it is not there yet: uint8 (N, T, C, size, size).
 
-    The key is the files' paths, times of change and sizes. Raises ClipError for a file that cannot be decoded and ValueError
-    where the disk is full.
+    The key is the files' paths, times of change and sizes. Of several processes that want it, one decodes. Raises ClipError for
+    a file that cannot be decoded and ValueError where the disk is full.
     """
     folder = data_folder() / "clips"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{cache_key(file, size, channels)}.npy"
-    if not is_whole(path, size, channels):
-        open_cached.cache_clear()  # a damaged one may be mapped already
-        try:
-            with decoded(file, size, channels) as source, replacing(path) as temporary, open(temporary, "wb") as output:
-                write_clips(output, source, file.name, size, channels)
-        except OSError as error:
-            raise ValueError(
-                f"decoded clips cannot be written to {folder} ({error.strerror}): free some space or set VIDAPP_DATA"
-            ) from error
+    key = cache_key(file, size, channels)
+    path = folder / f"{key}.npy"
+    if is_whole(path, size, channels):
+        return path
+    with only_one(folder / f".lock-{int(key[:8], 16) % LOCKS:02d}"):
+        if not is_whole(path, size, channels):  # nobody else has decoded it meanwhile
+            decode_to(path, file, size, channels)
+            prune(folder, LARGEST_CACHE_BYTES)
     return path
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """One process at a time, where the file system knows locks."""
+    lock = FileLock(path)
+    lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def decode_to(path: Path, file: ClipFile, size: int, channels: int) -> None:
+    open_cached.cache_clear()  # a damaged one may be mapped already
+    try:
+        with decoded(file, size, channels) as source, replacing(path) as temporary, open(temporary, "wb") as output:
+            write_clips(output, source, file.name, size, channels)
+    except OSError as error:
+        raise ValueError(
+            f"decoded clips cannot be written to {path.parent} ({error.strerror}): free some space or set VIDAPP_DATA"
+        ) from error
+
+
+def prune(folder: Path, limit: int) -> list[Path]:
+    """Delete decoded clips, those first that were not opened for longest, until `limit` bytes are left; returns what was deleted.
+
+    What was opened lately is spared. A training that has a deleted file mapped keeps it.
+    """
+    found: list[tuple[float, int, Path]] = []
+    for path in folder.glob("*.npy"):
+        with contextlib.suppress(OSError):  # another process prunes, too
+            facts = path.stat()
+            found.append((facts.st_mtime, facts.st_size, path))
+    total, gone = sum(size for _, size, _ in found), []
+    for opened, size, path in sorted(found):
+        if total <= limit or opened > time.time() - IN_USE_S:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            gone.append(path)
+        total -= size
+    return gone
 
 
 @lru_cache(maxsize=OPEN_MAPS)
@@ -61,6 +111,8 @@ def open_cached(path: Path) -> np.ndarray:
     """The memory map of a cached file, uint8 (N, T, C, H, W). Only so many stay open, since each holds a file handle."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # for `prune`: opened now
     except (OSError, ValueError) as error:
         raise ValueError(f"the decoded clips in {path.parent} were changed or deleted while in use: start again") from error
     return array

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import causes
 from .alarms import Alarm
-from .causes import CERTAIN, POSSIBLE, Cause, Evidence, Finding
+from .causes import CERTAIN, LIKELY, POSSIBLE, Cause, Evidence, Finding
 from .checks.checklist import GROUPS, checklist
 from .checks.subject import Subject
 from .checks.verdict import Check
@@ -225,11 +225,11 @@ class Examination:
     looked: list[str] = field(default_factory=lambda: ["settings"])
 
     def ranked(self) -> tuple[Finding, ...]:
-        """Causes that something speaks for, the strongest first; equals as the symptom has them."""
+        """Causes that something speaks for, the strongest first; equals as the symptom has them. Beside a certain one, no guesses."""
         found = [finding for cause in self.symptom.causes if (finding := cause(self.seen)) is not None]
-        return tuple(
-            replace(finding, change=usable(self.seen.config, finding.change)) for finding in sorted(found, key=lambda one: -one.weight)
-        )
+        least = LIKELY if any(finding.weight >= CERTAIN for finding in found) else 0.0
+        strongest = sorted((finding for finding in found if finding.weight >= least), key=lambda one: -one.weight)
+        return tuple(replace(finding, change=usable(self.seen.config, finding.change)) for finding in strongest)
 
     def certain(self) -> bool:
         return any(finding.weight >= CERTAIN for finding in self.ranked())

@@ -1,4 +1,4 @@
-"""Go through the debugging checklist; exit code 0 only when no check fails."""
+"""Go through the debugging checklist, or find the cause of a symptom; exit code 0 only when no check fails."""
 
 import argparse
 import sys
@@ -8,26 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import add_json, number, open_data, positive, print_json, progress_bar, wants_json
+from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, wants_json
+from .stream import Stream, add_json_lines
 
 if TYPE_CHECKING:
+    from ..checks.subject import Subject
     from ..checks.verdict import Check
+    from ..diagnosis import Diagnosis
+    from .patient import Case
 
 DEFAULT_PRESET = "tiny"
 MARKS = {"pass": "pass", "fail": "FAIL", "not_applicable": "  - "}
 PROGRESS_UNITS = 1000
 OWN = ("model", "tokens", "codebook_size")
-OF_A_CONFIG = ("preset", "config", "data", "tokenizer", "only")
+OF_A_CONFIG = ("preset", "config", "run", "checkpoint", "data", "tokenizer", "only", "symptom")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--preset", metavar="NAME", help=f"Settings to check: {', '.join(PRESETS)}. Default: {DEFAULT_PRESET}.")
     start.add_argument("--config", metavar="FILE.json", help="Check the settings in this file instead.")
+    start.add_argument("--run", metavar="NAME", help="Check this run: its settings, tokenizer, metrics and newest checkpoint.")
+    start.add_argument("--checkpoint", type=Path, metavar="FILE", help="Check the settings and the tokenizer of this checkpoint.")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="Change settings, as in train.")
     parser.add_argument("--data", metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips.")
     parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer.")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="Groups of checks, e.g. sampler data gradient overfit. Default: all.")
+    parser.add_argument("--symptom", metavar="NAME", help="Find the cause of what you see, e.g. blurry, nothing-moves, loss-flat, nan.")
+    parser.add_argument(
+        "--clips", type=positive, default=8, metavar="N", help="With --symptom: clips that a checkpoint is judged on. Default: 8."
+    )
     parser.add_argument(
         "--model", metavar="PACKAGE.MODULE:FUNCTION", help="Check your own function from ids to logits; this runs its module."
     )
@@ -38,31 +48,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--causal", action="store_true", help="With --model: it promises that no frame sees a later one.")
     add_json(parser)
+    add_json_lines(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     if any(getattr(arguments, name) is not None for name in OWN) or arguments.frames or arguments.causal:
         return own_model(arguments)
     from ..checks.checklist import GROUPS, checklist
-    from ..checks.opening import open_subject
-    from ..tokenizer_choice import choose_tokenizer
 
     unknown = [name for name in arguments.only or () if name not in GROUPS]
     if unknown:
         raise ValueError(f"unknown checks {', '.join(unknown)}: use {', '.join(GROUPS)}")
-    config = asked_config(arguments)
-    use_threads(config)
-    tokenizer = choose_tokenizer(config, arguments.tokenizer)
-    source = open_data(config.data)
-    with progress_bar(PROGRESS_UNITS, "training a tokenizer", "‰") as bar:
-        subject, notes = open_subject(config, source, tokenizer, lambda share: advance(bar, share))
+    if arguments.symptom:
+        return diagnosed(arguments)
+    case = asked_case(arguments)
+    use_threads(case.config)
+    subject, notes = opened(arguments, case)
     return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes)
 
 
-def asked_config(arguments: argparse.Namespace) -> Config:
-    config = load_config(arguments.config) if arguments.config else preset(arguments.preset or DEFAULT_PRESET)
+def asked_case(arguments: argparse.Namespace) -> "Case":
+    """The settings asked for, with what belongs to them where they are those of a run or of a checkpoint."""
+    from .patient import Case, case_of_checkpoint, case_of_run
+
+    if arguments.run:
+        case = case_of_run(arguments.run)
+    elif arguments.checkpoint:
+        case = case_of_checkpoint(arguments.checkpoint)
+    else:
+        case = Case(load_config(arguments.config) if arguments.config else preset(arguments.preset or DEFAULT_PRESET))
     changes: dict[str, Any] = parse_assignments(arguments.set)
-    return config.replace(changes | ({"data.source": arguments.data} if arguments.data else {}))
+    return case.with_config(case.config.replace(changes | ({"data.source": arguments.data} if arguments.data else {})))
+
+
+def opened(arguments: argparse.Namespace, case: "Case") -> "tuple[Subject, list[str]]":
+    """What the checks need; a tokenizer is trained for a moment where there is none."""
+    from ..checks.opening import open_subject
+
+    tokenizer = case.tokenizer(arguments.tokenizer)
+    source = open_data(case.config.data)
+    stream = Stream(arguments.json_lines)
+    with progress_bar(PROGRESS_UNITS, "training a tokenizer", "‰") as bar:
+
+        def told(share: float) -> None:
+            advance(bar, share)
+            stream.progress("training a tokenizer for a moment", 0.0)
+
+        return open_subject(case.config, source, tokenizer, told)
+
+
+def diagnosed(arguments: argparse.Namespace) -> int:
+    """From the symptom to its cause; 0 where nothing speaks for any."""
+    from ..alarms import alarms
+    from ..diagnosis import Diagnosis, Patient, diagnose
+
+    case = asked_case(arguments)
+    use_threads(case.config)
+    if arguments.only:
+        raise ValueError("--only does not go with --symptom, which chooses its checks itself")
+    found = alarms(case.lines, case.error)
+    evaluate = case.evaluation(arguments.clips) if case.checkpoint else None
+    patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate)
+    stream = Stream(arguments.json_lines)
+    checks: list[Check] = []
+    for alarm in found:
+        stream.line("alarm", alarm.to_dict())
+    with progress_bar(PROGRESS_UNITS, "looking", "‰", delay_s=0) as bar:
+
+        def report(what: str, share: float) -> None:
+            bar.set_description(what, refresh=False)
+            advance(bar, share)
+            stream.progress(what, share)
+
+        for event in diagnose(arguments.symptom, patient, report):
+            if isinstance(event, Diagnosis):
+                break
+            checks.append(event)
+            stream.line("check", event.to_dict())
+            if not wants_json(arguments) and not stream.wanted:
+                bar.write(lines_of(event), file=sys.stdout)
+    assert isinstance(event, Diagnosis)
+    result = {"ok": not event.findings, "checks": [check.to_dict() for check in checks], "alarms": [one.to_dict() for one in found]}
+    result["diagnosis"] = event.to_dict()
+    if stream.wanted:
+        stream.line("result", result)
+    elif wants_json(arguments):
+        print_json(result)
+    else:
+        print(words_of(event))
+    return 0 if result["ok"] else 1
+
+
+def words_of(diagnosis: "Diagnosis") -> str:
+    lines = [diagnosis.words]
+    for place, finding in enumerate(diagnosis.findings, start=1):
+        setting = " ".join(f"{key}={as_text(value)}" for key, value in finding.change.items())
+        lines.append(f"{place}. {finding.title}\n   {finding.why}" + (f"\n   try --set {setting}" if setting else ""))
+    return "\n".join(lines)
 
 
 def use_threads(config: Config) -> None:
@@ -91,22 +173,32 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str]) -> int:
     """Make the checks, print each as it is known (or all of them as JSON), and return the exit code."""
     from ..checks.checklist import summary
 
-    found = []
+    found: list[Check] = []
+    stream = Stream(arguments.json_lines)
+    in_words = not wants_json(arguments) and not stream.wanted
     with progress_bar(PROGRESS_UNITS, "checking", "‰", delay_s=0) as bar:
 
         def report(what: str, share: float) -> None:
             bar.set_description(what, refresh=False)
             advance(bar, share)
+            stream.progress(what, share)
 
-        if not wants_json(arguments):
-            for note in notes:
+        for note in notes:
+            stream.line("note", note)
+            if in_words:
                 bar.write(note, file=sys.stdout)
         for check in run(report):
             found.append(check)
-            if not wants_json(arguments):
+            stream.line("check", check.to_dict())
+            if in_words:
                 bar.write(lines_of(check), file=sys.stdout)
     result = summary(found) | {"notes": notes}
-    print_json(result) if wants_json(arguments) else print(closing(found))
+    if stream.wanted:
+        stream.line("result", result)
+    elif wants_json(arguments):
+        print_json(result)
+    else:
+        print(closing(found))
     return 0 if result["ok"] else 1
 
 

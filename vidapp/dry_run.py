@@ -64,7 +64,7 @@ class Ledger(TorchDispatchMode):
 
 
 def transformer_step(config: Config, precision: str) -> Cost:
-    """One step of the transformer phase, at its full clip length and with the most masks among a few draws."""
+    """One step of the transformer phase, at the clip length of its last steps and with the most masks among a few draws."""
     recipe, data = config.recipe, config.data
     step = max(range(max(0, config.run.steps - DRAWS), config.run.steps), key=lambda at: masked_count(config, at))
     clips_asked = recipe.batch_size // recipe.micro_batches
@@ -75,7 +75,7 @@ def transformer_step(config: Config, precision: str) -> Cost:
             model = VideoTransformer.of(config).train()
         model.gradient_checkpointing = recipe.gradient_checkpointing
         weights = ledger.alive
-        clips = torch.zeros(len(masks), data.clip_frames, data.channels, data.size, data.size)
+        clips = torch.zeros(len(masks), len(masks[0].mask_THW), data.channels, data.size, data.size)
         with torch.no_grad():
             batch = TokenBatch(encoded(tokenizer, clips), masks)
         del clips

@@ -1,16 +1,19 @@
-"""List the runs, show one, or compare several: how each stands and in which settings they differ."""
+"""List the runs, show one, compare several, or say how long one took to reach an error."""
 
 import argparse
 import time
 
 from ..run_compare import differing_settings, newest_figures, own_config, standing
-from .common import add_json, as_text, number, print_json, table, wants_json
+from ..speedrun import TARGETS, minutes, render, row, speedrun
+from .common import add_json, as_text, number, positive, print_json, progress_bar, table, wants_json
+
+SPEEDRUN_CLIPS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.set_defaults(action=list_all)
-    actions = parser.add_subparsers(metavar="list|show|compare")
+    actions = parser.add_subparsers(metavar="list|show|compare|speedrun")
     listing = actions.add_parser("list", help="All runs, newest first (also without a word).")
     listing.set_defaults(action=list_all)
     showing = actions.add_parser("show", help="One run: state, newest figures, checkpoints, settings.")
@@ -19,7 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     comparing = actions.add_parser("compare", help="Newest figures side by side, and the settings that differ.")
     comparing.add_argument("names", metavar="NAME", nargs="+")
     comparing.set_defaults(action=compare)
-    for action in (listing, showing, comparing):
+    racing = actions.add_parser(
+        "speedrun", help="How long a run trained until its generated frames were this good: every kept checkpoint is evaluated."
+    )
+    racing.set_defaults(action=race)
+    racing.add_argument("name", metavar="NAME", help="A run with checkpoints on the way: train it with --set run.keep_every=250, say.")
+    racing.add_argument("--clips", type=positive, default=SPEEDRUN_CLIPS, metavar="N", help=f"Test clips. Default: {SPEEDRUN_CLIPS}.")
+    racing.add_argument("--hardware", default="", metavar="TEXT", help="What it was trained on. Default: what the run recorded.")
+    for action in (listing, showing, comparing, racing):
         add_json(action)
 
 
@@ -80,6 +90,41 @@ def compare(arguments: argparse.Namespace) -> int:
     rows += [[key, *map(as_text, values)] for key, values in settings.items()]
     print(table(rows))
     return 0
+
+
+def race(arguments: argparse.Namespace) -> int:
+    from ..run_scores import score
+    from ..runs import open_run
+
+    run = open_run(arguments.name)
+    steps = sorted(step for step, _ in run.checkpoints() if step)
+    if not steps:
+        raise ValueError(
+            f"run {run.name!r} has no checkpoint to evaluate yet: train it with --set run.keep_every=250, so that some are kept"
+        )
+    scores = {}
+    with progress_bar(len(steps) * arguments.clips, "evaluating", "clip") as bar:
+        for place, step in enumerate(steps):
+
+            def show(done: int, total: int, before: int = place * arguments.clips) -> None:
+                bar.update(before + done - bar.n)
+
+            scores[step] = score(run, step, arguments.clips, progress=show)
+    found = speedrun(run, scores, arguments.hardware)
+    marks = [{"step": mark.step, "seconds": mark.seconds, **mark.score} for mark in found.marks]
+    if wants_json(arguments):
+        reached = {f"{target:g}": mark.seconds if (mark := found.reached(target)) else None for target in TARGETS}
+        facts = {"run": found.run, "hardware": found.hardware, "tokenizer_given": found.tokenizer_given}
+        print_json(facts | {"seconds_to_mse": reached, "checkpoints": marks})
+        return 0
+    rows = [[str(mark.step), minutes(mark.seconds), f"{mark.mse:.1f}", bounds(mark.score["mse_confidence_95"])] for mark in found.marks]
+    print(table([["step", "trained", "MSE", "95%"], *rows]))
+    print(f"\n{render([row(found)])}")
+    return 0
+
+
+def bounds(interval: list[float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}"
 
 
 def figure_rows(figures: list[dict[str, dict[str, float]]]) -> list[list[str]]:

@@ -20,6 +20,7 @@ from tiny import tiny
 from trainings import curve, left_behind, train_to_end
 
 from vidapp.batches import draw_masks
+from vidapp.cli import main
 from vidapp.config import Config
 from vidapp.preflight import of_a_rank
 from vidapp.ranks import split
@@ -238,10 +239,50 @@ def test_a_loss_that_is_no_number_on_one_rank_is_handled_by_all(policy: str, for
     assert words(tmp_path, 1) == ""
 
 
+ENDLESS = tiny(run__steps=10**6, run__log_every=20, run__validate_every=10**6, run__sample_every=10**6, run__checkpoint_every=10**6)
+
+
+def started(forks: ForkServerContext, folder: Path) -> tuple[list[ForkServerProcess], RunReader]:
+    """An endless training by two processes, in its second phase."""
+    processes = start(forks, 2, folder / "runs", [*written(ENDLESS, folder), "--run", "a"])
+    return processes, until_step(folder / "runs" / "a", 2, lambda: all(process.is_alive() for process in processes))
+
+
+def test_the_page_steers_all_of_them(forks: ForkServerContext, tmp_path: Path) -> None:
+    processes, reader = started(forks, tmp_path)
+    reader.send("pause")
+    waited_for(lambda: reader.status().state == "paused")
+    reader.send("stop")
+    assert codes(processes) == [0, 0]
+    status = reader.status()
+    assert status.state == "stopped"
+    assert reader.checkpoints()[0][0] == status.step
+
+
+def test_the_signals_that_a_launcher_passes_on_stop_all_after_a_step(forks: ForkServerContext, tmp_path: Path) -> None:
+    processes, reader = started(forks, tmp_path)
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):  # from the shell, from the launcher, and once more
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.pid or 0), number)
+    assert codes(processes) == [128 + signal.SIGINT, 0]
+    assert reader.status().state == "stopped"
+    assert reader.checkpoints()[0][0] == reader.status().step
+
+
+def test_a_launcher_that_starts_one_process_in_place_of_several_is_told_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`accelerate launch --cpu --num_processes 2` leaves nothing but these behind."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert main(["train", *written(tiny(run__steps=1), tmp_path), "--run", "a"]) == 0
+    assert "note: accelerate has started one process only: on a CPU it starts several with --multi_gpu" in capsys.readouterr().err
+
+
 @pytest.fixture
 def launched(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """An endless training by two processes of `accelerate launch` itself."""
-    config = tiny(run__steps=10**6, run__log_every=20, run__validate_every=10**6, run__sample_every=10**6, run__checkpoint_every=50)
     command = [
         sys.executable,
         "-m",
@@ -253,7 +294,7 @@ def launched(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         str(free_port()),
     ]
     process = subprocess.Popen(
-        [*command, "-m", "vidapp", "train", *written(config, tmp_path), "--run", "a"],
+        [*command, "-m", "vidapp", "train", *written(ENDLESS, tmp_path), "--run", "a"],
         cwd=ROOT,
         env=os.environ | {"VIDAPP_RUNS": str(tmp_path / "runs")},
         stdout=subprocess.PIPE,
@@ -267,15 +308,26 @@ def launched(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-def until_step(run: Path, step: int, process: subprocess.Popen[str]) -> RunReader:
+def waited_for(holds: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        if run.is_dir() and (reader := RunReader(run)).status().step >= step and reader.status().extra.get("phase") == "transformer":
-            return reader
-        if process.poll() is not None:
-            pytest.fail(f"ended before: {process.communicate()[0]}")
-        time.sleep(0.2)
-    raise TimeoutError(f"not at step {step} after {PATIENCE_S} s")
+    while not holds():
+        if time.monotonic() > until:
+            raise TimeoutError(f"still not so after {PATIENCE_S} s")
+        time.sleep(0.1)
+
+
+def until_step(run: Path, step: int, lives: Callable[[], bool]) -> RunReader:
+    """The run, once its second phase is at `step`."""
+
+    def is_there() -> bool:
+        assert lives(), "it ended before"
+        if not run.is_dir():
+            return False
+        status = RunReader(run).status()
+        return status.step >= step and status.extra.get("phase") == "transformer"
+
+    waited_for(is_there)
+    return RunReader(run)
 
 
 def followers(process: subprocess.Popen[str], first: int) -> list[int]:
@@ -285,7 +337,7 @@ def followers(process: subprocess.Popen[str], first: int) -> list[int]:
 
 
 def test_accelerate_launches_it_and_a_rank_that_is_killed_ends_it_with_a_word(launched: subprocess.Popen[str], tmp_path: Path) -> None:
-    reader = until_step(tmp_path / "runs" / "a", 40, launched)
+    reader = until_step(tmp_path / "runs" / "a", 40, lambda: launched.poll() is None)
     (other,) = followers(launched, reader.status().pid)
     os.kill(other, signal.SIGKILL)
     said, _ = launched.communicate(timeout=PATIENCE_S)

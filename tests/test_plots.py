@@ -143,3 +143,11 @@ def test_a_curve_with_a_value_missing_is_refused() -> None:
 
 def test_smoothing_goes_on_after_a_gap() -> None:
     assert smooth([1.0, None, 1.0], 0.9) == pytest.approx([1.0, None, 1.0])
+
+
+def test_code_use_orders_codes_by_use_and_leaves_unused_ones_out() -> None:
+    from vidapp.plots import code_use_figure
+
+    clip, many = code_use_figure({"this clip": [0, 6, 2, 0], "64 clips": [1, 1, 1, 5]}).data
+    assert (list(clip.customdata), list(clip.y)) == ([1, 2], [75.0, 25.0])
+    assert list(many.customdata) == [3, 0, 1, 2]

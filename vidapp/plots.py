@@ -105,6 +105,33 @@ def gradient_figure(
     return figure
 
 
+def code_use_figure(counts: Mapping[str, Sequence[int]]) -> "Figure":
+    """How evenly a codebook is used: the share of the tokens that each used code has, most used first, on a log axis.
+
+    counts: `{"this clip": how often each id occurs}`, the first as bars, others as lines. Hovering names the id.
+    """
+    figure = empty_figure("code, most used first", "share of the tokens (%)")
+    for place, (name, used) in enumerate(counts.items()):
+        order = sorted((id for id, count in enumerate(used) if count > 0), key=lambda id: (-int(used[id]), id))
+        total = sum(int(used[id]) for id in order)
+        points = {
+            "x": list(range(1, len(order) + 1)),
+            "y": [100 * int(used[id]) / total for id in order],
+            "customdata": order,
+            "name": name,
+            "hovertemplate": "id %{customdata}: %{y:.3g} %",
+        }
+        if place == 0:
+            figure.add_bar(**points, marker={"color": COLOURS[0], "line": {"width": 0}})
+        else:
+            figure.add_scatter(
+                **points, mode="lines", line={"color": COLOURS[place % len(COLOURS)], "width": 2, "dash": DASHES[place % len(DASHES)]}
+            )
+    figure.update_layout(bargap=0.1)
+    figure.update_yaxes(type="log")
+    return figure
+
+
 def curve_of(lines: Iterable[Mapping[str, Any]], key: str, *, x: str = "step") -> tuple[list[float], list[Value]]:
     """The curve (x, y) of one key of metric lines; lines without it are left out."""
     points = [(line[x], line[key]) for line in lines if key in line and x in line]

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, configure, drafts, generate, run_table, runs_tab, session, theme, train
+from . import api, configure, drafts, generate, run_table, runs_tab, session, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -71,6 +71,8 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Generate", id="generate") as generate_place:
                 generating = generate.build()
+            with gr.Tab("Tokens", id="tokens") as tokens_place:
+                looking = tokens.build()
             with gr.Tab("Configure", id="configure") as configure_place:
                 configuring = configure.build(draft)
             with gr.Tab("Train", id="train"):
@@ -81,6 +83,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         join_runs(tabs, runs, generating, training)
         configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **QUICK, **PRIVATE)
         generate.wire(page, generate_place, generating)
+        tokens.wire(tokens_place, looking, generating.made)
         configure.wire(page, configure_place, configuring)
         train.wire(page, training)
         runs_tab.wire(runs)

@@ -57,13 +57,18 @@ def guarded(box: gr.HTML, *, clears: bool = True) -> Callable[[Callable[..., Any
 
             @functools.wraps(handler)
             def yielding(*values: Any) -> Iterator[dict[Any, Any]]:
+                said_something = False
                 try:
                     for update in handler(*values):
+                        said_something = True
                         yield {**calm, **update}
                 except gr.Error:
                     raise
                 except Exception as error:
                     yield {box: told(error)}
+                    return
+                if not said_something:  # Gradio would empty every output of a generator that ends without a word
+                    yield {}
 
             return yielding
 

@@ -1,0 +1,112 @@
+"""The Tokens tab without a browser: what the server answers to whoever asks, colours, and files to take away."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from tiny_checkpoint import write_tiny_checkpoint
+
+from vidapp.checkpoint import load_checkpoint
+from vidapp.ui import messages, token_view, tokens
+from vidapp.ui.token_colours import PALETTE, STEP, colour_of, ink_on
+from vidapp.ui.token_files import grid_picture, token_files
+from vidapp.ui.token_view import TokenView, look, redraw, value_of
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> TokenView:
+    checkpoint = load_checkpoint(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+    frames = np.random.default_rng(0).integers(0, 255, (6, 1, 32, 32), dtype=np.uint8)
+    return tokens.view_of_clip(checkpoint, frames, "noise", can_guess=True)
+
+
+def test_a_handler_that_has_nothing_to_show_leaves_the_page_as_it_is() -> None:
+    with gr.Blocks():
+        box = messages.message_box()
+
+    def handler() -> Iterator[dict[Any, Any]]:
+        yield from ()
+
+    assert list(messages.guarded(box)(handler)()) == [{}]
+
+
+def test_every_colour_is_another_and_neighbouring_ids_differ() -> None:
+    assert len(set(PALETTE)) == len(PALETTE) == 32
+    assert {id * STEP % 32 for id in range(32)} == set(range(32))
+    assert colour_of(5) == colour_of(5 + 32) != colour_of(6)
+    assert (ink_on("#ffffff"), ink_on("#000000")) == ("#000000", "#ffffff")
+
+
+def test_the_page_and_the_server_colour_alike() -> None:
+    assert f"(id * {STEP}) % clip.palette.length" in token_view.static("tokens.js")
+
+
+def test_a_view_answers_looks_and_redraws(view: TokenView) -> None:
+    value = value_of(view)
+    assert len(value["ids"]) == len(value["frames"]) == 6
+    assert json.dumps(value)
+    place = {"key": value["key"], "frame": 3, "row": 1, "column": 2}
+    answer = look(place)
+    assert len(answer["alone"]["guesses"]) == 5
+    shares = [guess["probability"] for guess in answer["together"]["guesses"]]
+    assert shares == sorted(shares, reverse=True)
+    assert redraw({**place, "edits": []})["uri"] == value["drawn"][3]
+    other = {"frame": 3, "row": 1, "column": 2, "id": (value["ids"][3][6] + 21) % 64}
+    assert redraw({**place, "edits": [other]})["uri"] != value["drawn"][3]
+
+
+EDIT = {"frame": 0, "row": 0, "column": 0, "id": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "guessed"},
+        {"frame": 6},
+        {"frame": -1},
+        {"frame": 10**30},
+        {"frame": "0"},
+        {"row": None},
+        {"row": True},
+        {"column": 1.5},
+        {"edits": "all"},
+        {"edits": [EDIT] * 51},
+        {"edits": [{**EDIT, "id": 64}]},
+        {"edits": [{**EDIT, "row": 4}]},
+        {"edits": [7]},
+    ],
+)
+def test_whatever_is_asked_the_answer_is_one_sentence(view: TokenView, change: dict[str, Any]) -> None:
+    asked = {"key": value_of(view)["key"], "frame": 0, "row": 0, "column": 0, "edits": [], **change}
+    answer = look(asked)
+    assert set(answer) == {"trouble"}
+    assert "should not have happened" not in answer["trouble"]
+
+
+@pytest.mark.parametrize("asked", [None, [], "x", 3, {}])
+def test_nonsense_is_answered_too(asked: Any) -> None:
+    assert set(look(asked)) == set(redraw(asked)) == {"trouble"}
+
+
+def test_an_untrained_transformer_says_so_instead_of_guessing(view: TokenView, tmp_path: Path) -> None:
+    checkpoint = view.microscope.checkpoint
+    silent = tokens.view_of_clip(checkpoint, view.truth_u8, "noise", can_guess=False)
+    assert "untrained" in look({"key": value_of(silent)["key"], "frame": 0, "row": 0, "column": 0})["trouble"]
+
+
+def test_files_hold_the_ids(view: TokenView) -> None:
+    with token_files(view) as paths:
+        assert np.load(paths["npy"], allow_pickle=False).tolist() == view.tokens_THW.tolist()
+        described = json.loads(Path(paths["json"]).read_text())
+    assert (described["shape"], described["codebook_size"]) == ([6, 4, 4], 64)
+    assert described["tokens"] == view.tokens_THW.tolist()
+    assert not Path(paths["png"]).exists()
+
+
+def test_a_sheet_of_very_many_tokens_stays_a_picture_that_opens() -> None:
+    sheet = grid_picture(np.zeros((64, 64, 64), int))
+    assert sheet.width * sheet.height <= 64_000_000

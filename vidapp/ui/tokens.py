@@ -1,0 +1,327 @@
+"""The Tokens tab: a clip as the transformer sees it, and one token under the microscope."""
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from ..plots import code_use_figure
+from ..token_figures import CodeUse, code_use, flicker
+from . import session
+from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
+from .kept import GENERATIONS, Generation
+from .messages import guarded, message_box, said
+from .plot import chart, figure_value
+from .theme import static
+from .token_files import token_files
+from .token_view import LOCK, VIEWS, TokenView, token_view, value_of
+from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
+from .wishes import Wishes
+from .words import count, short
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+
+CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+LAST = "last"
+OPEN, SHOW = "open", "show"  # kinds of wishes: OPEN is content with what is shown already
+LONGEST = 64  # frames
+COUNTED_CLIPS = 64
+BATCH = 4  # clips encoded at once while counting
+WISHES = Wishes()
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be looked at: made is the key of the last generation, shown says what the page shows already."""
+
+    source: str
+    number: int
+    upload: str | None
+    checkpoint: str | None
+    frames: int
+    made: str
+    shown: str
+
+    @property
+    def signature(self) -> str:
+        """The same where the same would be shown."""
+        if self.source == LAST:
+            return f"{LAST} {self.made}"
+        return f"{self.source} {self.upload if self.source == UPLOAD else self.number} {self.checkpoint} {self.frames}"
+
+
+def chosen_from(*values: Any) -> Chosen:
+    """ValueError where a number is missing or impossible."""
+    source, number, upload, checkpoint, frames, made, shown = values
+    if source not in (TEST, UPLOAD, LAST):
+        raise ValueError(f"unknown clip source {str(source)[:40]!r}: choose one of those offered")
+    if number is None or frames is None or not 1 <= int(frames) <= LONGEST:
+        raise ValueError(f"give a clip number, and 1 to {LONGEST} frames")
+    return Chosen(source, int(number), upload, checkpoint, int(frames), str(made or ""), str(shown or ""))
+
+
+@dataclass(frozen=True)
+class TokensTab:
+    """The tab's components and what happens when they are used. Handlers take values and return {component: update}."""
+
+    source: gr.Radio
+    number: gr.Slider
+    upload: gr.File
+    checkpoint: gr.Dropdown
+    frames: gr.Slider
+    go: gr.Button
+    message: gr.HTML
+    view: gr.HTML
+    figures: gr.HTML
+    use: gr.HTML
+    counting: gr.Button
+    files: dict[str, gr.DownloadButton]
+    shown: gr.Textbox  # what is shown, as Chosen.signature; never seen
+    key: gr.Textbox  # of the view that is shown; never seen
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.message, self.view, self.figures, self.use, self.shown, self.key, *self.files.values()]
+
+    def show(self, request: gr.Request) -> Iterator[Updates]:
+        """What the page wants to see, encoded and decoded again."""
+        wish = WISHES.begin(request.session_hash, OPEN, SHOW)
+        if wish is None:
+            return
+        chosen = chosen_from(*wish.values)
+        if wish.kind == OPEN and chosen.shown == chosen.signature:
+            return
+        yield {self.message: said("Loading the checkpoint…")}
+        view = view_of(chosen)
+        closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
+        value = value_of(view, start=view.given or 0)
+        yield {
+            self.view: value,
+            self.figures: figures_html(figures_of(view)),
+            self.use: figure_value(code_use_figure({"this clip": view.use.counts_V})),
+            self.shown: chosen.signature,
+            self.key: value["key"],
+            **closed,
+        }
+        with LOCK:
+            view.microscope.warm()
+
+    def count_codes(self, key: str) -> Iterator[Updates]:
+        """The use of the codebook over many test clips, beside that of the clip that is shown."""
+        view = kept_view(key)
+        counts = np.zeros(view.codebook_size, np.int64)
+        config = view.microscope.checkpoint.config
+        data = source_of(config, trusted=view.microscope.checkpoint.path.resolve() in known_files())
+        clips = clips_of_test(data, config.data.clip_frames)
+        for start in range(0, len(clips), BATCH):
+            counts += code_use(view.microscope.checkpoint.encode(clips[start : start + BATCH]).cpu().numpy(), view.codebook_size).counts_V
+            yield {self.message: said(f"Counting codes: {min(start + BATCH, len(clips))} of {len(clips)} test clips…")}
+        use = CodeUse(counts)
+        name = count(len(clips), "test clip")
+        yield {
+            self.use: figure_value(code_use_figure({"this clip": view.use.counts_V, name: counts})),
+            self.figures: figures_html([*figures_of(view), *use_figures(use, f"over {name}")]),
+        }
+
+    def write_files(self, key: str) -> Iterator[Updates]:
+        """What is shown, as files to take away."""
+        view = VIEWS.get(key)
+        if view is None:
+            return
+        with token_files(view) as paths:
+            yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
+
+    def show_source(self, source: str) -> Updates:
+        return {
+            self.number: gr.Slider(visible=source == TEST),
+            self.upload: gr.File(visible=source == UPLOAD),
+            self.checkpoint: gr.Dropdown(visible=source != LAST),
+            self.frames: gr.Slider(visible=source != LAST),
+        }
+
+    def refresh(self, choice: str | None) -> Updates:
+        """The checkpoints that there are now; what is chosen is left alone where it still exists."""
+        choices = session.checkpoint_choices()
+        if choice in [value for _, value in choices]:
+            return {self.checkpoint: gr.Dropdown(choices=choices)}
+        return {self.checkpoint: gr.Dropdown(choices=choices, value=session.first_choice())}
+
+
+def view_of(chosen: Chosen) -> TokenView:
+    """Whatever was chosen, as a view; ValueError where it is not there."""
+    if chosen.source == LAST:
+        generation = GENERATIONS.get(chosen.made)
+        if generation is None or generation.replay is None or generation.checkpoint is None:
+            raise ValueError("there is no generation to look into: press Generate in the Generate tab, then come back")
+        return view_of_generation(generation)
+    path = session.find_checkpoint(chosen.checkpoint)
+    checkpoint = session.CHECKPOINTS.load(path)
+    if chosen.source == UPLOAD:
+        clip = uploaded_clip(chosen.upload, checkpoint.config.data, 1, chosen.frames - 1)
+        frames = clip.given_u8 if clip.truth_u8 is None else np.concatenate([clip.given_u8, clip.truth_u8])
+    else:
+        clip = data_clip(source_of(checkpoint.config, trusted=True), chosen.number, chosen.frames, 0)
+        frames = clip.given_u8
+    return view_of_clip(checkpoint, frames, clip.name, can_guess=can_guess(path))
+
+
+def view_of_clip(checkpoint: "Checkpoint", frames_u8: np.ndarray, name: str, *, can_guess: bool) -> TokenView:
+    from ..media import to_u8
+    from ..microscope import Microscope
+
+    tokens = checkpoint.encode(frames_u8[None])
+    drawn = to_u8(checkpoint.decode(tokens)[0])
+    return TokenView(name, Microscope(checkpoint, tokens[0]), tokens[0].cpu().numpy(), frames_u8, drawn, can_guess=can_guess)
+
+
+def view_of_generation(generation: Generation) -> TokenView:
+    from ..media import to_u8
+    from ..microscope import Microscope
+
+    assert generation.replay is not None
+    assert generation.checkpoint is not None
+    checkpoint = session.CHECKPOINTS.load(generation.checkpoint)
+    tokens = generation.replay.tokens_THW[:LONGEST]
+    microscope = Microscope(checkpoint, tokens)
+    clip = generation.clip
+    truth = clip.given_u8 if clip.truth_u8 is None else np.concatenate([clip.given_u8, clip.truth_u8])
+    truth = truth[: len(tokens)]
+    return TokenView(
+        f"generation from {clip.name}",
+        microscope,
+        tokens,
+        truth,
+        to_u8(checkpoint.decode(microscope.tokens_THW[None])[0]),
+        true_tokens_THW=checkpoint.encode(truth[None])[0].cpu().numpy(),
+        given=generation.replay.given,
+        can_guess=can_guess(generation.checkpoint),
+    )
+
+
+def can_guess(path: Path) -> bool:
+    return session.read_header(path).phase != "tokenizer"
+
+
+def kept_view(key: str) -> TokenView:
+    view = VIEWS.get(key)
+    if view is None:
+        raise ValueError("there is nothing to count yet: press Show")
+    return view
+
+
+def known_files() -> set[Path]:
+    """The checkpoints that the page offers by itself: their data may be opened, that of a dropped file may not."""
+    return {session.find_checkpoint(choice).resolve() for _, choice in session.checkpoint_choices()}
+
+
+def clips_of_test(data: Any, frames: int) -> np.ndarray:
+    from ..data.source import open_source
+
+    return open_source(data).fixed_clips("test", COUNTED_CLIPS, frames)
+
+
+Figure = tuple[str, str, str]  # name, value, help
+
+
+def figures_of(view: TokenView) -> list[Figure]:
+    """The clip in figures."""
+    errors, psnr = view.errors()
+    still = view.drawn_u8 if view.given is not None else view.truth_u8
+    share = float(flicker(view.tokens_THW, still)[1:].mean()) if len(view.tokens_THW) > 1 else 0.0
+    found = [
+        ("Error a frame", short(float(errors.mean())), "Squared error of the decoded frames, summed over a frame's pixels: no prediction gets below the tokenizer's own."),
+        ("PSNR", f"{psnr.mean():.1f} dB", "Of the decoded frames; more is better, 30 looks nearly the same."),
+        *use_figures(view.use, "in this clip"),
+        ("Flicker", f"{100 * share:.1f} %", "Tokens whose id changed from the frame before though no pixel of their patch did: noise to a transformer."),
+    ]  # fmt: skip
+    if view.true_tokens_THW is not None and view.given is not None and len(view.true_tokens_THW) > view.given:
+        known = slice(view.given, len(view.true_tokens_THW))
+        agree = float((view.tokens_THW[known] == view.true_tokens_THW[known]).mean())
+        found.append(("Same as truth", f"{100 * agree:.0f} %", "Predicted ids of the future that are those of the true frames."))
+    return found
+
+
+def use_figures(use: CodeUse, where: str) -> list[Figure]:
+    first, share = use.most_used
+    return [
+        (f"Codes used {where}", f"{use.used:,} of {len(use.counts_V):,}", "Different ids that occur."),
+        (f"Dead codes {where}", f"{use.dead:,}", "Ids that never occur. One clip cannot show them all; many clips should."),
+        (f"Perplexity {where}", short(use.perplexity), "How many codes are used as if evenly; 1 means that all tokens are the same."),
+        (f"Most used {where}", f"id {first}: {100 * share:.0f} %", "Usually the empty background."),
+    ]
+
+
+def figures_html(figures: list[Figure]) -> str:
+    tiles = "".join(
+        f'<div title="{html.escape(help)}"><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>' for name, value, help in figures
+    )
+    return f'<dl class="figures">{tiles}</dl>'
+
+
+def build() -> TokensTab:
+    """Lay the tab out (inside a gr.Tab)."""
+    with gr.Row(equal_height=False):
+        source = gr.Radio(
+            [("Test clip", TEST), ("Your own", UPLOAD), ("Last generation", LAST)], value=TEST, label="Clip", elem_id="tokens-source",
+            info="What to look at; the last generation is that of the Generate tab.", scale=2, min_width=300,
+        )  # fmt: skip
+        number = gr.Slider(
+            0, TEST_CLIPS - 1, value=0, step=1, label="Clip number", info="Which of the test clips.", elem_id="tokens-number", min_width=200
+        )
+        upload = gr.File(
+            label="Video, GIF, .npy or .zip of pictures", file_types=CLIP_FILES, visible=False, height=104, elem_classes=["drop-box"],
+            elem_id="tokens-file",
+        )  # fmt: skip
+        checkpoint = gr.Dropdown(
+            session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=220,
+            info="Whose tokenizer encodes, and whose transformer guesses.",
+        )  # fmt: skip
+        frames = gr.Slider(
+            1, LONGEST, value=session.BUNDLED_CONFIG.data.clip_frames, step=1, label="Frames", info="From the clip's start.", elem_id="tokens-frames",
+            min_width=200,
+        )  # fmt: skip
+        go = gr.Button("Show", variant="primary", elem_id="tokens-show", scale=0, min_width=90)
+    message = message_box(elem_id="tokens-message")
+    view = token_view(elem_id="token-view")
+    figures = gr.HTML("", css_template=static("figures.css"), elem_id="token-figures", apply_default_css=False, padding=False)
+    use = chart(label="Share of the tokens that each code has, most used first", elem_id="code-use")
+    with gr.Row(elem_classes=["actions"]):
+        counting = gr.Button(f"Count codes over {COUNTED_CLIPS} test clips", elem_id="count-codes", size="sm", min_width=200)
+        labels = {"png": "Download grid PNG", "npy": "Download ids NPY", "json": "Download ids JSON"}
+        files = {
+            kind: gr.DownloadButton(label, interactive=False, size="sm", min_width=100, elem_id=f"tokens-{kind}")
+            for kind, label in labels.items()
+        }
+    shown, key = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
+    return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key)
+
+
+def claiming(kind: str) -> Any:
+    def claim(request: gr.Request, *values: Any) -> None:
+        WISHES.claim(request.session_hash, kind, values, joins=SHOW)
+
+    return claim
+
+
+def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox) -> None:
+    """The tab's events; `made` holds the key of the page's last generation. The newest wish to see something counts."""
+    guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    inputs = [tab.source, tab.number, tab.upload, tab.checkpoint, tab.frames, made, tab.shown]
+    claim = {"inputs": inputs, "outputs": None, "queue": False, **quick}
+    looking = {"show_progress": "minimal", "show_progress_on": tab.view, **COMPUTE, **PRIVATE, **AGAIN}
+    files = [tab.message, *tab.files.values()]
+
+    place.select(quiet(tab.refresh), tab.checkpoint, [tab.message, tab.checkpoint], **quick)
+    tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
+    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release, tab.go.click]
+    for wished in (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim)):
+        seen = wished.then(guard(tab.show), None, tab.outputs, **looking)
+        seen.then(quiet(tab.write_files), tab.key, files, **in_turn("token files"), **PRIVATE, **AGAIN)
+    tab.counting.click(guard(tab.count_codes), tab.key, [tab.message, tab.use, tab.figures], **{**looking, "show_progress_on": tab.use})

@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
     "step": ("ranks", "launched", "batches", "objective", "optimizer", "update"),
-    "trainer": ("dry_run", "preflight", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
+    "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
     "evaluation": (
         "stages",
         "evaluate",
@@ -45,7 +45,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "experiments": ("markdown", "experiment", "ladder", "ablation", "ablation_table", "run_scores", "speedrun"),
     "checks": ("checks", "checks.*"),
-    "diagnosis": ("causes", "diagnosis"),
+    "diagnosis": ("causes", "symptoms", "diagnosis"),
     "bench": ("bench", "bench.*"),
     "jobs": ("jobs",),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),

@@ -243,6 +243,12 @@ class RunConfig(Section):
     )
     device: str = option("auto", "auto, cpu, cuda or mps.", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "CPU threads; 0 leaves the choice to torch.", low=0, high=512)
+    compile: str = option(
+        "auto",
+        "torch.compile of the transformer: on, off, or auto: on CUDA where the run is long enough to earn it back. A resume is exact to "
+        "the last bit without it only.",
+        choices=("auto", "on", "off"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def starting_tokenizer(run: RunWriter, given: Path | None) -> Path | None:
     return given
 
 
-def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
+def environment(device: torch.device, ranks: int = 1, *, compiled: bool = False) -> dict[str, Any]:
     """What bit-identity of a resume depends on."""
     attention = "matrix products" if device.type == "cpu" else "torch's choice"  # see transformer.attend
     return {
@@ -144,5 +144,5 @@ def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ranks": ranks,
         "attention": attention,
-        "compile": False,
+        "compile": compiled,
     }

@@ -32,6 +32,7 @@ class TokenizerPhase:
     """
 
     name = "tokenizer"
+    compiled = False
 
     def __init__(self, config: Config, source: ClipSource, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.config, self.source, self.device, self.ranks = config, source, device, ranks

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .checkpoint import checked_header, load_tensors, load_tokenizer
+from .compiling import compile_choice
 from .config import Config
 from .data.source import open_source
 from .device import memory_mib, pick_device, pick_precision
@@ -46,6 +47,7 @@ class Phase(Protocol):
 
     name: str
     steps: int
+    compiled: bool
     update: Update
 
     def train_step(self, step: int, measure: bool) -> dict[str, float]: ...
@@ -104,7 +106,10 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
             return
         trained = tokenizer_from_first(ranks, config, lambda: first.tokenizer)
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
-    phase = TransformerPhase(config, source, trained, device, precision, ranks)
+    compiled, notice = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
+    if notice:
+        run.notify(notice)
+    phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled)
     if found is None and (init is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
         weights = ranks.tensors_from_first(lambda: first_weights(phase, init))
         ranks.together(lambda: phase.start_from(weights))
@@ -166,9 +171,12 @@ class Loop:
             return 0
         self.phase.load(found.tensors)
         self.last, self.best = dict(found.metrics), found.best
-        if notice := found.changed(environment(self.device, self.ranks.count)):
+        if notice := found.changed(self.environment()):
             self.run.notify(notice)
         return found.step
+
+    def environment(self) -> dict[str, Any]:
+        return environment(self.device, self.ranks.count, compiled=self.phase.compiled)
 
     def wait(self, step: int) -> bool:
         """Obey what was asked from outside; False where the run is to stop. Returns after a pause has ended."""
@@ -257,7 +265,7 @@ class Loop:
             step,
             checkpoint=lambda path: phase.save(path, step, metrics),
             tensors=lambda path: save_file({name: tensor.detach().cpu().contiguous() for name, tensor in phase.tensors().items()}, path),
-            state={**state, **environment(self.device, self.ranks.count)},
+            state={**state, **self.environment()},
             phase=phase.name,
         )
         if saved:

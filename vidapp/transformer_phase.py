@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
 from .checkpoint import save_checkpoint
+from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
@@ -43,7 +44,15 @@ class TransformerPhase:
     name = "transformer"
 
     def __init__(
-        self, config: Config, source: ClipSource, tokenizer: Tokenizer, device: torch.device, precision: str, ranks: Ranks = ALONE
+        self,
+        config: Config,
+        source: ClipSource,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        precision: str,
+        ranks: Ranks = ALONE,
+        *,
+        compiled: bool = False,
     ) -> None:
         self.config, self.source, self.device, self.precision, self.ranks = config, source, device, precision, ranks
         self.steps = config.run.steps
@@ -51,6 +60,9 @@ class TransformerPhase:
         generator = torch_generator(config.run.seed, "transformer")
         self.model = self.new_model(generator)
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
+        self.compiled = compiled
+        if compiled:
+            compile_blocks(self.model)
         self.averaged = self.new_model(None).eval().requires_grad_(False)
         self.average = Average(self.model, self.averaged, config.recipe.ema_decay)
         recipe = config.recipe
@@ -96,7 +108,7 @@ class TransformerPhase:
         self.model.train()
         self.update.begin()
         masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(self.config.recipe.batch_size)))
-        results = [self.backward(step, part, masked, measure) for part in self.parts()]
+        results = self.passes(step, masked, measure)
         loss, norm = self.update.apply(step, torch.stack([loss for loss, _ in results]).sum())
         self.average.update(step, self.update.skip, on_host=self.update.on_host)
         if measure or self.update.on_host:
@@ -113,6 +125,21 @@ class TransformerPhase:
             **self.update.figures(),
             **self.known,
         }
+
+    def passes(self, step: int, masked: int, measure: bool) -> list[tuple[Tensor, Tensor | None]]:
+        """The forward and backward passes of this rank's micro-batches; where torch.compile fails, made and from then on without it."""
+        try:
+            return [self.backward(step, part, masked, measure) for part in self.parts()]
+        except Exception as error:
+            if not (self.compiled and compiler_failed(error)):
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        self.compiled = False
+        forget_compiled(self.model)
+        self.update.notices.append(f"torch.compile failed at step {step + 1} ({reason}): going on without it.")
+        self.optimizers.zero_grad()
+        self.seed_dropout(step)
+        return [self.backward(step, part, masked, measure) for part in self.parts()]
 
     def parts(self) -> list[range]:
         """The samples of this rank's micro-batches."""

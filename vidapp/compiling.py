@@ -1,0 +1,60 @@
+"""torch.compile for the transformer's blocks: where it is asked for or pays, and what is said where it cannot be had."""
+
+import importlib.util
+import os
+import shutil
+
+import torch
+
+from .config import Config
+from .preflight import preflight
+from .transformer import VideoTransformer
+
+BACKEND = "inductor"
+PAYS_AFTER_S = 900.0  # of training, by the estimate: compiling takes a minute or two, to be earned back at about a fifth of the time
+COMPILERS = ("c++", "g++", "clang++", "cl")
+
+
+def compile_choice(config: Config, device: torch.device, before: object = None) -> tuple[bool, str | None]:
+    """Whether the blocks are to be compiled, and a notice where that is not what one might expect.
+
+    `before`: what the run that is resumed did (None: not known); auto stays with it. On a CPU auto never compiles: there it
+    gave nothing.
+    """
+    asked = config.run.compile
+    if asked == "off" or (asked == "auto" and device.type != "cuda"):
+        return False, None
+    obstacle = obstacle_to_compiling(device)
+    if obstacle is not None:
+        return False, f"run.compile={asked} trains without torch.compile: {obstacle}."
+    if asked == "on" or isinstance(before, bool):
+        return (True, None) if asked == "on" else (bool(before), None)
+    return preflight(config).seconds >= PAYS_AFTER_S, None
+
+
+def obstacle_to_compiling(device: torch.device) -> str | None:
+    """What is missing on this machine; None where nothing is."""
+    if device.type not in ("cuda", "cpu"):
+        return f"it is not for {device.type}"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "the package triton, which compiles for this GPU, is not installed"
+    given = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ((given,) if given else COMPILERS)):
+        return "there is no C++ compiler (install g++, or set CXX)"
+    return None
+
+
+def compile_blocks(model: VideoTransformer) -> None:
+    """From now on every block runs compiled; all of them share what is compiled. Names of weights stay as they are."""
+    for block in model.blocks:
+        block.compile(backend=BACKEND)
+
+
+def forget_compiled(model: VideoTransformer) -> None:
+    for block in model.blocks:
+        block._compiled_call_impl = None
+
+
+def compiler_failed(error: Exception) -> bool:
+    """Whether torch.compile itself failed, and not what it compiled."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "evaluation": (
         "stages",
         "evaluate",
+        "true_past",
         "microscope",
         "replay",
     ),

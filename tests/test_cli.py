@@ -108,12 +108,12 @@ def test_help_names_the_commands_without_importing_torch_or_gradio() -> None:
     code = "import sys; sys.modules.update(torch=None, gradio=None); from vidapp.cli import main; main(['--help'])"
     answer = python(code)
     assert answer.returncode == 0
-    for command in ("train", "sample", "evaluate", "runs"):
+    for command in ("train", "sample", "evaluate", "ladder", "ablate", "runs"):
         assert command in answer.stdout
     assert answer.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "runs"])
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "ladder", "ablate", "runs"])
 def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -373,6 +373,15 @@ def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> No
     assert code == 0, err
     for words in ("MSE", "SSIM", "prediction", "all black", "tokenizer alone"):
         assert words in out
+
+
+def test_evaluate_labels_what_several_futures_are_scored_by(shell: Shell, tiny: RunReader) -> None:
+    code, out, err = shell.run("evaluate", checkpoint_of(tiny), "--clips", 2, "--samples", 2, "--temperature", 1, "--split", "validation")
+    assert code == 0, err
+    for words in ("best of 2 (truth known)", "mean of 2", "diversity", "one greedy pass, true past", "2 validation clips", "temperature 1,"):
+        assert words in out
+    assert "--samples N" in shell.run("evaluate", checkpoint_of(tiny), "--clips", 2)[1]
+    assert "sampling.top_k" in shell.refuses("evaluate", checkpoint_of(tiny), "--top-k", 1000)
 
 
 def test_all_of_it_works_where_gradio_cannot_be_imported(tiny: RunReader, tmp_path: Path) -> None:

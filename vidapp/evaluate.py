@@ -195,16 +195,17 @@ class Scorer:
         """Every future frame predicted from all true frames before it: float (B, frames, C, H, W)."""
         context = self.setting.context
         seeds = [derived_seed(self.setting.seed, "true past", frame) for frame in range(self.setting.frames)]
+        if self.predictor is default_predictor():
+            from .true_past import predict_with_true_past
+
+            return finite(predict_with_true_past(self.checkpoint, clips_u8, context, sampling, seeds, start), start)
         following = [self.predict(clips_u8[:, : context + frame], 1, sampling, seed, start) for frame, seed in enumerate(seeds)]
         return np.concatenate(following, axis=1)
 
     def predict(self, context_u8: Array, frames: int, sampling: SamplingConfig, seed: int, start: int) -> Array:
         prediction = self.predictor(self.checkpoint, context_u8, frames, sampling, seed, start)
         assert prediction.shape == (len(context_u8), frames, *context_u8.shape[2:]), prediction.shape
-        if not np.isfinite(prediction).all():
-            last = start + len(context_u8) - 1
-            raise ValueError(f"the prediction of clips {start} to {last} is not finite: use an earlier checkpoint, or train again")
-        return prediction
+        return finite(prediction, start)
 
     def table(self, name: str) -> ScoreTable:
         return self.tables.setdefault(name, ScoreTable())
@@ -221,6 +222,14 @@ class Scorer:
         return {**own, **found}
 
 
+def finite(prediction: Array, start: int) -> Array:
+    """The predicted frames of a batch whose first clip is number `start`; ValueError where they are not finite."""
+    if not np.isfinite(prediction).all():
+        last = start + len(prediction) - 1
+        raise ValueError(f"the prediction of clips {start} to {last} is not finite: use an earlier checkpoint, or train again")
+    return prediction
+
+
 def derived_seed(seed: int, *keys: int | str) -> int:
     return int(numpy_generator(seed, "evaluate", *keys).integers(2**31))
 
@@ -235,6 +244,10 @@ def best_of(drawn: list[dict[str, Array]]) -> dict[str, Array]:
 def fixed_clips(checkpoint: Any, source: ClipSource, setting: Evaluation) -> Array:
     """The clips uint8 (N, T, C, H, W) to score on; ValueError where there are none, or not of the checkpoint's size."""
     data = checkpoint.config.data
+    if checkpoint.config.tokenizer.quantizer == "ids":
+        raise ValueError(
+            "this checkpoint predicts ids that were made elsewhere: there are no frames to score (see its validation accuracy)"
+        )
     length = setting.context + setting.frames
     size = setting.clips * length * data.channels * data.size**2
     if size > LARGEST_CLIPS_BYTES:

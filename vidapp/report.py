@@ -76,6 +76,8 @@ def summary_lines(result: dict[str, Any]) -> str:
     ]
     if "diversity" in result:
         lines.append(f"diversity: two futures of a clip differ by {result['diversity']:.1f} squared error a frame")
+    else:
+        lines.append("best of N, mean of N and diversity: draw more than one future of each clip (--samples N)")
     return "\n".join(lines)
 
 

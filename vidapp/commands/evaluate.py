@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-from .common import add_json, clip_lengths, open_data, positive, print_json, progress_bar, wants_json
+from .common import add_json, add_setting, clip_lengths, given_settings, open_data, positive, print_json, progress_bar, seed, wants_json
 from .stream import Stream, add_json_lines
 
 DEFAULT_CLIPS = 100
+SPLITS = ("test", "validation", "train")
+BATCH = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Future frames. Default: as trained.")
     parser.add_argument(
+        "--samples",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="Futures drawn of each clip: 2 or more add the best of them (which takes the truth to pick), their mean, and how much they differ. "
+        "Default: 1.",
+    )
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="Which clips. Choose settings on validation. Default: test.")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Seed of what is drawn. Default: 0.")
+    for flag, key in (("--temperature", "sampling.temperature"), ("--top-k", "sampling.top_k"), ("--steps", "sampling.steps")):
+        add_setting(parser, flag, key, "the checkpoint's")
+    parser.add_argument(
         "--stages",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="Also with the true past, in one pass and decoded: says where it is lost. Takes about three times as long. Default: yes.",
+        help="Also with the true past, in one pass and decoded: says where it is lost. Takes about twice as long. Default: yes.",
     )
     parser.add_argument("--strip", type=Path, metavar="FILE.png", help="Draw the first clip at every stage into this picture.")
     add_json(parser)
@@ -35,13 +49,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..device import pick_device
     from ..evaluate import evaluate, format_table
 
-    config = read_header(arguments.checkpoint).config
+    config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     data = config.replace({"data.source": arguments.data}).data if arguments.data else config.data
     source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     stream = Stream(arguments.json_lines)
     strips: dict[str, np.ndarray] = {}
+    batch = min(BATCH, max(2, arguments.clips // 8)) if stream.wanted else BATCH  # whoever watches wants to see it move
     with progress_bar(arguments.clips, "evaluating", "clip") as bar:
 
         def show(done: int, total: int) -> None:
@@ -50,7 +65,19 @@ def execute(arguments: argparse.Namespace) -> int:
             stream.progress("evaluating", done / total)
 
         scores = evaluate(
-            checkpoint, source, arguments.clips, context, frames, progress=show, stages=arguments.stages, show=strips.__setitem__
+            checkpoint,
+            source,
+            arguments.clips,
+            context,
+            frames,
+            config.sampling,
+            arguments.seed,
+            arguments.split,
+            progress=show,
+            samples=arguments.samples,
+            batch_clips=batch,
+            stages=arguments.stages,
+            show=strips.__setitem__,
         )
     if arguments.stages:
         scores = located(scores)

@@ -1,0 +1,56 @@
+"""Each future frame decoded from the true frames before it: what a model does where nothing of its own has gone wrong yet.
+
+The true frames enter the cache one by one, so a clip costs what free running costs, and not a new context for every frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint
+from .config import SamplingConfig
+from .rollout import CausalPast, frame_generators, future_tokens
+from .sampling import decode
+from .transformer import VideoTransformer
+
+
+def predict_with_true_past(
+    checkpoint: Checkpoint, clips_u8: np.ndarray, context: int, sampling: SamplingConfig, seeds: Sequence[int], first_clip: int = 0
+) -> np.ndarray:
+    """The frames after the first `context` of clips uint8 (B, T, C, H, W): float32 (B, T - context, C, H, W), not clipped.
+
+    seeds: one a predicted frame. Each frame is what `rollout.predict` makes of all true frames before it with its seed.
+    """
+    sampling = replace(sampling, top_k=min(sampling.top_k, checkpoint.config.tokenizer.codebook_size))
+    tokens = checkpoint.encode(clips_u8)
+    clips = range(first_clip, first_clip + len(tokens))
+    return checkpoint.decode(tokens_with_true_past(checkpoint.transformer, tokens, context, sampling, seeds, clips))
+
+
+@torch.no_grad()
+def tokens_with_true_past(
+    transformer: VideoTransformer, tokens_BTHW: Tensor, context: int, sampling: SamplingConfig, seeds: Sequence[int], clips: Sequence[int]
+) -> Tensor:
+    """Token grids (B, T - context, h, w) of the frames after the first `context`, each from the true ones before it."""
+    frames = tokens_BTHW.shape[1]
+    assert len(seeds) == frames - context, "a seed for each predicted frame"
+    causal = transformer.config.causal or transformer.config.attention == "framewise"
+    if not causal or frames > transformer.max_frames:  # a moving window is filled anew for each frame, as sampling does
+        drawn = [
+            future_tokens(transformer, tokens_BTHW[:, :at], 1, sampling, seed, clips)
+            for at, seed in zip(range(context, frames), seeds, strict=True)
+        ]
+        return torch.cat(drawn, dim=1)
+    past, drawn = CausalPast(transformer, tokens_BTHW[:, :context]), []
+    for at, seed in zip(range(context, frames), seeds, strict=True):
+        hidden = torch.full_like(tokens_BTHW[:, :1], transformer.mask_id)
+        everything = torch.ones_like(hidden, dtype=torch.bool)
+        for step in decode(past.logits, hidden, everything, sampling, frame_generators(seed, clips, 0), transformer.mask_id):
+            decided = step.tokens
+        drawn.append(decided)
+        if at + 1 < frames:
+            past.append(tokens_BTHW[:, at : at + 1])
+    return torch.cat(drawn, dim=1)

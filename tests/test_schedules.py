@@ -207,10 +207,35 @@ def test_a_schedule_that_fits_its_run_needs_no_words() -> None:
     [
         (RecipeConfig(warmup_steps=1000), "Warm-up shortened from 1000 to 50 steps: a tenth of this run of 500 steps."),
         (RecipeConfig(warmup_steps=0, learning_rate=1e-7), "recipe.minimum_learning_rate is above it"),
-        (RecipeConfig(warmup_steps=0, curriculum=(5,) * 501), "The curriculum has 501 lengths but the run only 500 steps"),
+        (RecipeConfig(warmup_steps=0, curriculum=(5,) * 500 + (20,)), "The curriculum has 501 lengths but the run only 500 steps"),
         (RecipeConfig(warmup_steps=0, context_corruption=0.1, clean_past=False), "recipe.context_corruption changes nothing"),
+        (RecipeConfig(warmup_steps=0, own_past=0.1, clean_past=False), "recipe.own_past changes nothing"),
+        (RecipeConfig(warmup_steps=0, objective_schedule="growing", objective_future=0), "its weight of 0 is taken as 1"),
+        (RecipeConfig(warmup_steps=0, mask_schedule="fixed", mask_ratio=0), "one token of each clip is masked all the same"),
+        (RecipeConfig(warmup_steps=0, mask_schedule="fixed", mask_ratio=1), "is taken as 0.95 for the joint and individual"),
+        (RecipeConfig(warmup_steps=0, mask_pattern="frame"), "is taken as random for the individual objective"),
+        (RecipeConfig(warmup_steps=0, curriculum=(5, 10)), "no clip of data.clip_frames 20 is trained on"),
     ],
 )
 def test_what_a_short_or_contradictory_run_adjusts_is_said(recipe: RecipeConfig, words: str) -> None:
-    (notice,) = notices(recipe, 500)
+    (notice,) = notices(recipe, 500, DataConfig())
     assert words in notice
+
+
+def test_a_context_too_short_to_be_drawn_is_said() -> None:
+    (notice,) = notices(RecipeConfig(random_context=True), 20_000, DataConfig(clip_frames=4, context_frames=2))
+    assert "recipe.random_context changes nothing" in notice
+
+
+def test_objectives_that_cannot_all_join_are_said() -> None:
+    (notice,) = notices(RecipeConfig(schedule="constant", objective_schedule="growing"), 2)
+    assert "some are skipped" in notice
+
+
+@pytest.mark.parametrize("schedule", ["fixed", "growing"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_single_objective_is_alone_from_where_it_joins(name: str, schedule: str) -> None:
+    recipe = RecipeConfig(objective_schedule=schedule, **{f"objective_{other}": float(other == name) for other in OBJECTIVES})
+    weights = objective_weights(recipe, 1.0)
+    growing_adds_the_future = schedule == "growing" and name != "future"
+    assert {other for other, weight in weights.items() if weight} == ({name, "future"} if growing_adds_the_future else {name})

@@ -80,8 +80,8 @@ def mean_mask_ratio(recipe: RecipeConfig, progress: float) -> float:
     return expected.get(recipe.mask_schedule, 0.5 + 0.25 * progress)
 
 
-def notices(recipe: RecipeConfig, steps: int) -> list[str]:
-    """What the schedules adjust in a run of this many steps, in words."""
+def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) -> list[str]:
+    """What is adjusted, or cannot act, in a run of this many steps on this data, in words."""
     found = []
     if recipe.schedule == "cosine" and warmup_steps(recipe, steps) < recipe.warmup_steps:
         found.append(
@@ -91,6 +91,45 @@ def notices(recipe: RecipeConfig, steps: int) -> list[str]:
         found.append(f"The cosine ends at its peak {recipe.learning_rate:g}: recipe.minimum_learning_rate is above it.")
     if recipe.curriculum and steps < len(recipe.curriculum):
         found.append(f"The curriculum has {len(recipe.curriculum)} lengths but the run only {steps} steps: some are skipped.")
-    if recipe.context_corruption and not recipe.clean_past:
-        found.append("recipe.context_corruption changes nothing: there is no clean past to corrupt without recipe.clean_past.")
+    for key in ("context_corruption", "own_past"):
+        if getattr(recipe, key) and not recipe.clean_past:
+            found.append(f"recipe.{key} changes nothing: there is no clean past to change without recipe.clean_past.")
+    if recipe.objective_schedule == "growing" and not recipe.objective_future:
+        found.append("recipe.objective_schedule=growing begins with the future objective: its weight of 0 is taken as 1.")
+    if recipe.objective_schedule == "growing" and steps < 3:
+        found.append(f"recipe.objective_schedule=growing has three parts but the run only {steps} steps: some are skipped.")
+    return [*found, *mask_notices(recipe), *(length_notices(recipe, data) if data else [])]
+
+
+def mask_notices(recipe: RecipeConfig) -> list[str]:
+    """Where fewer, more or other tokens are masked than the recipe asks for."""
+    found = []
+    if recipe.mask_schedule == "fixed" and not recipe.mask_ratio:
+        found.append("recipe.mask_ratio=0 leaves nothing to learn: one token of each clip is masked all the same.")
+    if (
+        recipe.mask_schedule == "fixed"
+        and recipe.mask_ratio > LARGEST_OPEN_RATIO
+        and (recipe.objective_joint or recipe.objective_individual)
+    ):
+        found.append(
+            f"recipe.mask_ratio={recipe.mask_ratio:g} is taken as {LARGEST_OPEN_RATIO} for the joint and individual objectives: with all masked "
+            "they could only learn how frequent each token is."
+        )
+    if recipe.mask_pattern == "frame" and recipe.objective_individual:
+        found.append("recipe.mask_pattern=frame is taken as random for the individual objective: a frame hidden whole shows it nothing.")
+    return found
+
+
+def length_notices(recipe: RecipeConfig, data: DataConfig) -> list[str]:
+    """Where clips or their given frames are other than the data's settings say."""
+    found = []
+    if recipe.curriculum and recipe.curriculum[-1] < data.clip_frames:
+        found.append(
+            f"The curriculum ends at {recipe.curriculum[-1]} frames: no clip of data.clip_frames {data.clip_frames} is trained on, but "
+            "validation and sampling take that length."
+        )
+    if recipe.random_context and data.context_frames <= 2:
+        found.append(
+            f"recipe.random_context changes nothing: it draws from 2 given frames on, and data.context_frames is {data.context_frames}."
+        )
     return found

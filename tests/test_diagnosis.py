@@ -14,7 +14,7 @@ from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
-from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Patient, cost, diagnose, usable
+from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Patient, cost, diagnose, order_of, usable
 from vidapp.stages import Lost, lost
 from vidapp.tokenizer import Tokenizer
 from vidapp.tokenizer_choice import BUNDLED
@@ -155,7 +155,7 @@ def test_an_alarm_of_the_run_counts_as_evidence() -> None:
 
 def test_cheap_looks_come_before_dear_ones() -> None:
     for symptom in SYMPTOMS.values():
-        costs = [cost(look) for look in symptom.order]
+        costs = [cost(look) for look in order_of(symptom)]
         assert costs == sorted(costs)
 
 

@@ -10,164 +10,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import causes
 from .alarms import Alarm
-from .causes import CERTAIN, LIKELY, POSSIBLE, Cause, Evidence, Finding
+from .causes import CERTAIN, LIKELY, POSSIBLE, Evidence, Finding
 from .checks.checklist import GROUPS, checklist
 from .checks.subject import Subject
 from .checks.verdict import Check
 from .config import Config
 from .stages import Lost
+from .symptoms import STAGES, SYMPTOMS, Symptom
 
-STAGES = "stages"
 STAGES_COST = 25  # against GROUPS' costs
 
 Report = Callable[[str, float], None]
 """Called with (what is being looked at, share of the whole that is done). It may raise, to end it."""
 
 
-@dataclass(frozen=True)
-class Symptom:
-    """What a person sees. causes: the likelier ones first, which decides between equals. looks: names of check groups, or `stages`."""
-
-    name: str
-    title: str
-    help: str
-    causes: tuple[Cause, ...]
-    looks: tuple[str, ...]
-
-    @property
-    def order(self) -> list[str]:
-        """The looks, cheapest first."""
-        return sorted(self.looks, key=cost)
+def order_of(symptom: Symptom) -> list[str]:
+    """Where to look, cheapest first."""
+    return sorted(symptom.looks, key=cost)
 
 
 def cost(look: str) -> float:
     return STAGES_COST if look == STAGES else GROUPS[look].cost
-
-
-SYMPTOMS: dict[str, Symptom] = {
-    symptom.name: symptom
-    for symptom in (
-        Symptom(
-            "blurry",
-            "Future frames are blurry",
-            "Shapes are there, without edges.",
-            (causes.tokenizer_blurs, causes.few_decode_steps, causes.own_frames_unknown, causes.model_too_small, causes.undertrained),
-            ("tokens", STAGES),
-        ),
-        Symptom(
-            "one-colour",
-            "Everything is one colour",
-            "Black, grey or empty frames, whatever is given.",
-            (
-                causes.data_broken,
-                causes.codebook_collapsed,
-                causes.background_first,
-                causes.tokenizer_blurs,
-                causes.never_all_masked,
-                causes.gradient_blocked,
-                causes.learning_rate_low,
-                causes.undertrained,
-            ),
-            ("data", "tokens", "gradient", "rate", STAGES),
-        ),
-        Symptom(
-            "nothing-moves",
-            "Nothing moves",
-            "Each future frame looks like the last given one.",
-            (
-                causes.no_time_attention,
-                causes.no_future_objective,
-                causes.data_still,
-                causes.background_first,
-                causes.never_all_masked,
-                causes.undertrained,
-            ),
-            ("data", "causality", "agreement", STAGES),
-        ),
-        Symptom(
-            "flicker",
-            "It flickers",
-            "Things jump, appear and disappear from frame to frame.",
-            (
-                causes.no_time_attention,
-                causes.too_hot,
-                causes.few_decode_steps,
-                causes.ids_ambiguous,
-                causes.sampler_broken,
-                causes.undertrained,
-            ),
-            ("sampler", "tokens", "causality", STAGES),
-        ),
-        Symptom(
-            "loss-flat",
-            "The loss stays flat",
-            "It hardly falls, or not at all.",
-            (
-                causes.data_broken,
-                causes.learning_rate_low,
-                causes.learning_rate_high,
-                causes.gradient_blocked,
-                causes.gradient_unhealthy,
-                causes.loss_wrong,
-                causes.codebook_collapsed,
-                causes.model_too_small,
-                causes.undertrained,
-            ),
-            ("data", "tokens", "loss", "gradient", "rate", "frames", "overfit"),
-        ),
-        Symptom(
-            "samples-bad",
-            "The loss falls, but samples are bad",
-            "The curves look well, the frames do not.",
-            (
-                causes.loss_wrong,
-                causes.mask_leaks,
-                causes.never_all_masked,
-                causes.past_mismatch,
-                causes.no_future_objective,
-                causes.sampler_broken,
-                causes.too_hot,
-                causes.background_first,
-                causes.never_half_masked,
-                causes.learns_by_heart,
-                causes.data_repeats,
-                causes.tokenizer_blurs,
-                causes.own_frames_unknown,
-                causes.undertrained,
-            ),
-            ("sampler", "masks", "hidden", "causality", "frames_alone", "agreement", "loss", "tokens", "data", STAGES, "overfit"),
-        ),
-        Symptom(
-            "drift",
-            "It begins well, then falls apart",
-            "The first future frames are good, later ones dissolve.",
-            (
-                causes.own_frames_unknown,
-                causes.clips_too_short,
-                causes.too_hot,
-                causes.mask_leaks,
-                causes.past_mismatch,
-                causes.undertrained,
-            ),
-            ("causality", "agreement", STAGES),
-        ),
-        Symptom(
-            "nan",
-            "NaN, or the training stops by itself",
-            "The loss is not a number, or jumps and never comes back.",
-            (
-                causes.learning_rate_high,
-                causes.not_clipped,
-                causes.gradient_unhealthy,
-                causes.data_broken,
-                causes.half_precision,
-            ),
-            ("data", "gradient", "rate"),
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -243,7 +107,7 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
     one = Examination(SYMPTOMS[symptom], patient, Evidence(patient.config, alarms=alarms))
     if alarms:
         one.looked.append("metrics")
-    waiting = [look for look in one.symptom.order if look != STAGES or patient.evaluate]
+    waiting = [look for look in order_of(one.symptom) if look != STAGES or patient.evaluate]
     whole, done = sum(map(cost, waiting)) or 1.0, 0.0
     subject = None
     while waiting and not one.certain():

@@ -1,0 +1,66 @@
+"""Debug's handlers: what can be looked at, what is asked of it, and what a page may not ask for."""
+
+import pytest
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+
+from vidapp.runs import RunWriter
+from vidapp.ui import cases, debug
+from vidapp.ui.drafts import FIRST, Draft
+
+
+@pytest.fixture
+def run() -> str:
+    with RunWriter.create("sick", tiny_config(recipe__learning_rate=0.01)) as writer:
+        for step in range(10, 400, 10):
+            writer.log({"step": step, "phase": "transformer", "loss": 4.5, "grad_norm": 1.0, "unigram_entropy": 4.0})
+        write_tiny_checkpoint(writer.checkpoint_path(390))
+    return "sick"
+
+
+def test_runs_are_offered_before_presets_and_the_new_run_first(run: str) -> None:
+    found = [value for _, value in cases.choices()]
+    assert found[:2] == ["draft", "run:sick"]
+    assert "preset:debug" in found
+    assert "draft" not in [value for _, value in cases.choices(readonly=True)]
+
+
+def test_a_run_is_looked_at_with_its_own_settings_and_checkpoint(run: str) -> None:
+    case = cases.case_of("run:sick", None)
+    assert case.config.recipe.learning_rate == 0.01
+    assert case.trained.name == "step-00000390.safetensors"
+    assert case.check == ("--run=sick",)
+
+
+def test_the_new_run_is_looked_at_as_the_page_holds_it() -> None:
+    case = cases.case_of("draft", Draft.of("tiny", {"model.layers": 7}).value)
+    assert case.config.model.layers == 7
+    with pytest.raises(ValueError, match="no checkpoint to look at"):
+        _ = case.trained
+
+
+@pytest.mark.parametrize("choice", [None, "", "run:../../etc", "run:gone", "preset:none", "/etc/passwd", "file:x"])
+def test_what_is_not_offered_is_refused(choice: str | None) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  each for a reason of its own
+        cases.case_of(choice, FIRST.value)
+
+
+def test_the_new_run_cannot_name_a_path() -> None:
+    with pytest.raises(ValueError, match="not offered here"):
+        cases.case_of("draft", {"preset": "debug", "changes": {"data.source": "/etc"}})
+
+
+def test_the_same_question_has_the_same_key_and_other_settings_another(run: str) -> None:
+    one, other = cases.case_of("draft", FIRST.value), cases.case_of("draft", Draft.of("debug", {"model.layers": 3}).value)
+    assert one.key("checks", "all") == cases.case_of("draft", FIRST.value).key("checks", "all")
+    assert len({one.key("checks", "all"), one.key("checks", "brief"), other.key("checks", "all")}) == 3
+
+
+def test_alarms_of_a_run_are_shown_with_their_advice(run: str) -> None:
+    text = debug.alarms_html(cases.case_of("run:sick", None))
+    assert 'data-alarm="not_below_entropy"' in text
+
+
+def test_a_run_without_metrics_says_so() -> None:
+    with RunWriter.create("new", tiny_config()):
+        pass
+    assert "has not logged anything yet" in debug.alarms_html(cases.case_of("run:new", None))

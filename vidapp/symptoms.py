@@ -1,0 +1,143 @@
+"""What a person sees when something is wrong, with the causes that it can have and where to look for them. Needs no torch."""
+
+from dataclasses import dataclass
+
+from . import causes
+from .causes import Cause
+
+STAGES = "stages"  # a checkpoint, stage by stage; the other looks are groups of the checklist
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """What a person sees. causes: the likelier ones first, which decides between equals. looks: names of check groups, or `stages`."""
+
+    name: str
+    title: str
+    help: str
+    causes: tuple[Cause, ...]
+    looks: tuple[str, ...]
+
+
+SYMPTOMS: dict[str, Symptom] = {
+    symptom.name: symptom
+    for symptom in (
+        Symptom(
+            "blurry",
+            "Future frames are blurry",
+            "Shapes are there, without edges.",
+            (causes.tokenizer_blurs, causes.few_decode_steps, causes.own_frames_unknown, causes.model_too_small, causes.undertrained),
+            ("tokens", STAGES),
+        ),
+        Symptom(
+            "one-colour",
+            "Everything is one colour",
+            "Black, grey or empty frames, whatever is given.",
+            (
+                causes.data_broken,
+                causes.codebook_collapsed,
+                causes.background_first,
+                causes.tokenizer_blurs,
+                causes.never_all_masked,
+                causes.gradient_blocked,
+                causes.learning_rate_low,
+                causes.undertrained,
+            ),
+            ("data", "tokens", "gradient", "rate", STAGES),
+        ),
+        Symptom(
+            "nothing-moves",
+            "Nothing moves",
+            "Each future frame looks like the last given one.",
+            (
+                causes.no_time_attention,
+                causes.no_future_objective,
+                causes.data_still,
+                causes.background_first,
+                causes.never_all_masked,
+                causes.undertrained,
+            ),
+            ("data", "causality", "agreement", STAGES),
+        ),
+        Symptom(
+            "flicker",
+            "It flickers",
+            "Things jump, appear and disappear from frame to frame.",
+            (
+                causes.no_time_attention,
+                causes.too_hot,
+                causes.few_decode_steps,
+                causes.ids_ambiguous,
+                causes.sampler_broken,
+                causes.undertrained,
+            ),
+            ("sampler", "tokens", "causality", STAGES),
+        ),
+        Symptom(
+            "loss-flat",
+            "The loss stays flat",
+            "It hardly falls, or not at all.",
+            (
+                causes.data_broken,
+                causes.learning_rate_low,
+                causes.learning_rate_high,
+                causes.gradient_blocked,
+                causes.gradient_unhealthy,
+                causes.loss_wrong,
+                causes.codebook_collapsed,
+                causes.model_too_small,
+                causes.undertrained,
+            ),
+            ("data", "tokens", "loss", "gradient", "rate", "frames", "overfit"),
+        ),
+        Symptom(
+            "samples-bad",
+            "The loss falls, but samples are bad",
+            "The curves look well, the frames do not.",
+            (
+                causes.loss_wrong,
+                causes.mask_leaks,
+                causes.never_all_masked,
+                causes.past_mismatch,
+                causes.no_future_objective,
+                causes.sampler_broken,
+                causes.too_hot,
+                causes.background_first,
+                causes.never_half_masked,
+                causes.learns_by_heart,
+                causes.data_repeats,
+                causes.tokenizer_blurs,
+                causes.own_frames_unknown,
+                causes.undertrained,
+            ),
+            ("sampler", "masks", "hidden", "causality", "frames_alone", "agreement", "loss", "tokens", "data", STAGES, "overfit"),
+        ),
+        Symptom(
+            "drift",
+            "It begins well, then falls apart",
+            "The first future frames are good, later ones dissolve.",
+            (
+                causes.own_frames_unknown,
+                causes.clips_too_short,
+                causes.too_hot,
+                causes.mask_leaks,
+                causes.past_mismatch,
+                causes.undertrained,
+            ),
+            ("causality", "agreement", STAGES),
+        ),
+        Symptom(
+            "nan",
+            "NaN, or the training stops by itself",
+            "The loss is not a number, or jumps and never comes back.",
+            (
+                causes.learning_rate_high,
+                causes.not_clipped,
+                causes.gradient_unhealthy,
+                causes.data_broken,
+                causes.half_precision,
+            ),
+            ("data", "gradient", "rate"),
+        ),
+    )
+}

@@ -1,0 +1,228 @@
+"""The Debug tab: from what a person sees to its cause, the checklist, and where it is lost. All of it runs in the examiner's process."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from .. import alarms as metrics
+from ..symptoms import SYMPTOMS
+from . import cases
+from .cases import Case
+from .drafts import Draft
+from .examiner import EXAMINER, STRIP, Order
+from .messages import guarded, message_box, said
+from .report_view import key_of, report_view
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+
+PUBLIC = ("sampler", "masks", "data")  # groups that a read-only page offers: seconds, and no model
+BRIEF = (*PUBLIC, "tokens", "hidden", "causality", "frames_alone", "agreement", "loss", "gradient")
+SCOPES = {"brief": "Without training (about half a minute)", "all": "Everything (some minutes)"}
+MOST_CLIPS = 100
+FIRST_SYMPTOM = "blurry"
+READONLY_NOTE = (
+    "This page is read-only: of the checklist only what takes seconds and trains nothing is offered here. Run the app yourself (`python app.py`) "
+    "to find causes in your own runs."
+)
+TRAIN = "Train with this change"
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The controls that a read-only page lacks."""
+
+    symptom: gr.Radio
+    find: gr.Button
+    scope: gr.Radio
+    clips: gr.Slider
+    locate: gr.Button
+    stop: gr.Button
+    train: gr.Button
+
+
+@dataclass(frozen=True)
+class DebugTab:
+    """The tab's components and what happens when they are used. `draft` is the page's new run, which other tabs show."""
+
+    draft: Any
+    subject: gr.Dropdown
+    alarms: gr.HTML
+    check: gr.Button
+    message: gr.HTML
+    report: gr.HTML
+    asking: Asking | None
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.message, self.subject, self.alarms, self.report, *([self.asking.train] if self.asking else [])]
+
+    def find(self, choice: str | None, draft: Any, symptom: str) -> Updates:
+        """Find the cause of a symptom."""
+        case = cases.case_of(choice, draft)
+        if symptom not in SYMPTOMS:
+            raise ValueError(f"unknown symptom {symptom!r}: choose one of the list")
+        command = ("check", *case.check, "--symptom", symptom, "--json-lines")
+        return self.ordered(
+            Order(case.key("symptom", symptom, *newest_line(case)), f"{SYMPTOMS[symptom].title}: {case.title}", case.config, command)
+        )
+
+    def run_checks(self, choice: str | None, draft: Any, scope: str) -> Updates:
+        """Go through the checklist, all of it or what trains nothing."""
+        case = cases.case_of(choice, draft)
+        only = () if scope == "all" else ("--only", *BRIEF)
+        return self.ordered(
+            Order(case.key("checks", scope), f"Checklist: {case.title}", case.config, ("check", *case.check, "--json-lines", *only))
+        )
+
+    def run_public(self, choice: str | None) -> Updates:
+        """The part of the checklist that a read-only page offers: made once, then shown to everybody."""
+        case = cases.case_of(choice if choice != cases.DRAFT else None, None)
+        order = Order(
+            case.key("public"), f"Quick checks: {case.title}", case.config, ("check", *case.check, "--json-lines", "--only", *PUBLIC)
+        )
+        return self.ordered(order, again=False)
+
+    def locate(self, choice: str | None, draft: Any, clips: float) -> Updates:
+        """Where a checkpoint loses most."""
+        case = cases.case_of(choice, draft)
+        count = int(clips)
+        if not 1 <= count <= MOST_CLIPS:
+            raise ValueError(f"{count} clips were asked for: choose 1 to {MOST_CLIPS}")
+        command = ("evaluate", str(case.trained), "--clips", str(count), "--stages", "--strip", f"{{folder}}/{STRIP}", "--json-lines")
+        return self.ordered(Order(case.key("lost", count), f"Where is it lost: {case.title}, {count} clips", case.config, command))
+
+    def ordered(self, order: Order, *, again: bool = True) -> Updates:
+        report = EXAMINER.start(order, again=again)
+        return {self.report: {"key": report.order.key, "begun": True}, **self.advise({})}
+
+    def stop(self) -> Updates:
+        return {self.message: said("Stopped." if EXAMINER.stop() else "Nothing is running.")}
+
+    def settled(self, value: Any) -> Updates:
+        """A report has come to its end: offer its setting."""
+        report = EXAMINER.look(key_of(value)) if key_of(value) else None
+        return self.advise(report.change if report else {})
+
+    def advise(self, change: dict[str, Any]) -> Updates:
+        if self.asking is None:
+            return {}
+        setting = ", ".join(f"{key}={value}" for key, value in change.items())
+        return {self.asking.train: gr.Button(f"Train with {setting}" if setting else TRAIN, interactive=bool(change))}
+
+    def advised(self, value: Any) -> Draft:
+        """The new run that the report shown suggests; ValueError where it suggests none."""
+        report = EXAMINER.look(key_of(value)) if key_of(value) else None
+        if report is None or not report.change:
+            raise ValueError("no setting is suggested here: find the cause of what you see first")
+        return Draft.of_config(report.order.config.replace(report.change))
+
+    def choose(self, choice: str | None) -> Updates:
+        """What the metrics of a run say by themselves."""
+        kind, _, name = (choice or "").partition(":")
+        return {self.alarms: alarms_html(cases.case_of(choice, None)) if kind == "run" and name else ""}
+
+    def refresh(self, choice: str | None) -> Updates:
+        """What there is to look at now; what is chosen stays where it still exists."""
+        found = cases.choices(readonly=self.asking is None)
+        known = [value for _, value in found]
+        return {self.subject: gr.Dropdown(choices=found) if choice in known else gr.Dropdown(choices=found, value=first_of(known))}
+
+    def look_at(self, run: str) -> Updates:
+        """Choose that run."""
+        return {self.subject: gr.Dropdown(choices=cases.choices(readonly=self.asking is None), value=f"run:{run}")}
+
+    def open(self, choice: str | None) -> Updates:
+        """The page was opened: show the newest report, which may still be on its way."""
+        newest = EXAMINER.look()
+        shown = {self.report: {"key": newest.order.key}} if newest else {}
+        return {**self.refresh(choice), **shown}
+
+
+def newest_line(case: Case) -> tuple[object, ...]:
+    """What tells one state of a run from the next: its metrics are evidence, too."""
+    return (case.run.status().step,) if case.run else ()
+
+
+def first_of(known: list[str]) -> str | None:
+    """A run is looked at first, where there is one: that is what a person comes with."""
+    return next((value for value in known if value.startswith("run:")), known[0] if known else None)
+
+
+def alarms_html(case: Case) -> str:
+    """The alarms of a run, one line each; a calm line where there is none."""
+    assert case.run
+    lines, _ = case.run.metrics()
+    found = metrics.alarms(lines, case.run.status().error or "")
+    if not found:
+        text = "Its metrics raise no alarm." if lines else "It has not logged anything yet."
+        return f'<div class="message info" role="status">{text}</div>'
+    return "".join(
+        f'<div class="message {"bad" if alarm.serious else "info"} alarm" data-alarm="{alarm.name}" role="status">'
+        f"<b>{html.escape(alarm.title)}.</b> {html.escape(alarm.advice)}</div>"
+        for alarm in found
+    )
+
+
+def build(draft: Any, *, readonly: bool = False) -> DebugTab:
+    """Lay the tab out (inside a gr.Tab). `draft`: the page's new run (drafts.build)."""
+    found = cases.choices(readonly=readonly)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            subject = gr.Dropdown(
+                found, value=first_of([value for _, value in found]), label="Look at", allow_custom_value=True, elem_id="debug-subject",
+                info="A run with its metrics and checkpoint, or settings alone.",
+            )  # fmt: skip
+            if readonly:
+                gr.Markdown(READONLY_NOTE)
+                check, asking = gr.Button("Run the quick checks", variant="primary", elem_id="run-checks"), None
+            else:
+                asking, check = build_asking()
+        with gr.Column(scale=5, min_width=340):
+            message = message_box(elem_id="debug-message")
+            alarms = gr.HTML("", elem_id="debug-alarms", apply_default_css=False, padding=False)
+            report = report_view(elem_id="report")
+            if asking:
+                asking.train.render()
+    return DebugTab(draft, subject, alarms, check, message, report, asking)
+
+
+def build_asking() -> tuple[Asking, gr.Button]:
+    symptom = gr.Radio(
+        [(one.title, one.name) for one in SYMPTOMS.values()], value=FIRST_SYMPTOM, label="What do you see?", elem_id="symptom",
+        info="The checks that can explain it are made, cheapest first, until one cause is certain.",
+    )  # fmt: skip
+    find = gr.Button("Find the cause", variant="primary", elem_id="find-cause")
+    scope = gr.Radio(
+        [(label, name) for name, label in SCOPES.items()], value="brief", label="Or look at everything", elem_id="scope",
+        info="Every check with its figure, its bound and what to do.",
+    )  # fmt: skip
+    check = gr.Button("Run the checklist", elem_id="run-checks")
+    clips = gr.Slider(
+        1, MOST_CLIPS, value=8, step=1, label="Or see where it is lost", elem_id="lost-clips",
+        info="Test clips from truth to free running, stage by stage; needs a checkpoint.",
+    )  # fmt: skip
+    locate = gr.Button("Where is it lost?", elem_id="locate")
+    stop = gr.Button("Stop", variant="stop", elem_id="stop-checks")
+    train = gr.Button(TRAIN, interactive=False, elem_id="train-with", render=False)
+    return Asking(symptom, find, scope, clips, locate, stop, train), check
+
+
+def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab) -> None:
+    """The tab's events. What computes does so in the examiner's process: every handler answers at once, in the order of the clicks."""
+    guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    ordered = {**in_turn("examiner"), **PRIVATE, **AGAIN}
+    page.load(quiet(tab.open), tab.subject, tab.outputs, **quick).then(quiet(tab.choose), tab.subject, tab.outputs, **quick)
+    place.select(quiet(tab.refresh), tab.subject, tab.outputs, **quick)
+    gr.on([tab.subject.change, place.select], guard(tab.choose), tab.subject, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
+    tab.report.settled(quiet(tab.settled), tab.report, tab.outputs, **quick)
+    if tab.asking is None:
+        tab.check.click(guard(tab.run_public), tab.subject, tab.outputs, **ordered)
+        return
+    asking, about = tab.asking, [tab.subject, tab.draft]
+    asking.find.click(guard(tab.find), [*about, asking.symptom], tab.outputs, **ordered)
+    tab.check.click(guard(tab.run_checks), [*about, asking.scope], tab.outputs, **ordered)
+    asking.locate.click(guard(tab.locate), [*about, asking.clips], tab.outputs, **ordered)
+    asking.stop.click(guard(tab.stop), None, tab.outputs, **ordered)

@@ -1,0 +1,230 @@
+// The report of one examination, named by the component's value; what is new is asked for while it runs and can be seen.
+const root = element.querySelector('.report');
+const find = (selector) => root.querySelector(selector);
+let asked = null;
+let serial = 0;
+let timer = null;
+let busy = false;
+let told = '';
+
+function make(kind, text = '', name = '') {
+  const made = document.createElement(kind);
+  if (text) made.textContent = text;
+  if (name) made.className = name;
+  return made;
+}
+
+function number(value) {
+  if (value === null || value === undefined) return '–';
+  const size = Math.abs(value);
+  if (size && (size < 1e-3 || size >= 1e5)) return value.toExponential(1);
+  return String(Number(value.toPrecision(4)));
+}
+
+// A curve as a small picture; a learning rate is drawn on a logarithmic axis. The threshold is drawn where it is on the curve's own scale.
+function plot(check) {
+  const points = (check.curve || []).filter(([x, y]) => x !== null && y !== null);
+  if (points.length < 3) return null;
+  const scale = check.axes[0] === 'learning rate' ? Math.log10 : (x) => x;
+  const xs = points.map(([x]) => scale(x));
+  const ys = points.map(([, y]) => y);
+  const [left, right] = [Math.min(...xs), Math.max(...xs)];
+  let [low, high] = [Math.min(...ys), Math.max(...ys)];
+  const level = check.axes[1].includes('loss') && check.name !== 'rate_range' ? check.threshold : null;
+  if (level !== null) { low = Math.min(low, level); high = Math.max(high, level); }
+  const at = (x, y) => `${(116 * (x - left) / (right - left || 1)).toFixed(1)},${(42 - 40 * (y - low) / (high - low || 1)).toFixed(1)}`;
+  const box = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  box.setAttribute('viewBox', '0 0 116 44');
+  box.setAttribute('role', 'img');
+  box.setAttribute('aria-label', `${check.axes[1]} against ${check.axes[0]}, from ${number(ys[0])} to ${number(ys[ys.length - 1])}`);
+  const title = document.createElementNS('http://www.w3.org/2000/svg', 'title');
+  title.textContent = `${check.axes[1]} against ${check.axes[0]}`;
+  const line = document.createElementNS('http://www.w3.org/2000/svg', 'polyline');
+  line.setAttribute('points', xs.map((x, i) => at(x, ys[i])).join(' '));
+  box.append(title, line);
+  if (level !== null) {
+    const [, y] = at(left, level).split(',');
+    const bound = document.createElementNS('http://www.w3.org/2000/svg', 'line');
+    for (const [name, value] of [['x1', 0], ['x2', 116], ['y1', y], ['y2', y]]) bound.setAttribute(name, value);
+    box.append(bound);
+  }
+  return box;
+}
+
+const MARKS = { pass: 'PASS', fail: 'FAIL', not_applicable: 'N/A' };
+
+function card(check) {
+  const item = make('li');
+  item.dataset.status = check.status;
+  item.dataset.check = check.name;
+  const line = make('div', '', 'line');
+  const said = make('div', '', 'said');
+  const head = make('div');
+  head.append(make('span', MARKS[check.status], 'mark'), make('b', check.title));
+  said.append(head);
+  if (check.figure !== null) {
+    const bound = check.direction ? ` (${check.direction} ${number(check.threshold)})` : '';
+    said.append(make('div', `${number(check.figure)}${bound} ${check.unit}`, 'figure'));
+  }
+  said.append(make('p', check.advice, 'advice'));
+  line.append(said);
+  const small = plot(check);
+  if (small) line.append(small);
+  item.append(line);
+  if (check.overrides.length) {
+    const more = make('details');
+    more.append(make('summary', `made with ${check.overrides.length} settings changed`), make('div', check.overrides.join(', ')));
+    item.append(more);
+  }
+  return item;
+}
+
+function setting(change) {
+  return Object.entries(change).map(([key, value]) => `${key}=${Array.isArray(value) ? value.join(',') || 'none' : value}`).join(' ');
+}
+
+function sure(weight) { return weight >= 1 ? 'certain' : weight > 0.3 ? 'likely' : 'a guess'; }
+
+function drawDiagnosis(found, state) {
+  const place = find('.diagnosis');
+  place.hidden = !found.words;
+  if (!found.words) return;
+  const list = make('ol');
+  for (const finding of found.findings) {
+    const item = make('li');
+    item.append(make('b', finding.title), make('span', sure(finding.weight), 'sure'), make('p', finding.why));
+    if (Object.keys(finding.change).length) {
+      const try_ = make('p', 'Try ');
+      try_.append(make('code', setting(finding.change)));
+      item.append(try_);
+    }
+    list.append(item);
+  }
+  const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : ''), 'advice');
+  place.replaceChildren(make('h4', found.words), list, looked);
+}
+
+function drawLost(lost, picture) {
+  const place = find('.lost');
+  place.hidden = !lost.words;
+  if (!lost.words) return;
+  place.dataset.blame = lost.blame;
+  const most = Math.max(...lost.stages.map((stage) => stage.lost), 1e-9);
+  const table = make('table');
+  const head = make('thead');
+  const row = make('tr');
+  for (const text of ['Stage', 'Squared error', 'Sharpness', 'Lost here']) { const cell = make('th', text); cell.scope = 'col'; row.append(cell); }
+  head.append(row);
+  const body = make('tbody');
+  for (const stage of lost.stages) {
+    const line = make('tr');
+    line.dataset.blamed = String(stage.part === lost.blame);
+    const name = make('th', stage.title);
+    name.scope = 'row';
+    const bar = make('span', '', 'share');
+    bar.style.width = `${Math.round(70 * stage.lost / most)}px`;
+    const share = make('td');
+    share.append(bar, document.createTextNode(`${number(Number(stage.lost.toFixed(1)))} (${stage.part})`));
+    line.append(name, make('td', number(Number(stage.mse.toFixed(1)))), make('td', stage.sharpness === null ? '–' : stage.sharpness.toFixed(2)), share);
+    body.append(line);
+  }
+  table.append(head, body);
+  const parts = [make('h4', lost.words), make('p', lost.advice), table];
+  if (picture) {
+    const scroll = make('div', '', 'scroll');
+    const image = make('img');
+    image.src = picture;
+    image.alt = 'The future frames of one clip: the truth, and what is left of it at each stage';
+    scroll.append(image);
+    parts.splice(1, 0, scroll);
+  }
+  place.replaceChildren(...parts);
+}
+
+function clock(seconds) { return seconds < 90 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`; }
+
+function sentence(answer) {
+  if (answer.state === 'running') return `${answer.what} … ${clock(answer.seconds)}`;
+  return { done: `done in ${clock(answer.seconds)}`, stopped: `stopped after ${clock(answer.seconds)}`, failed: 'could not be done' }[answer.state];
+}
+
+function progress(answer) {
+  find('.words').textContent = sentence(answer);
+  const bar = find('.bar');
+  bar.hidden = answer.state !== 'running';
+  bar.firstElementChild.style.width = `${Math.round(100 * answer.share)}%`;
+  bar.setAttribute('aria-valuenow', String(Math.round(100 * answer.share)));
+}
+
+function draw(answer) {
+  root.dataset.state = answer.state;
+  root.dataset.key = answer.key;
+  root.dataset.checks = String(answer.checks.length);
+  find('h3').textContent = answer.title;
+  progress(answer);
+  const problem = find('.problem');
+  problem.hidden = !answer.error;
+  problem.textContent = answer.error;
+  problem.classList.toggle('calm', answer.state === 'stopped');
+  drawDiagnosis(answer.diagnosis, answer.state);
+  drawLost(answer.lost, answer.picture);
+  const list = find('.checks');
+  const same = [...list.children].every((item, i) => answer.checks[i] && answer.checks[i].name === item.dataset.check);
+  if (!same || list.dataset.key !== answer.key + answer.title) list.replaceChildren();
+  list.dataset.key = answer.key + answer.title;
+  for (const check of answer.checks.slice(list.children.length)) list.append(card(check));
+  const failed = answer.checks.filter((check) => check.status === 'fail').length;
+  const sum = find('.sum');
+  sum.hidden = !answer.checks.length;
+  sum.textContent = `${answer.checks.length} checks: ${failed ? `${failed} failed` : 'none failed'}.`;
+  find('.notes').replaceChildren(...answer.notes.map((text) => make('li', text)));
+}
+
+function nothing(text) {
+  root.dataset.state = 'none';
+  find('h3').textContent = '';
+  find('.words').textContent = text;
+  for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum']) find(part).hidden = true;
+  find('.checks').replaceChildren();
+  find('.notes').replaceChildren();
+}
+
+async function poll() {
+  clearTimeout(timer);
+  if (!element.isConnected || busy) return;
+  let wait = 1000;
+  if (!document.hidden && root.offsetParent !== null) {
+    busy = true;
+    const key = asked;
+    try {
+      const answer = await server.look({ key, serial });
+      if (key !== asked) wait = 0;
+      else if (answer && answer.words) { nothing(answer.words); wait = 4000; }
+      else if (answer && answer.title) {
+        serial = answer.serial;
+        draw(answer);
+        wait = answer.state === 'running' ? 700 : 4000;
+        const state = `${answer.key}/${answer.state}/${answer.serial}`;
+        if (answer.state !== 'running' && told !== state) { told = state; trigger('settled', { key: answer.key }); }
+      } else if (answer && answer.running) { progress(answer.running); wait = 700; }
+      else wait = answer ? 4000 : 2000;
+    } catch (error) { wait = 3000; }  // the app is away for a moment: what is shown stays
+    busy = false;
+  }
+  timer = setTimeout(poll, wait);
+}
+
+function ask() {
+  const value = props.value || {};
+  const key = value.key || '';
+  if (key !== asked || value.begun) {
+    asked = key;
+    serial = 0;
+    if (value.begun) root.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  }
+  poll();
+}
+
+document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
+watch('value', ask);
+ask();

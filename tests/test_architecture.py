@@ -14,7 +14,7 @@ LINE_LIMIT = 450
 # From the ground up. A module imports from layers below its own, or from its own; a new module is given its place here.
 LAYERS: dict[str, tuple[str, ...]] = {
     "ground": ("__init__", "failures", "fields", "files", "memory", "randomness"),
-    "settings": ("config", "presets", "device"),
+    "settings": ("config", "recipe_config", "presets", "device"),
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),
     "masking": ("schedules", "masking", "flops"),

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .fields import Section, option, refuse_unknown
+from .recipe_config import RecipeConfig as RecipeConfig
+from .recipe_config import SamplingConfig as SamplingConfig
 
 LARGEST_GRID = 64  # tokens along a side of a frame
 
@@ -29,15 +31,26 @@ class ModelConfig(Section):
         first_order=True,
     )
     causal: bool = option(True, "A frame sees itself and earlier frames only. Needed for cached frame-by-frame sampling.")
-    norm: str = option("pre", "Layer norm before (pre) or after (post) each branch; pre trains more stably.", choices=("pre", "post"))
+    norm: str = option(
+        "pre",
+        "Layer norm before (pre) or after (post) each branch. Keep pre, which trains at once; post to compare, at a lower rate.",
+        choices=("pre", "post"),
+    )
     positions: str = option(
         "learned",
         "learned: a vector for each place and frame. relative: a learned attention bias for each offset in space and "
-        "in time, which shares what is learnt in one place with every other.",
+        "in time, which shares what is learnt in one place with every other: for motion that is the same everywhere.",
         choices=("learned", "relative"),
     )
-    code_embedding: bool = option(True, "Embed a token through its code vector besides its own embedding.")
-    dropout: float = option(0.0, "Share of activations dropped in training; 0.1 helps when data is scarce.", low=0.0, high=0.9)
+    code_embedding: bool = option(
+        True, "Embed a token through its code vector besides its own embedding. Off to see what the ids alone can do."
+    )
+    dropout: float = option(
+        0.0,
+        "Share of activations dropped in training. Try 0.1 where validation rises while the loss still falls; 0 with fresh clips every step.",
+        low=0.0,
+        high=0.9,
+    )
     mlp_ratio: int = option(4, "Hidden width of the feed-forward branch, in widths.", unit="widths", low=1, high=16)
 
     def __post_init__(self) -> None:
@@ -116,103 +129,6 @@ class DataConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeConfig(Section):
-    learning_rate: float = option(3e-4, "Peak learning rate of AdamW.", low=0.0, high=1.0, first_order=True)
-    batch_size: int = option(16, "Clips in an optimiser step.", unit="clips", low=1, high=4096, first_order=True)
-    micro_batches: int = option(1, "Split a step's clips into this many passes: less memory, the same gradient.", low=1, high=256)
-    optimizer: str = option("adamw", "adamw, or muon: Muon on the hidden matrices and AdamW on the rest.", choices=("adamw", "muon"))
-    muon_learning_rate: float = option(0.02, "Peak learning rate of Muon's matrices.", low=0.0, high=1.0)
-    weight_decay: float = option(0.01, "Decoupled weight decay on matrices.", low=0.0, high=1.0)
-    beta2: float = option(0.98, "AdamW's second-moment decay.", low=0.5, high=0.99999)
-    gradient_clip: float = option(1.0, "Largest gradient norm that is applied; 0 turns clipping off.", low=0.0, high=1e6)
-    schedule: str = option(
-        "cosine", "constant, or warm-up followed by a cosine to the smallest rate.", choices=("constant", "cosine"), first_order=True
-    )
-    warmup_steps: int = option(
-        1000, "Steps of linear warm-up; at most a tenth of a short run, and the run says so.", unit="steps", low=0, high=10**7
-    )
-    minimum_learning_rate: float = option(1e-6, "Where the cosine ends.", low=0.0, high=1.0)
-    objective_future: float = option(0.5, "Weight of `future`: first frames given, later ones masked.", low=0.0, high=1e6)
-    objective_joint: float = option(0.4, "Weight of `joint`: masks anywhere in the clip.", low=0.0, high=1e6)
-    objective_individual: float = option(
-        0.1, "Weight of `individual`: every frame alone, attention across frames is cut.", low=0.0, high=1e6
-    )
-    objective_schedule: str = option(
-        "fixed", "fixed weights, or growing: future only, then joint is added, then individual.", choices=("fixed", "growing")
-    )
-    random_context: bool = option(
-        False, "Future objective: draw the number of given frames (from 2 to the context) each step instead of keeping it fixed."
-    )
-    clean_past: bool = option(
-        True, "Train each frame against the unmasked past, as sampling sees it (causal models only). Needs a second stream of tokens."
-    )
-    mask_pattern: str = option("random", "Where masks fall.", choices=("random", "tube", "block", "frame"))
-    mask_schedule: str = option(
-        "cosine",
-        "How much is masked: fixed, uniform, cosine (MaskGIT), progressive (exactly 0.5 + 0.5 x progress) or "
-        "progressive-range (uniform from 0.5 up to that).",
-        choices=("fixed", "uniform", "cosine", "progressive", "progressive-range"),
-        first_order=True,
-    )
-    mask_ratio: float = option(0.75, "Masked share when the mask schedule is fixed.", low=0.0, high=1.0)
-    own_past: float = option(
-        0.0,
-        "Share of clips whose past, from a random frame on, is the model's own prediction in training, as it is in sampling: "
-        "against drift, for about a third more time a step (clean past only).",
-        low=0.0,
-        high=1.0,
-    )
-    context_corruption: float = option(
-        0.0, "Share of clean past tokens replaced by random ones in training; hardens against drift.", low=0.0, high=0.9
-    )
-    curriculum: tuple[int, ...] = option(
-        (), "Clip lengths in equal parts of the run, e.g. 5,10,15,20; empty keeps the full length.", unit="frames", low=1, high=256
-    )
-    horizontal_flip: float = option(
-        0.0, "Chance that a clip is mirrored. Mirrored digits are not digits: use it for scenes.", low=0.0, high=1.0
-    )
-    rotation: float = option(0.0, "Largest rotation of a clip.", unit="degrees", low=0.0, high=45.0)
-    brightness: float = option(0.0, "Largest change of brightness, as a share.", low=0.0, high=0.9)
-    contrast: float = option(0.0, "Largest change of contrast, as a share.", low=0.0, high=0.9)
-    precision: str = option(
-        "auto", "float32, bf16 (autocast), or auto: bf16 where this device is measured faster at it.", choices=("auto", "float32", "bf16")
-    )
-    ema_decay: float = option(
-        0.999, "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none.", low=0.0, high=0.999999
-    )
-    gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, about a third slower.")
-    tokenizer_steps: int = option(3000, "Steps of the tokenizer phase, where one is trained.", unit="steps", low=1, high=10**7)
-    tokenizer_learning_rate: float = option(3e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
-    tokenizer_batch_size: int = option(32, "Frames in a step of the tokenizer phase.", unit="frames", low=1, high=4096)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.objective_future + self.objective_joint + self.objective_individual <= 0:
-            raise ValueError(
-                "the recipe's objective weights sum to zero: give recipe.objective_future, _joint or _individual a weight above 0"
-            )
-        if self.batch_size % self.micro_batches:
-            raise ValueError(f"recipe.batch_size {self.batch_size} must be divisible by recipe.micro_batches {self.micro_batches}")
-        if list(self.curriculum) != sorted(self.curriculum):
-            raise ValueError(f"recipe.curriculum {self.curriculum} must grow: e.g. 5,10,15,20")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig(Section):
-    temperature: float = option(0.8, "Low is safe, 1 is as learnt; 0 takes the most likely token.", low=0.0, high=5.0, first_order=True)
-    anneal: bool = option(True, "Lower the temperature linearly towards the last decode step.")
-    top_k: int = option(5, "Choices per token; 0 means all of them.", unit="tokens", low=0, high=65536, first_order=True)
-    top_p: float = option(1.0, "Keep the most likely tokens that hold this much probability.", low=0.01, high=1.0)
-    steps: int = option(
-        8, "Decode steps for each frame (or for the whole future, when all frames are decoded at once).", unit="steps", low=1, high=256
-    )
-    order: str = option("confidence", "Which masked tokens are committed first.", choices=("confidence", "random", "fixed"))
-    noise: float = option(
-        1.0, "Gumbel noise on the confidence order, annealed to 0; without any, still background is committed first.", low=0.0, high=100.0
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig(Section):
     steps: int = option(20_000, "Optimiser steps of the transformer phase.", unit="steps", low=1, high=10**9, first_order=True)
     seed: int = option(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
@@ -258,8 +174,8 @@ class Config:
     model: ModelConfig = ModelConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     data: DataConfig = DataConfig()
-    recipe: RecipeConfig = RecipeConfig()
-    sampling: SamplingConfig = SamplingConfig()
+    recipe: RecipeConfig = RecipeConfig()  # noqa: RUF009  it is frozen
+    sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009  it is frozen
     run: RunConfig = RunConfig()
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ def calibrated(found: Preflight, config: Config, source: ClipSource, *, trains_t
 
     Validation, samples and checkpoints are not part of it. Sets torch's process-wide generator, as each step of a training does.
     """
+    trains_tokenizer &= config.tokenizer.quantizer != "ids"
     phases = 1 + trains_tokenizer
     all_steps = config.run.steps + trains_tokenizer * config.recipe.tokenizer_steps
     expected = phases * len(PLACES) * found.seconds / all_steps

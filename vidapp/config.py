@@ -65,19 +65,24 @@ class ModelConfig(Section):
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig(Section):
     quantizer: str = option(
-        "fsq", "fsq: fixed lattice, cannot collapse. vq: learned codebook with EMA and dead-code restart.", choices=("fsq", "vq")
+        "fsq",
+        "fsq: fixed lattice, cannot collapse. vq: learned codebook with EMA and dead-code restart. ids: none, the data are token ids.",
+        choices=("fsq", "vq", "ids"),
     )
     levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=3, high=64)
-    vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq.", low=2, high=65536)
+    vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq, or of given ids.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
-    downsampling: int = option(8, "Pixels along one side of a token's patch.", unit="pixels", choices=None, low=2, high=32)
+    downsampling: int = option(8, "Pixels along one side of a token's patch; 1 for given ids.", unit="pixels", choices=None, low=1, high=32)
     channels: int = option(48, "Channels at half the token grid's pixel size; doubled at the grid itself.", low=8, high=512)
     encoder_blocks: int = option(1, "Residual blocks at each of the encoder's two resolutions.", low=0, high=8)
     decoder_blocks: int = option(1, "Residual blocks at each of the decoder's two resolutions.", low=0, high=8)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.downsampling not in (2, 4, 8, 16, 32):
+        if self.quantizer == "ids":
+            if self.downsampling != 1:
+                raise ValueError(f"tokenizer.downsampling is {self.downsampling}, but given ids are a pixel each: set it to 1")
+        elif self.downsampling not in (2, 4, 8, 16, 32):
             raise ValueError(f"tokenizer.downsampling is {self.downsampling}: use one of 2, 4, 8, 16, 32")
         if not self.levels:
             raise ValueError("tokenizer.levels is empty: give at least one level, e.g. 8,5,5,5")
@@ -93,7 +98,7 @@ class TokenizerConfig(Section):
 
     @property
     def code_dim(self) -> int:
-        return len(self.levels) if self.quantizer == "fsq" else self.vq_code_dim
+        return {"fsq": len(self.levels), "vq": self.vq_code_dim, "ids": 3}[self.quantizer]
 
     @property
     def code_features(self) -> int:
@@ -109,7 +114,7 @@ class DataConfig(Section):
         "clips; needs a network) or the path of your own clips.",
         first_order=True,
     )
-    size: int = option(64, "Height and width of a frame; other clips are resized and cropped to it.", unit="pixels", low=8, high=512)
+    size: int = option(64, "Height and width of a frame; other clips are resized and cropped to it.", unit="pixels", low=4, high=512)
     channels: int = option(1, "1 for grey, 3 for colour.", low=1, high=3)
     clip_frames: int = option(20, "Frames in a training clip.", unit="frames", low=1, high=256)
     context_frames: int = option(10, "Given frames; the rest of the clip is to be predicted.", unit="frames", low=1, high=255)
@@ -184,6 +189,12 @@ class Config:
                 f"data.size {self.data.size} must be divisible by tokenizer.downsampling {self.tokenizer.downsampling}: "
                 f"try data.size={max(1, round(self.data.size / self.tokenizer.downsampling)) * self.tokenizer.downsampling}"
             )
+        recipe = self.recipe
+        if self.tokenizer.quantizer == "ids":
+            if self.data.channels != 3:
+                raise ValueError(f"data.channels is {self.data.channels}, but given ids are drawn in colour: set data.channels=3")
+            if recipe.horizontal_flip or recipe.rotation or recipe.brightness or recipe.contrast:
+                raise ValueError("given ids cannot be augmented: set recipe.horizontal_flip, rotation, brightness and contrast to 0")
         if self.grid > LARGEST_GRID:
             raise ValueError(
                 f"data.size {self.data.size} with tokenizer.downsampling {self.tokenizer.downsampling} makes {self.grid**2} tokens "

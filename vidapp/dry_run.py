@@ -88,7 +88,7 @@ def transformer_step(config: Config, precision: str) -> Cost:
 
 def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:
     """Token grids (B, T, h, w); of a learned codebook, which looks at numbers that are not there, by the distances to all of its codes."""
-    if tokenizer.config.quantizer == "fsq":
+    if tokenizer.config.quantizer != "vq":
         return tokenizer.encode(clips_BTCHW)
     vectors_NhwD = tokenizer.code_vectors(clips_BTCHW.flatten(0, 1))
     distances = vectors_NhwD.float() @ torch.zeros(tokenizer.config.code_dim, tokenizer.codebook_size)

@@ -67,7 +67,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
         model, tokenizer = VideoTransformer.of(config), Tokenizer(config.tokenizer, config.data.channels)
     parts = sum(parameter.numel() for parameter in tokenizer.parameters())
     step = transformer_step(config, precision)
-    first = tokenizer_step(config) if trains_tokenizer else Cost(0, 0)
+    first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
     rate = SHARE_OF_PEAK * flop_rate(device, precision, config.model.width)
     recipe, steps = config.recipe, config.run.steps
     total = step.flops * steps + first.flops * recipe.tokenizer_steps
@@ -83,7 +83,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
         clips=steps * recipe.batch_size,
         device=device.type,
         precision=precision,
-        notices=(*notices(recipe, steps), *adjustments(config, device, precision)),
+        notices=(*notices(recipe, steps, config.data), *adjustments(config, device, precision)),
     )
 
 
@@ -125,8 +125,6 @@ def adjustments(config: Config, device: torch.device, precision: str) -> list[st
         found.append(f"run.device=auto takes {device.type}.")
     if recipe.precision == "auto":
         found.append(f"recipe.precision=auto takes {precision}, the faster one here.")
-    if recipe.objective_schedule == "growing" and not recipe.objective_future:
-        found.append("recipe.objective_schedule=growing begins with the future objective: its weight of 0 is taken as 1.")
     if config.run.training_clips:
         found.append(f"Only {config.run.training_clips} clips are trained on, to overfit on purpose (run.training_clips).")
     return found

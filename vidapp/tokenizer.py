@@ -4,12 +4,16 @@ FSQ: Mentzer et al., "Finite Scalar Quantization" (2023). VQ with EMA and dead-c
 Razavi et al. (2019). Both quantizers are `vector-quantize-pytorch`'s.
 """
 
+import itertools
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, VectorQuantize
 
 from .config import TokenizerConfig
+from .data.token_ids import COLOURS, GATHER, colours_of
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -70,6 +74,23 @@ def decoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequentia
     )
 
 
+class GivenIds(nn.Module):
+    """In a quantizer's place where the data are ids: the code of an id is the colour that it is drawn in (see `data.token_ids`)."""
+
+    colours_V3: Tensor
+
+    def __init__(self, codebook_size: int) -> None:
+        super().__init__()
+        with torch.device("cpu"):
+            colours = torch.from_numpy(colours_of(np.arange(codebook_size)[:, None, None])[..., 0, 0])
+        self.register_buffer("colours_V3", colours.float() / 255, persistent=False)
+
+    def ids(self, colours: Tensor) -> Tensor:
+        """Int64 ids (...) of colours float (..., 3) in [0, 1]; of a colour that no id has, some id."""
+        red, green, blue = (colours * 255).round().clamp(0, 255).long().unbind(-1)
+        return (red + 256 * green + 65536 * blue) * GATHER % COLOURS % len(self.colours_V3)
+
+
 class Tokenizer(nn.Module):
     """frames_BTCHW, float in [0, 1] <-> tokens_BTHW, int64 ids in [0, codebook_size)."""
 
@@ -77,9 +98,10 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.config = config
         self.codebook_size = config.codebook_size
-        self.encoder = encoder_layers(config, channels)
-        self.decoder = decoder_layers(config, channels)
-        self.quantizer: FSQ | VectorQuantize = make_quantizer(config)
+        given = config.quantizer == "ids"
+        self.encoder: nn.Module = nn.Identity() if given else encoder_layers(config, channels)
+        self.decoder: nn.Module = nn.Identity() if given else decoder_layers(config, channels)
+        self.quantizer: FSQ | VectorQuantize | GivenIds = make_quantizer(config)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Weights from `generator`: He-uniform as torch's own, residual branches zero, so that depth does no harm at the start."""
@@ -109,13 +131,15 @@ class Tokenizer(nn.Module):
     def codes(self, tokens: Tensor) -> Tensor:
         """Code vectors float (..., code_dim) of ids (...)."""
         flat = tokens.reshape(1, -1)  # the quantizers read more axes than two as an image with its channels first
+        if isinstance(self.quantizer, GivenIds):
+            return self.quantizer.colours_V3[tokens]
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.indices_to_codes(flat).reshape(*tokens.shape, -1)
         return self.quantizer.get_codes_from_indices(flat).reshape(*tokens.shape, -1)
 
     def codebook(self) -> Tensor:
         """All code vectors float (codebook_size, code_dim) in the order of their ids."""
-        device = next(self.parameters()).device
+        device = next(itertools.chain(self.parameters(), self.buffers())).device
         return self.codes(torch.arange(self.codebook_size, device=device)).float()
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,6 +149,8 @@ class Tokenizer(nn.Module):
 
     def code_vectors(self, frames_NCHW: Tensor) -> Tensor:
         """Unquantized code vectors (N, h, w, code_dim). Inputs are centred: most pixels of most data are far from 1/2."""
+        if isinstance(self.quantizer, GivenIds):
+            return frames_NCHW.permute(0, 2, 3, 1)
         return self.encoder((frames_NCHW - 0.5).contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
 
     def pixels(self, codes_NhwD: Tensor) -> Tensor:
@@ -133,6 +159,9 @@ class Tokenizer(nn.Module):
     def quantize(self, vectors_NhwD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(codes (N, h, w, D), ids int64 (N, h, w), the quantizer's loss). In float32: ids must not depend on rounding."""
         count, height, width, dim = vectors_NhwD.shape
+        if isinstance(self.quantizer, GivenIds):
+            ids = self.quantizer.ids(vectors_NhwD)
+            return self.codes(ids), ids, vectors_NhwD.new_zeros(())
         with torch.autocast(vectors_NhwD.device.type, enabled=False):
             flat = vectors_NhwD.float().reshape(count, height * width, dim)
             codes, ids, *rest = self.quantizer(flat)
@@ -149,7 +178,7 @@ def new_tokenizer(config: TokenizerConfig, channels: int, generator: torch.Gener
         tokenizer = Tokenizer(config, channels)
     codebook_shapes = [(name, buffer.shape) for name, buffer in tokenizer.named_buffers() if name.endswith(".embed")]
     tokenizer.to_empty(device="cpu")
-    if config.quantizer == "fsq":
+    if config.quantizer != "vq":
         tokenizer.quantizer = make_quantizer(config)  # its constants are not in any file, and nothing in it is random
     else:
         nn.init.zeros_(tokenizer.quantizer.get_buffer("zero"))  # where its loss starts from; in no file either
@@ -171,7 +200,9 @@ def initialise_codebook(tokenizer: Tokenizer, path: str, shape: torch.Size, gene
             buffer.data.fill_(1)
 
 
-def make_quantizer(config: TokenizerConfig) -> FSQ | VectorQuantize:
+def make_quantizer(config: TokenizerConfig) -> FSQ | VectorQuantize | GivenIds:
+    if config.quantizer == "ids":
+        return GivenIds(config.vq_codebook_size)
     if config.quantizer == "fsq":
         with torch.device("cpu"):  # it computes with its constants when made, which the meta device cannot
             return FSQ(levels=list(config.levels))

@@ -24,6 +24,7 @@ from .checkpoint import checked_header, load_tensors, load_tokenizer
 from .compiling import compile_choice
 from .config import Config
 from .data.source import open_source
+from .data.token_ids import refuse_mismatch
 from .device import memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
 from .media import film_strip, to_u8
@@ -32,12 +33,14 @@ from .ranks import ALONE, Ranks
 from .resume import Resume, environment, resume_from_first, starting_tokenizer, tokenizer_from_first
 from .run_writer import RunWriter
 from .schedules import notices
+from .tokenizer import new_tokenizer
 from .tokenizer_phase import TokenizerPhase
 from .trackers import Tracker, open_tracker
 from .transformer_phase import TransformerPhase
 from .update import Update
 
 PAUSE_POLL_S = 0.2
+SMALLEST_SHOWN = 32  # pixels of a side: grids of given ids are enlarged to about that
 BEST_BY = "validation_loss_full"
 Lines = Generator[dict[str, Any], None, bool]  # yields lines of metrics; returns whether it came to its end
 
@@ -90,13 +93,16 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     device = ranks.device or pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
+    refuse_mismatch(config)
     source = open_source(config.data)
-    for notice in notices(config.recipe, config.run.steps):
+    for notice in notices(config.recipe, config.run.steps, config.data):
         run.notify(notice)
     given = ranks.from_first(lambda: as_text(starting_tokenizer(run, tokenizer)))
     found = resume_from_first(ranks, run, "transformer")
     if found is not None:
         trained = found.tokenizer(config)
+    elif config.tokenizer.quantizer == "ids":
+        trained = new_tokenizer(config.tokenizer, config.data.channels)  # nothing in it is learnt
     elif given is not None:
         trained = tokenizer_from_first(ranks, config, lambda: load_tokenizer(given)[0])
     else:
@@ -106,9 +112,9 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
             return
         trained = tokenizer_from_first(ranks, config, lambda: first.tokenizer)
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
-    compiled, notice = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
-    if notice:
-        run.notify(notice)
+    compiled, word = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
+    if word:
+        run.notify(word)
     phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled)
     if found is None and (init is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
         weights = ranks.tensors_from_first(lambda: first_weights(phase, init))
@@ -251,7 +257,8 @@ class Loop:
         return {"seconds_per_step": seconds, "tokens_per_second": tokens / seconds}
 
     def sample(self, step: int) -> None:
-        strip = film_strip([to_u8(row) for row in self.phase.sample()])
+        rows = [to_u8(row) for row in self.phase.sample()]
+        strip = film_strip(rows, scale=max(1, SMALLEST_SHOWN // rows[0].shape[-1]))
         self.run.save_sample(step, "strip.png", lambda path: strip.save(path, format="PNG"), self.phase.name)
 
     def save(self, step: int) -> None:

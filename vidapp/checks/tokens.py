@@ -79,7 +79,7 @@ def round_trip(subject: Subject, figures: dict[str, float]) -> Check:
     seen = torch.unique(every)
     codes = tokenizer.codes(seen).float()
     nearest = torch.cat([torch.cdist(part, codes).argmin(dim=1) for part in codes.split(512)])
-    again = tokenizer.quantize(codes[:, None, None])[1].flatten() if tokenizer.config.quantizer == "vq" else quantized(tokenizer, codes)
+    again = tokenizer.quantize(codes[:, None, None])[1].flatten() if tokenizer.config.quantizer != "fsq" else quantized(tokenizer, codes)
     wrong = int(((again != seen) | (nearest != seen)).sum())
     twins = int((nearest != seen).sum())
     return judge(

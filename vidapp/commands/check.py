@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, wants_json
+from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, replaced, wants_json
 from .stream import Stream, add_json_lines
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def asked_case(arguments: argparse.Namespace) -> "Case":
     else:
         case = Case(load_config(arguments.config) if arguments.config else preset(arguments.preset or DEFAULT_PRESET))
     changes: dict[str, Any] = parse_assignments(arguments.set)
-    return case.with_config(case.config.replace(changes | ({"data.source": arguments.data} if arguments.data else {})))
+    return case.with_config(replaced(case.config, changes | ({"data.source": arguments.data} if arguments.data else {})))
 
 
 def opened(arguments: argparse.Namespace, case: "Case") -> "tuple[Subject, list[str]]":

@@ -105,6 +105,21 @@ def clip_lengths(config: Config, context: int | None, frames: int | None) -> tup
     return given, frames or max(1, config.data.clip_frames - config.data.context_frames)
 
 
+def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
+    """`config` with changes by dotted key, and before them what its data need where these are token ids, which is said."""
+    from ..data.token_ids import refuse_mismatch, settings_of
+
+    source = str(changed.get("data.source", config.data.source))
+    values = config.to_dict()
+    needed = {key: value for key, value in settings_of(source).items() if key not in changed}
+    if any(values[section][name] != needed[f"{section}.{name}"] for section, name in (key.split(".") for key in needed)):
+        print(f"note: {source} holds token ids: {' '.join(f'{key}={value}' for key, value in needed.items())}", file=sys.stderr)
+        config = config.replace({"data.source": source, **needed})
+    config = config.replace(dict(changed))
+    refuse_mismatch(config)
+    return config
+
+
 def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     """The clips that a config asks for, with a bar (unless `quiet`) while somebody's own are decoded for the first time."""
     from ..data.source import open_source
@@ -113,7 +128,10 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     if data.source in MOVING_MNIST or quiet:
         return open_source(data)
     from ..data.folder import FolderSource
+    from ..data.token_ids import is_token_data
 
+    if is_token_data(data.source):
+        return open_source(data)
     with progress_bar(None, "reading clips", "file") as bar:
 
         def show(done: int, total: int, name: str) -> None:

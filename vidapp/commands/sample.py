@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     given_u8 = given_frames(config, arguments.input, context)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     future_u8 = generate(checkpoint, given_u8, frames, config.sampling, arguments.seed)
-    write(arguments.out, given_u8, future_u8)
+    write(arguments.out, given_u8, future_u8, ids=config.tokenizer.quantizer == "ids")
     print(arguments.out)
     return 0
 
@@ -70,7 +70,14 @@ def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
                 f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"
             )
         return clips[0]
-    frames = read_clip(clip, config.data.size, config.data.channels, count)
+    if config.tokenizer.quantizer == "ids":
+        from ..data.token_ids import colours_of, read_ids
+
+        frames = colours_of(read_ids(clip, config.tokenizer.codebook_size)[:count])
+        if frames.shape[-1] != config.data.size:
+            raise ValueError(f"{clip} has grids of {frames.shape[-1]} tokens a side, the checkpoint {config.data.size}: give such ids")
+    else:
+        frames = read_clip(clip, config.data.size, config.data.channels, count)
     if len(frames) < count:
         raise ValueError(f"{clip} has {len(frames)} frames but {count} are to be given: use --context {len(frames)} or a longer clip")
     return frames
@@ -90,13 +97,19 @@ def generate(checkpoint: "Checkpoint", given_u8: "np.ndarray", frames: int, samp
     return to_u8(checkpoint.decode(step.tokens_BTHW[:, given:])[0])
 
 
-def write(path: Path, given_u8: "np.ndarray", future_u8: "np.ndarray") -> None:
-    """.npy: the generated frames alone. A picture or video: what was given comes first, and small frames are enlarged."""
+def write(path: Path, given_u8: "np.ndarray", future_u8: "np.ndarray", *, ids: bool = False) -> None:
+    """.npy: the generated frames alone, or their `ids`, int64 (T, h, w), where frames only draw these. A picture or video: what was given comes first, and small frames are enlarged."""
     import numpy as np
 
     from ..media import write_clip
 
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() == ".npy" and ids:
+        from ..data.token_ids import ids_of
+        from ..files import replacing
+
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, ids_of(future_u8), allow_pickle=False)
+    elif path.suffix.lower() == ".npy":
         write_clip(path, future_u8)
     else:
         write_clip(path, np.concatenate([given_u8, future_u8]), scale=max(1, VISIBLE_PIXELS // future_u8.shape[-1]))

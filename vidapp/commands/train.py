@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import open_data, positive, progress_bar, seed
+from .common import open_data, positive, progress_bar, replaced, seed
 
 if TYPE_CHECKING:
     from ..data.source import ClipSource
@@ -65,7 +65,7 @@ def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     """The config that the flags come to, and the checkpoint whose tokenizer the run takes."""
     from ..tokenizer_choice import choose_tokenizer
 
-    config = starting_config(arguments).replace(changes(arguments))
+    config = replaced(starting_config(arguments), changes(arguments))
     return config, choose_tokenizer(config, arguments.tokenizer)
 
 
@@ -80,6 +80,8 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
+    for notice in ahead.notices:
+        print(f"note: {notice}", file=sys.stderr)
     return run
 
 

@@ -30,6 +30,10 @@ def open_source(config: DataConfig) -> ClipSource:
         from .torchvision_mnist import FullMnistSource
 
         return FullMnistSource(config)
+    from .token_ids import TokenSource, is_token_data
+
+    if is_token_data(config.source):
+        return TokenSource(config)
     from .folder import FolderSource
 
     return FolderSource(config)

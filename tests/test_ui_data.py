@@ -1,0 +1,101 @@
+"""What the Data tab is made of, without a browser."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vidapp.config import DataConfig
+from vidapp.ui import own_clips, sources
+from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
+from vidapp.ui.own_clips import keep, kept_name, read_brought
+
+CHOSEN = Chosen("moving-mnist", "train", 32, 1, 8, 4, 0.0, 0.0, 0.5, 0.0, 3, "4, 8")
+DATA = DataConfig(source="own", size=16, clip_frames=6, context_frames=1)
+
+
+def npy(folder: Path, name: str, frames: int = 8) -> Path:
+    np.save(folder / name, np.full((frames, 20, 20), 7, np.uint8))
+    return folder / name
+
+
+def test_augmentation_is_one_for_all_frames_and_a_function_of_the_step() -> None:
+    source = opened(CHOSEN.data)
+    before, after, *_ = augmented(source, CHOSEN)
+    assert "brightness" in after.caption
+    lit = before.frames == before.frames.max()
+    assert len(np.unique(after.frames[lit])) == 1  # the same factor in every frame
+    assert (augmented(source, CHOSEN)[1].frames == after.frames).all()
+
+
+def test_each_split_shows_other_clips() -> None:
+    source = opened(CHOSEN.data)
+    import dataclasses
+
+    test = clips_of(source, dataclasses.replace(CHOSEN, split="test"))
+    assert len(test) == 12
+    assert any((one.frames != other.frames).any() for one, other in zip(test, clips_of(source, CHOSEN), strict=True))
+
+
+def test_given_frames_keep_their_share_at_every_length() -> None:
+    shown = at_lengths(opened(CHOSEN.data), CHOSEN)
+    assert [(len(one.frames), one.given) for one in shown] == [(4, 2), (8, 4)]
+
+
+@pytest.mark.parametrize("text", ["", "a", "5; 10", "1", "10, 5", "65", "5,,-3", "5," * 9])
+def test_lengths_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"e\.g\. 5|must grow"):
+        lengths_of(text)
+
+
+@pytest.mark.parametrize(
+    "change", [{"split": "secret"}, {"size": 4096}, {"frames": 10_000}, {"source": "/etc"}, {"source": "own/../../etc"}]
+)
+def test_what_is_not_offered_is_refused(change: dict[str, object]) -> None:
+    import dataclasses
+
+    with pytest.raises(ValueError, match="choose|use one of|not offered"):
+        _ = dataclasses.replace(CHOSEN, **change).data  # type: ignore[arg-type]
+
+
+def test_brought_files_are_shown_or_skipped_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken.gif").write_bytes(b"nothing")
+    paths = [npy(tmp_path, "good.npy"), npy(tmp_path, "short.npy", 2), tmp_path / "broken.gif"]
+    *_, (done, brought) = read_brought([str(path) for path in paths], DATA)
+    assert done == 3
+    assert [name for name, _ in brought.clips] == ["good.npy"]
+    assert brought.usable == [paths[0]]
+    assert {name for name, _ in brought.skipped} == {"short.npy", "broken.gif"}
+
+
+def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:
+    choice = keep([npy(tmp_path, "my clip ü.npy")], "traffic")
+    assert choice in [value for _, value in sources.choices()]
+    kept = sources.own_folder() / "traffic"
+    assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
+    with pytest.raises(ValueError, match="nothing is overwritten"):
+        keep([npy(tmp_path, "other.npy")], "traffic")
+    assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "a/b", ".hidden", "x" * 300, "nul\0"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is not usable"):
+        keep([npy(tmp_path, "clip.npy")], name)
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_clips.shutil, "disk_usage", lambda _: SimpleNamespace(free=own_clips.SPARE_BYTES))
+    with pytest.raises(ValueError, match="stay free"):
+        keep([npy(tmp_path, "clip.npy")], "traffic")
+    assert list(sources.own_folder().iterdir()) == []
+
+
+def test_kept_names_are_ours() -> None:
+    assert kept_name(3, Path("../../etc/pass wd.MP4")) == "003-pass-wd.mp4"
+    assert kept_name(0, Path("...")) == "000-clip"
+
+
+def test_names_of_skipped_files_are_escaped() -> None:
+    assert "<script>" not in skipped_html([("<script>", "<b>why</b>")])

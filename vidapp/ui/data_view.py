@@ -1,0 +1,168 @@
+"""From what was chosen in the Data tab to clips on a wall, splits in words, and previews of what a recipe does. Knows no widgets."""
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config import Config, DataConfig, RecipeConfig
+from . import sources
+from .wall import Shown
+from .words import count
+
+if TYPE_CHECKING:
+    from ..data.source import ClipSource
+    from ..data.survey import Survey
+
+SPLITS = ("train", "validation", "test")
+SIZES = (32, 64, 128)
+CLIPS = 12
+AUGMENTED = 4  # clips shown before and after
+LONGEST = 64  # frames
+LISTED = 100  # skipped files that are named
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be looked at, and what the recipe would do to it."""
+
+    source: str
+    split: str
+    size: int
+    channels: int
+    frames: int
+    given: int
+    flip: float
+    rotation: float
+    brightness: float
+    contrast: float
+    draw: int
+    lengths: str
+
+    @property
+    def data(self) -> DataConfig:
+        """The config of the source, which must be one that is offered; ValueError otherwise."""
+        if self.split not in SPLITS:
+            raise ValueError(f"unknown split {self.split!r}: use one of {', '.join(SPLITS)}")
+        if self.size not in SIZES or not 2 <= self.frames <= LONGEST:
+            raise ValueError(
+                f"{self.frames} frames of {self.size} pixels: choose 2 to {LONGEST} frames, and {', '.join(map(str, SIZES))} pixels"
+            )
+        data = DataConfig(
+            source=self.source,
+            size=self.size,
+            channels=self.channels,
+            clip_frames=self.frames,
+            context_frames=min(self.given, self.frames - 1),
+        )
+        return sources.resolved(Config(data=data)).data
+
+    @property
+    def recipe(self) -> RecipeConfig:
+        return RecipeConfig(horizontal_flip=self.flip, rotation=self.rotation, brightness=self.brightness, contrast=self.contrast)
+
+
+def chosen_from(*values: Any) -> Chosen:
+    """ValueError where a number is missing."""
+    names = list(Chosen.__dataclass_fields__)
+    chosen = dict(zip(names, values, strict=True))
+    for name, value in chosen.items():
+        if value is None:
+            raise ValueError(f"{name} is empty: give a value")
+    for name in ("size", "channels", "frames", "given", "draw"):
+        chosen[name] = int(chosen[name])
+    return Chosen(**chosen)
+
+
+def opened(data: DataConfig, progress: Progress | None = None) -> "ClipSource":
+    """The source; `progress` hears of each own file before it is decoded, which the first time takes a while."""
+    from ..data.folder import FolderSource  # here and below: the page comes up before torch is imported
+    from ..data.source import open_source
+
+    return open_source(data) if data.source.startswith("moving-mnist") else FolderSource(data, progress=progress)
+
+
+def clips_of(source: "ClipSource", chosen: Chosen) -> list[Shown]:
+    """The first clips of a split, as the model gets them. Of the training split those of the first step of seed 0."""
+    given = chosen.data.context_frames
+    if chosen.split == "train":
+        clips = [source.training_clip(0, 0, sample, chosen.frames) for sample in range(CLIPS)]
+    else:
+        clips = list(source.fixed_clips(chosen.split, CLIPS, chosen.frames))
+    return [Shown(clip, f"{chosen.split} {number}", given) for number, clip in enumerate(clips)]
+
+
+def augmented(source: "ClipSource", chosen: Chosen) -> list[Shown]:
+    """Training clips before and after the recipe's augmentation, which is the same for all frames of a clip."""
+    import torch
+
+    from ..data.augment import apply, draw_augmentation
+
+    walls = []
+    for sample in range(AUGMENTED):
+        clip = source.training_clip(0, 0, sample, chosen.frames)
+        change = draw_augmentation(chosen.recipe, 0, chosen.draw, sample)
+        after = apply(torch.from_numpy(np.ascontiguousarray(clip)), change).numpy()
+        walls += [Shown(clip, f"train {sample}, before"), Shown(after, f"after: {change_in_words(change)}")]
+    return walls
+
+
+def change_in_words(change: Any) -> str:
+    parts = ["mirrored"] if change.flip else []
+    parts += [f"turned by {change.angle:+.0f}°"] if abs(change.angle) >= 0.5 else []
+    parts += [f"brightness ×{change.brightness:.2f}"] if change.brightness != 1 else []
+    parts += [f"contrast ×{change.contrast:.2f}"] if change.contrast != 1 else []
+    return ", ".join(parts) or "unchanged"
+
+
+def lengths_of(text: str) -> tuple[int, ...]:
+    """`5, 10, 20` as numbers that grow; ValueError with what to write instead."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or len(parts) > 8 or not all(part.isascii() and part.isdecimal() and 2 <= int(part) <= LONGEST for part in parts):
+        raise ValueError(f"clip lengths {text[:60]!r}: give up to eight numbers from 2 to {LONGEST}, e.g. 5, 10, 15, 20")
+    return RecipeConfig(curriculum=tuple(int(part) for part in parts)).curriculum
+
+
+def at_lengths(source: "ClipSource", chosen: Chosen) -> list[Shown]:
+    """One training clip at each length of a curriculum; the given frames keep their share of it."""
+    from ..schedules import context_frames
+
+    lengths = lengths_of(chosen.lengths)
+    shown = []
+    for place, length in enumerate(lengths):
+        part = f"{100 * place // len(lengths)}–{100 * (place + 1) // len(lengths)} % of the run"
+        given = context_frames(chosen.data, length)
+        clip = source.training_clip(0, 0, 0, length)
+        shown.append(Shown(clip, f"{part}: {length} frames, {given} given, {length - given} to predict", given))
+    return shown
+
+
+def survey_html(found: "Survey") -> str:
+    """The splits in words and in a table."""
+    kinds = list(next(iter(found.counts.values()), {}))
+    head = "".join(f"<th scope='col'>{html.escape(kind)}</th>" for kind in kinds)
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(split)}</th>" + "".join(f"<td>{number:,}</td>" for number in numbers.values()) + "</tr>"
+        for split, numbers in found.counts.items()
+    )
+    table = f"<table><thead><tr><th scope='col'>split</th>{head}</tr></thead><tbody>{rows}</tbody></table>" if found.counts else ""
+    unit = "digit" if "digits" in kinds else "frame"
+    if found.shared is None:
+        verdict = ""
+    elif found.shared:
+        verdict = f"<p class='bad'>{count(found.shared, unit)} in two splits: scores on them say too much.</p>"
+    else:
+        verdict = f"<p class='good'>Counted: no {unit} is in two splits.</p>"
+    return f"<div class='survey'><p>{html.escape(found.words)}</p>{table}{verdict}</div>"
+
+
+def skipped_html(skipped: Sequence[tuple[str, str]], *, what: str = "skipped") -> str:
+    """What could not be used and why; nothing where all could."""
+    if not skipped:
+        return ""
+    items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>" for name, reason in skipped[:LISTED])
+    more = f"<li>and {len(skipped) - LISTED:,} more</li>" if len(skipped) > LISTED else ""
+    return f"<div class='skipped'><p>{len(skipped):,} {what}:</p><ul>{items}{more}</ul></div>"

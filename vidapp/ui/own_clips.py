@@ -1,0 +1,97 @@
+"""Clips that a person brings: read to be looked at, and kept in the folder that training from the page may use.
+
+Nothing that is there is ever overwritten. What is kept is a copy under a name of ours, so no name of a person's leads anywhere.
+"""
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..config import DataConfig
+from ..files import resolve_inside, safe_name
+from . import sources
+
+MOST_FILES = 500
+MOST_BYTES = 4 << 30  # kept at once
+SPARE_BYTES = 1 << 30  # of disk that is left free
+SHOWN = 12
+
+
+@dataclass
+class Brought:
+    """What became of uploaded files. clips: (name, frames uint8 (T, C, H, W)), the first few; usable: paths that hold a clip that is
+    long enough; skipped: (name, reason)."""
+
+    clips: list[tuple[str, np.ndarray]] = field(default_factory=list)
+    usable: list[Path] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brought]]:
+    """Read uploaded files one after the other: yields (files done, what became of them so far). Nobody's bad file ends it."""
+    from ..data.clips import read_clips
+
+    if not paths:
+        raise ValueError("no file was uploaded yet: drop videos, GIFs, .npy or .zip files into the box")
+    if len(paths) > MOST_FILES:
+        raise ValueError(f"{len(paths)} files are more than the {MOST_FILES} that can be brought at once: put them into a .zip")
+    brought = Brought()
+    for done, path in enumerate(map(Path, paths)):
+        yield done, brought
+        try:
+            found, skipped = read_clips(path, data.size, data.channels, data.clip_frames, SHOWN)
+        except (ValueError, OSError) as error:
+            brought.skipped.append((path.name, str(error)))
+            continue
+        brought.skipped += [(f"{path.name}: {name}" if name != path.name else name, reason) for name, reason in skipped]
+        long_enough = [clip for clip in found if len(clip.frames) == data.clip_frames]
+        brought.skipped += [
+            (clip.name, f"it has {len(clip.frames)} of the {data.clip_frames} frames asked for")
+            for clip in found
+            if len(clip.frames) < data.clip_frames
+        ]
+        if long_enough:
+            brought.usable.append(path)
+            brought.clips += [(clip.name, clip.frames) for clip in long_enough][: SHOWN - len(brought.clips)]
+    yield len(paths), brought
+
+
+def keep(paths: list[Path], name: str) -> str:
+    """Copy files into a new folder of own clips; returns the choice that training offers for it. ValueError where that cannot be."""
+    safe = safe_name(name.strip(), "the name of the clips")
+    if not paths:
+        raise ValueError("there is no usable clip to keep: upload some that are long enough")
+    folder = sources.own_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = resolve_inside(folder, safe)
+    if target.exists():
+        raise ValueError(f"there are clips named {safe!r} already, and nothing is overwritten: choose another name")
+    needed = sum(path.stat().st_size for path in paths)
+    free = shutil.disk_usage(folder).free
+    if needed > MOST_BYTES or needed + SPARE_BYTES > free:
+        raise ValueError(
+            f"these clips take {needed >> 20} MiB: at most {MOST_BYTES >> 20} MiB are kept at once, and {SPARE_BYTES >> 20} MiB of the disk "
+            f"stay free ({free >> 20} MiB are free): bring fewer, or put them into {folder} by hand"
+        )
+    growing = folder / f".{secrets.token_hex(8)}"  # not offered: its name begins with a dot
+    growing.mkdir()
+    try:
+        for number, path in enumerate(paths):
+            shutil.copyfile(path, growing / kept_name(number, path))
+        growing.rename(target)
+    except OSError as error:
+        shutil.rmtree(growing, ignore_errors=True)
+        raise ValueError(f"the clips could not be kept in {folder} ({error.strerror}): choose another name or free some space") from error
+    return f"{sources.PREFIX}{safe}"
+
+
+def kept_name(number: int, path: Path) -> str:
+    """`003-my-clip.mp4`: letters, digits, dashes, and the suffix by which it is read."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem)[:60].strip("-") or "clip"
+    suffix = re.sub(r"[^.a-z0-9]", "", path.suffix.lower())
+    return f"{number:03d}-{stem}{suffix}"

@@ -1,0 +1,61 @@
+"""A wall of clips that loop together: each travels as one picture with its frames below one another."""
+
+import base64
+import io
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from .theme import static
+
+LOSSLESS_PIXELS = 128 * 128  # of a frame; larger colour ones travel as WebP
+WEBP_SIDE = 16_383  # the format's limit
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A clip uint8 (T, C, H, W) with a caption; its first `given` frames have a grey border, the others a coloured one."""
+
+    frames: np.ndarray
+    caption: str
+    given: int = 0
+
+
+def wall_value(clips: list[Shown], *, pairs: bool = False) -> dict[str, Any]:
+    """The component's value; with `pairs` clips stand two by two."""
+    return {
+        "key": secrets.token_hex(4),
+        "pairs": pairs,
+        "clips": [
+            {"sprite": sprite_uri(one.frames), "frames": len(one.frames), "caption": one.caption, "given": one.given} for one in clips
+        ],
+    }
+
+
+def sprite_uri(frames_TCHW: np.ndarray) -> str:
+    """All frames of a clip below one another, as a data URI."""
+    T, C, H, W = frames_TCHW.shape
+    tall = frames_TCHW.transpose(0, 2, 3, 1).reshape(T * H, W, C)
+    image = Image.fromarray(tall[..., 0] if C == 1 else tall)
+    memory = io.BytesIO()
+    small = H * W <= LOSSLESS_PIXELS or T * H > WEBP_SIDE
+    image.save(memory, "PNG" if C == 1 or small else "WEBP", **({} if C == 1 or small else {"quality": 85}))
+    kind = "png" if C == 1 or small else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"
+
+
+def wall(*, label: str, **settings: Any) -> gr.HTML:
+    """The component; its value is what `wall_value` returns, None for an empty place. `label` is read out."""
+    return gr.HTML(
+        value=None,
+        html_template=static("wall.html"),
+        css_template=static("wall.css"),
+        js_on_load=static("wall.js"),
+        title=label,
+        apply_default_css=False,
+        **settings,
+    )

@@ -25,7 +25,7 @@ def enqueue(config: Config | None, name: str | None = None, *, resume: bool = Fa
     else:
         run = RunWriter.create(name, config)
     with contextlib.closing(run):
-        if not run.resumed:
+        if not (run.path / TOKENIZER).exists():
             write_json(run.path / TOKENIZER, {"checkpoint": str(tokenizer.resolve()) if tokenizer else None})
         before = RunReader(run.path).status()
         run.status(QUEUED, before.step, before.total, queued_at=time.time())

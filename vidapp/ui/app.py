@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, configure, data_tab, drafts, generate, run_table, runs_tab, session, theme, tokens, train
+from . import api, configure, drafts, generate, run_table, runs_tab, session, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -73,22 +73,18 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 generating = generate.build()
             with gr.Tab("Tokens", id="tokens") as tokens_place:
                 looking = tokens.build()
-            with gr.Tab("Data", id="data") as data_place:
-                clips = data_tab.build(readonly=readonly)
             with gr.Tab("Configure", id="configure") as configure_place:
                 configuring = configure.build(draft)
-            with gr.Tab("Train", id="train"):
-                training = train.build(readonly=readonly)
+            with gr.Tab("Train", id="train") as train_place:
+                training = train.build(draft, readonly=readonly)
             with gr.Tab("Runs", id="runs"):
                 runs = runs_tab.build(readonly=readonly)
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
-        configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **QUICK, **PRIVATE)
         generate.wire(page, generate_place, generating)
         tokens.wire(tokens_place, looking, generating.made)
-        data_tab.wire(data_place, clips)
-        configure.wire(page, configure_place, configuring)
-        train.wire(page, training)
+        edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
+        join_draft(tabs, configuring, training, *edits)
         runs_tab.wire(runs)
     page.queue(max_size=QUEUE)
     return page
@@ -107,6 +103,19 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
         changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
+
+
+def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: train.TrainTab, here: list[Any], there: list[Any]) -> None:
+    """One run that is yet to be started, seen from two tabs: what is edited `here` (Configure) shows there (Train), and back."""
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **quick)
+    if training.new is None:
+        return
+    training.new.configure.click(lambda: gr.Tabs(selected="configure"), None, tabs, **quick)
+    for edited in here:
+        edited.then(training.new.follow, configuring.draft, training.new.form, **quick)
+    for edited in there:
+        edited.then(configuring.follow, configuring.draft, configuring.form, **quick)
 
 
 def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.GenerateTab, training: train.TrainTab) -> None:

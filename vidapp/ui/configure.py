@@ -9,15 +9,15 @@ from typing import Any
 import gradio as gr
 
 from ..config import SECTIONS, Config
-from ..presets import PRESETS, preset
+from ..presets import preset
 from . import form, sources
 from .chips import chips, chips_value
-from .drafts import FIRST, Draft
+from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
 from .estimates import ESTIMATES, figures_html, notices_html
 from .messages import guarded, message_box, said, told
 from .takeaway import takeaway, takeaway_value
-from .theme import static
-from .wiring import PRIVATE, in_turn
+from .theme import heading, static
+from .wiring import AGAIN, PRIVATE, in_turn
 from .words import count
 
 KEYS = form.all_keys()
@@ -69,12 +69,8 @@ class ConfigureTab:
 
     def choose(self, name: str, held: Any) -> Updates:
         """Another preset was chosen: the changes are kept on it, unless they do not go with it."""
-        draft = Draft.held(held)
-        try:
-            return self.show(draft.on(name))
-        except ValueError as error:
-            lost = f"{count(len(draft.changes), 'change')} dropped, which did not go with {name}"
-            return {**self.show(Draft.of(name, {})), self.message: said(f"{lost}: {error}")}
+        draft, sentence = choose_preset(name, held)
+        return {**self.show(draft), **({self.message: said(sentence)} if sentence else {})}
 
     def reset(self, event: gr.EventData, name: str, *values: Any) -> Updates:
         """A chip was pressed: that setting goes back to the preset's value, the others stay as the form has them."""
@@ -94,10 +90,15 @@ class ConfigureTab:
 
     def show(self, draft: Draft) -> Updates:
         """That draft in the form, and as the page's."""
+        return {self.draft: draft.value, **self.follow(draft.value)}
+
+    def follow(self, held: Any) -> Updates:
+        """The page's draft in the form."""
+        draft = Draft.held(held)
         config = draft.config
         fields = {field: form.shown(config, key) for key, field in zip(KEYS, self.fields, strict=True)}
         fields[self.source] = gr.Dropdown(choices=sources.choices(), value=config.data.source)
-        return {self.draft: draft.value, self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)), **fields}
+        return {self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)), **fields}
 
     def open(self, held: Any) -> Updates:
         """What the page remembers of an earlier visit. What it cannot mean any more is said, and the first preset shown."""
@@ -198,36 +199,26 @@ def control(key: str) -> Any:
     return form.control(key, FIRST.config, **given)
 
 
-def preset_control(elem_id: str) -> gr.Dropdown:
-    return gr.Dropdown(list(PRESETS), value=FIRST.preset, label="Preset", info=preset_help(FIRST.preset), filterable=False, elem_id=elem_id)
-
-
-def preset_help(name: str) -> str:
-    """What a preset is for, in its own words."""
-    return " ".join((PRESETS[name].__doc__ or "").split())
-
-
-def heading(text: str) -> None:
-    gr.HTML(f'<h2 class="heading">{text}</h2>', apply_default_css=False, padding=False)
-
-
-def wire(page: gr.Blocks, place: gr.Tab, tab: ConfigureTab) -> None:
-    """The tab's events. Edits have their turns one after the other, each with the whole form as it was then: none is lost."""
+def wire(page: gr.Blocks, place: gr.Tab, tab: ConfigureTab) -> list[Any]:
+    """The tab's events; returns those after which the draft may be another one. Edits have their turns one after the other, each with the whole form as it was then: none is lost."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
-    edits: dict[str, Any] = {**in_turn("draft"), **PRIVATE, "trigger_mode": "multiple"}
-    looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, "trigger_mode": "multiple"}
-    ahead: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, "trigger_mode": "multiple"}
+    edits: dict[str, Any] = {**in_turn("draft"), **PRIVATE, **AGAIN}
+    looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, **AGAIN}
+    ahead: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
 
-    gr.on(leaving(tab.fields), guard(tab.edited), tab.form, [tab.message, tab.draft], **edits)
-    tab.preset.input(guard(tab.choose), [tab.preset, tab.draft], tab.outputs, **edits)
-    tab.chips.reset(guard(tab.reset), tab.form, tab.outputs, **edits)
-    tab.chips.reset_all(guard(tab.reset_all), tab.preset, tab.outputs, **edits)
-    tab.upload.upload(guard(tab.take_file), tab.upload, tab.outputs, **edits)
+    edited = [
+        gr.on(leaving(tab.fields), guard(tab.edited), tab.form, [tab.message, tab.draft], **edits),
+        tab.preset.input(guard(tab.choose), [tab.preset, tab.draft], tab.outputs, **edits),
+        tab.chips.reset(guard(tab.reset), tab.form, tab.outputs, **edits),
+        tab.chips.reset_all(guard(tab.reset_all), tab.preset, tab.outputs, **edits),
+        tab.upload.upload(guard(tab.take_file), tab.upload, tab.outputs, **edits),
+    ]
 
     described, measured = [tab.message, tab.chips, tab.takeaway], [tab.message, tab.figures, tab.notices]
     page.load(quiet(tab.open), tab.draft, tab.outputs, **edits).then(quiet(tab.describe), tab.draft, described, **looks)
     tab.draft.change(quiet(tab.describe), tab.draft, described, **looks)
     gr.on([tab.draft.change, place.select], quiet(tab.measure), tab.draft, measured, **ahead)
+    return edited
 
 
 def leaving(fields: list[Any]) -> list[Callable[..., Any]]:

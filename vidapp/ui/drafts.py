@@ -14,6 +14,7 @@ import gradio as gr
 from ..config import Config, field_of
 from ..presets import PRESETS, preset
 from . import form, sources
+from .words import count
 
 FIRST_PRESET = "debug"
 STORAGE = "vidapp-draft"
@@ -120,6 +121,24 @@ def shown(value: Any) -> str:
 FIRST = Draft.of(FIRST_PRESET, {})
 
 
+def choose_preset(name: str, held: Any) -> tuple[Draft, str]:
+    """The page's changes on another preset; where they do not go with it the preset alone, and a sentence that says so."""
+    draft = Draft.held(held)
+    try:
+        return draft.on(name), ""
+    except ValueError as error:
+        return Draft.of(name, {}), f"{count(len(draft.changes), 'change')} dropped, which did not go with {name}: {error}"
+
+
 def build() -> gr.BrowserState:
     """The page's draft. The key only has to be the same after a restart: nothing in it is secret."""
     return gr.BrowserState(FIRST.value, storage_key=STORAGE, secret=STORAGE)
+
+
+def preset_control(elem_id: str) -> gr.Dropdown:
+    return gr.Dropdown(list(PRESETS), value=FIRST.preset, label="Preset", info=preset_help(FIRST.preset), filterable=False, elem_id=elem_id)
+
+
+def preset_help(name: str) -> str:
+    """What a preset is for, in its own words."""
+    return " ".join((PRESETS[name].__doc__ or "").split())

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -22,7 +22,7 @@ def all_keys(*sections: str) -> list[str]:
 def kind_of(key: str) -> Any:
     """The annotated type of a setting: bool, int, float, str or a tuple of ints."""
     section, _, name = key.partition(".")
-    return types_of(SECTIONS[section])[name]
+    return types_of(cast(Any, SECTIONS[section]))[name]
 
 
 def label_of(key: str) -> str:

@@ -24,10 +24,27 @@ RECENT_LINES = 40  # training lines that the speed is measured over
 
 TRANSFORMER = "transformer"
 TOKENIZER = "tokenizer"
-CURVES = {
-    TRANSFORMER: ("loss", "grad_norm", "validation_loss_half", "validation_loss_full", "unigram_entropy"),
-    TOKENIZER: ("loss", "grad_norm", "reconstruction_mse"),
+HEADLINE = {  # the curves that every page gets
+    TRANSFORMER: ("loss", "grad_norm", "validation_loss_half", "validation_loss_full", "unigram_entropy", "validation_copy_accuracy"),
+    TOKENIZER: ("loss", "grad_norm", "reconstruction_mse", "validation_reconstruction_mse"),
 }
+FOLDED = {  # and those that it gets when it asks for more
+    TRANSFORMER: (
+        "validation_accuracy",
+        "validation_changed_accuracy",
+        "most_frequent_accuracy",
+        "loss_future",
+        "loss_joint",
+        "loss_individual",
+        "learning_rate",
+        "mask_ratio",
+        "clip_frames",
+        "tokens_per_second",
+    ),
+    TOKENIZER: ("perplexity", "codebook_use", "learning_rate", "frames_per_second"),
+}
+CURVES = {phase: (*HEADLINE[phase], *FOLDED[phase]) for phase in HEADLINE}
+FIRST_CURVES = {f"{phase}/{name}" for phase, names in HEADLINE.items() for name in names}
 
 
 @dataclass
@@ -116,11 +133,14 @@ class History:
         steps, seconds = lines[-1][0] - lines[0][0], lines[-1][1] - lines[0][1]
         return steps / seconds if steps > 0 and seconds > 0 else None
 
-    def since(self, epoch: int, serial: int) -> dict[str, Any]:
-        """What a page that holds (epoch, serial) lacks: every point where its epoch is over, else only newer ones."""
+    def since(self, epoch: int, serial: int, *, more: bool = False) -> dict[str, Any]:
+        """What a page that holds (epoch, serial) lacks: every point where its epoch is over, else only newer ones.
+
+        Of all curves with `more`, else of the first ones.
+        """
         reset = epoch != self.epoch
         start = 0 if reset else serial
-        found = {name: curve.after(start) for name, curve in self.curves.items()}
+        found = {name: curve.after(start) for name, curve in self.curves.items() if more or name in FIRST_CURVES}
         return {
             "reset": reset,
             "epoch": self.epoch,

@@ -17,14 +17,17 @@ import gradio as gr
 from PIL import Image
 
 from ..config import Config
+from ..run_folder import moment_of
 from ..run_reader import RunReader, RunStatus, list_runs, open_run
 from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
-from .plot import serve_plotly, with_plotly
+from .learning import learning
+from .plot import PLOTLY, serve_plotly, with_plotly
 from .theme import static
 
 LIVE_MS, IDLE_MS, CATCH_UP_MS = 1000, 4000, 50
 NOTICES = 3
+STRIPS = 400  # that the slider reaches back
 SAMPLE_BYTES = 3 << 20
 RUNS_SECONDS = 2.0
 EMPTY = "No run yet. Choose a preset on this page and press Start training, or start one in a shell: python -m vidapp train --preset debug"
@@ -41,17 +44,29 @@ def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **
     def watch(request: dict[str, Any]) -> dict[str, Any]:
         return watcher.answer(request)
 
+    def strip(request: dict[str, Any]) -> dict[str, str]:
+        return strip_named(request)
+
     return gr.HTML(
         value=value or {"run": ""},
         html_template=static("live.html"),
         css_template=static("live.css"),
         js_on_load=with_plotly("live.js"),
-        server_functions=[watch],
+        server_functions=[watch, strip],
         plotly=serve_plotly(),
         runs="",
         apply_default_css=False,
         **settings,
     )
+
+
+def live_update(run: str | None = None) -> gr.HTML:
+    """What makes the view know the runs that there are now and, with `run` (empty for none), show that one."""
+    props: dict[str, Any] = {
+        "runs": SIGNATURE(afresh=True),
+        "plotly": PLOTLY.as_posix(),
+    }  # all of them: the page forgets those that an update leaves out
+    return gr.HTML(**props) if run is None else gr.HTML(value={"run": run}, **props)
 
 
 class Watcher:
@@ -77,22 +92,30 @@ class Watcher:
         history = HISTORIES.follow(reader)
         status = reader.status()
         config = config_of(reader)
-        checkpoints = reader.checkpoints()
+        checkpoints, phase = reader.checkpoints(), phase_of(status)
+        strips = strips_of(reader)
+        codebook = config.tokenizer.codebook_size if config else 0
         with history.lock:
-            points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")))
-            shown = figures(history, phase_of(status))
+            points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")), more=asked.get("more") is True)
+            shown = figures(history, phase)
             eta = remaining_seconds(history, status)
+            validate_every = config.run.validate_every if config else 0
+            said = learning(history, phase, codebook=codebook, validate_every=validate_every, live=status.live)
         return {
             **points,
             "state": status.state,
             "words": state_words(status, eta, can_sample=bool(checkpoints)),
             "notices": notices_of(status),
-            "phase": phase_of(status),
+            "verdict": [said.tone, said.text],
+            "phase": phase,
             "progress": min(1.0, status.step / status.total) if status.total else 0.0,
             "figures": shown,
             "checkpoints": len(checkpoints),
             "clip": config.recipe.gradient_clip if config else 0.0,
+            "codebook": codebook,
             "sample": newest_sample(reader, str(asked.get("sample", ""))),
+            "strip_count": len(strips),
+            "strips": strips if asked.get("strips") != len(strips) else None,
             "every_ms": CATCH_UP_MS if history.behind else LIVE_MS if status.live else IDLE_MS,
         }
 
@@ -149,6 +172,7 @@ def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: boo
     what = "the tokenizer" if phase_of(status) == TOKENIZER else "the transformer"
     left = f", {words.duration(eta_seconds)} left in this phase" if eta_seconds is not None else ""
     sentences = {
+        "queued": "Waits in the queue: it starts by itself when the runs before it have ended.",
         "starting": "Getting ready: loading the data and building the model.",
         "running": f"Training {what}: {step}{left}.",
         "paused": f"Paused at {step}. Continue goes on from here.",
@@ -158,7 +182,11 @@ def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: boo
         "failed": f"Failed at {step}: {status.error or 'no reason was recorded'}",
     }
     said = sentences.get(status.state, status.sentence)
-    return said if can_sample or status.live else f"{said} There is nothing to sample from: the transformer had not begun."
+    return (
+        said
+        if can_sample or status.live or status.state == "queued"
+        else f"{said} There is nothing to sample from: the transformer had not begun."
+    )
 
 
 def notices_of(status: RunStatus) -> list[str]:
@@ -201,20 +229,40 @@ TOKENIZER_FIGURES = (
 )
 
 
-def newest_sample(reader: RunReader, shown: str) -> dict[str, str] | None:
-    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already.
+def strips_of(reader: RunReader) -> list[str]:
+    """The names of a run's sample strips in the order in which they were drawn, the newest STRIPS of them.
 
-    Those of the transformer come first: the tokenizer's phase ended before theirs began, whatever its step numbers.
+    Those of the transformer are later: the tokenizer's phase ended before theirs began, whatever its step numbers.
     """
-    strips = [(TOKENIZER not in path.name, step, path) for step, path in reader.samples() if path.suffix == ".png"]
-    if not strips:
+    found = sorted((TOKENIZER not in path.name, step, path.name) for step, path in reader.samples() if path.suffix == ".png")
+    return [name for _, _, name in found[-STRIPS:]]
+
+
+def newest_sample(reader: RunReader, shown: str) -> dict[str, str] | None:
+    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already."""
+    name = next(reversed(strips_of(reader)), None)
+    return None if name is None or shown == f"{reader.name}/{name}" else strip_of(reader, name)
+
+
+def strip_named(request: Any) -> dict[str, str]:
+    """The strip that a page's slider asks for by run and file; {} where there is none of that name (any more)."""
+    asked = request if isinstance(request, dict) else {}
+    try:
+        reader = open_run(str(asked.get("run")))
+    except ValueError:
+        return {}
+    name = str(asked.get("name"))
+    return (strip_of(reader, name) if name in strips_of(reader) else None) or {}
+
+
+def strip_of(reader: RunReader, name: str) -> dict[str, str] | None:
+    """A strip of those that the run has, with its caption; None where it cannot be shown."""
+    moment = moment_of(name)
+    uri = picture_uri(reader.path / "samples" / name)
+    if uri is None or moment is None:
         return None
-    whole_model, step, path = max(strips)
-    if shown == f"{reader.name}/{path.name}":
-        return None
-    uri = picture_uri(path)
-    what = "Sample" if whole_model else "Reconstruction by the tokenizer"
-    return {"name": path.name, "uri": uri, "caption": f"{what} at step {step:,}"} if uri else None
+    what = "Reconstruction by the tokenizer" if TOKENIZER in name else "Sample"
+    return {"name": name, "uri": uri, "caption": f"{what} at step {moment[1]:,}"}
 
 
 def picture_uri(path: Path) -> str | None:

@@ -26,12 +26,12 @@ def with_plotly(script: str) -> str:
     return static("plotly.js") + static(script)
 
 
-def chart(*, label: str, **settings: Any) -> gr.HTML:
+def chart(value: dict[str, Any] | None = None, *, label: str, **settings: Any) -> gr.HTML:
     """A chart of one figure: its value is {"data": traces, "layout": layout}, None for an empty place. `label` is read out."""
     return gr.HTML(
-        value=None,
+        value=value,
         html_template='<div class="chart-box" hidden><div class="plot" role="img"></div></div>',
-        css_template=".plot { width: 100%; height: clamp(230px, 20vw, 340px); }",
+        css_template=".chart-box { color: var(--body-text-color); } .plot { width: 100%; height: clamp(230px, 20vw, 340px); }",
         js_on_load=with_plotly("chart.js"),
         plotly=serve_plotly(),
         title=label,

@@ -14,6 +14,11 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
+def heading(text: str) -> gr.HTML:
+    """The title of a part of a tab."""
+    return gr.HTML(f'<h2 class="heading">{text}</h2>', apply_default_css=False, padding=False)
+
+
 def theme() -> gr.themes.Base:
     """Indigo on slate. Fonts are the system's: the page asks no other host for anything."""
     return gr.themes.Soft(

@@ -1,26 +1,55 @@
-// One Plotly chart for each of loss and gradient norm, kept for the life of the page: a poll fetches only the points
-// that are new and extends the curves, so zoom, hidden curves and the legend survive every update.
+// One Plotly chart for each place, kept for the life of the page: a poll fetches only the points that are new and extends
+// the curves, so zoom, hidden curves and the legend survive every update. The folded charts are asked for when they are opened.
 const root = element.querySelector('.live');
 const find = (selector) => root.querySelector(selector);
-const plots = { loss: find('[data-chart="loss"] .plot'), gradient: find('[data-chart="gradient"] .plot') };
-const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.45)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a' };  // as in plots.py
+const plots = Object.fromEntries([...root.querySelectorAll('[data-chart]')].map((place) => [place.dataset.chart, place.querySelector('.plot')]));
+const FOLDED = ['accuracy', 'objectives', 'schedule', 'speed'];
+const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.35)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a', third: '#009E73', fourth: '#CC79A7' };  // as in plots.py
 const TITLES = {
-  transformer: ['Loss', 'nats per masked token'],
-  tokenizer: ['Tokenizer loss', 'reconstruction'],
+  transformer: {
+    loss: ['Validation and training loss', 'nats per masked token'], gradient: ['Gradient norm', ''], accuracy: ['Tokens guessed right in validation', 'share'],
+    objectives: ['Training loss of each objective', 'nats per masked token'], schedule: ['Learning rate', ''], speed: ['Speed', 'tokens a second'],
+  },
+  tokenizer: {
+    loss: ['Tokenizer loss', ''], error: ['Reconstruction error', 'squared, summed over a frame'], gradient: ['Gradient norm', ''],
+    accuracy: ['Codes', 'as if evenly used (perplexity)'], schedule: ['Learning rate', ''], speed: ['Speed', 'frames a second'],
+  },
 };
+const training = { name: 'training', color: COLOURS.thin, width: 1, smoothed: { name: 'training, smoothed', color: COLOURS.main } };
+const plain = { name: '', color: COLOURS.main, width: 1.5 };
 const DRAWN = {
   transformer: [
-    { chart: 'loss', curve: 'transformer/loss', name: 'training', color: COLOURS.thin, width: 1, smoothed: { name: 'training, smoothed', color: COLOURS.main } },
-    { chart: 'loss', curve: 'transformer/validation_loss_full', name: 'validation, whole future masked', color: COLOURS.full, width: 2, markers: true },
+    { chart: 'loss', curve: 'transformer/loss', ...training },
+    { chart: 'loss', curve: 'transformer/validation_loss_full', name: 'validation, whole future masked', color: COLOURS.full, width: 3, markers: true },
     { chart: 'loss', curve: 'transformer/validation_loss_half', name: 'validation, half masked', color: COLOURS.half, width: 2, markers: true },
-    { chart: 'loss', curve: 'transformer/unigram_entropy', name: 'unigram entropy (nothing learnt)', color: COLOURS.base, width: 1.5, dash: 'dash' },
-    { chart: 'gradient', curve: 'transformer/grad_norm', name: 'gradient norm', color: COLOURS.norm, width: 1.5 },
+    { chart: 'loss', curve: 'transformer/unigram_entropy', name: 'token frequency alone (unigram entropy)', color: COLOURS.base, width: 1.5, dash: 'dash' },
+    { chart: 'loss', curve: 'transformer/validation_copy_accuracy', name: 'copying the frame before', color: COLOURS.base, width: 1.5, dash: 'dot', map: copyLoss },
+    { chart: 'gradient', curve: 'transformer/grad_norm', ...plain },
+    { chart: 'accuracy', curve: 'transformer/validation_accuracy', name: 'all tokens', color: COLOURS.full, width: 2, markers: true },
+    { chart: 'accuracy', curve: 'transformer/validation_changed_accuracy', name: 'tokens that changed', color: COLOURS.third, width: 2, markers: true },
+    { chart: 'accuracy', curve: 'transformer/validation_copy_accuracy', name: 'copying the frame before', color: COLOURS.base, width: 1.5, dash: 'dot' },
+    { chart: 'accuracy', curve: 'transformer/most_frequent_accuracy', name: 'the most frequent token', color: COLOURS.base, width: 1.5, dash: 'dash' },
+    { chart: 'objectives', curve: 'transformer/loss_future', name: 'future', color: COLOURS.main, width: 1.5 },
+    { chart: 'objectives', curve: 'transformer/loss_joint', name: 'joint', color: COLOURS.full, width: 1.5 },
+    { chart: 'objectives', curve: 'transformer/loss_individual', name: 'individual', color: COLOURS.third, width: 1.5 },
+    { chart: 'schedule', curve: 'transformer/learning_rate', ...plain },
+    { chart: 'speed', curve: 'transformer/tokens_per_second', ...plain },
   ],
   tokenizer: [
-    { chart: 'loss', curve: 'tokenizer/loss', name: 'training', color: COLOURS.thin, width: 1, smoothed: { name: 'training, smoothed', color: COLOURS.main } },
-    { chart: 'gradient', curve: 'tokenizer/grad_norm', name: 'gradient norm', color: COLOURS.norm, width: 1.5 },
+    { chart: 'loss', curve: 'tokenizer/loss', ...training },
+    { chart: 'error', curve: 'tokenizer/reconstruction_mse', ...training },
+    { chart: 'error', curve: 'tokenizer/validation_reconstruction_mse', name: 'validation', color: COLOURS.full, width: 3, markers: true },
+    { chart: 'gradient', curve: 'tokenizer/grad_norm', ...plain },
+    { chart: 'accuracy', curve: 'tokenizer/perplexity', ...plain },
+    { chart: 'schedule', curve: 'tokenizer/learning_rate', ...plain },
+    { chart: 'speed', curve: 'tokenizer/frames_per_second', ...plain },
   ],
 };
+const NAMED = ['loss', 'error', 'accuracy', 'objectives'];  // charts of more than one curve
+const LOGARITHMIC = ['gradient', 'error'];
+const FROM_ZERO = ['accuracy', 'schedule', 'speed'];
+
+const PARTS = ['.state', '.learning', '.bar', '.figures', '.charts', '.more'];
 
 let asked = null;      // the run that the page wants to see
 let held = null;       // { run, epoch, serial, points: curve -> [steps, values] } as far as it has come
@@ -28,6 +57,9 @@ let phase = null;      // the phase drawn
 let chosen = false;    // whether a person chose the phase
 let last = null;       // the newest answer
 let sampleShown = null;
+let strips = [];       // names of the sample strips, in the order in which they were drawn
+let follows = true;    // whether the newest strip is shown as soon as it is there
+let seen = {};         // strips that were fetched, by name
 let runsTold = null;    // the state of the runs folder that the page was last told of
 let stateSeen = null;
 let timer = null;
@@ -39,17 +71,27 @@ function colours() {
   return { text: style.color, line: style.getPropertyValue('--border-color-primary').trim() || '#888' };
 }
 
+// What copying the token before costs in nats, when it is right that often and the other codes share the rest.
+function copyLoss(accuracy) {
+  if (!(accuracy > 0 && accuracy < 1) || !last || last.codebook < 2) return null;
+  return -accuracy * Math.log(accuracy) - (1 - accuracy) * Math.log((1 - accuracy) / (last.codebook - 1));
+}
+
+function shownCharts() {
+  return Object.keys(plots).filter((chart) => TITLES[phase][chart] && (!FOLDED.includes(chart) || find('.more').open));
+}
+
 function layout(chart) {
   const { text, line } = colours();
   const scale = pageScale(root);
-  const logarithmic = chart === 'gradient' || find('.log').checked;
+  const logarithmic = LOGARITHMIC.includes(chart) || (chart === 'loss' && find('.log').checked);
   const result = {
     uirevision: `${held.run}/${phase}`,
     margin: { l: 48 * scale, r: 8, t: 6, b: 34 * scale }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: { color: text, size: 11 * scale },
     xaxis: { title: { text: 'step', standoff: 4 }, gridcolor: line, zeroline: false, rangemode: 'tozero' },
-    yaxis: { gridcolor: line, zeroline: false, type: logarithmic ? 'log' : 'linear', nticks: 6, exponentformat: 'power' },
+    yaxis: { gridcolor: line, zeroline: false, type: logarithmic ? 'log' : 'linear', nticks: 6, exponentformat: 'power', rangemode: FROM_ZERO.includes(chart) ? 'tozero' : 'normal' },
     legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, font: { size: 10 * scale } },
-    showlegend: chart === 'loss', hovermode: 'x', shapes: [],
+    showlegend: NAMED.includes(chart), hovermode: 'x', shapes: [],
   };
   if (chart === 'gradient' && last.clip > 0) {
     result.shapes.push({ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: last.clip, y1: last.clip, line: { color: COLOURS.limit, width: 1, dash: 'dot' } });
@@ -72,7 +114,8 @@ function smooth(values, from) {
 function traces(chart) {
   const result = [];
   for (const drawn of DRAWN[phase].filter((one) => one.chart === chart)) {
-    const [x, y] = held.points[drawn.curve] || [[], []];
+    const [x, raw] = held.points[drawn.curve] || [[], []];
+    const y = drawn.map ? raw.map(drawn.map) : raw;
     const width = drawn.width * pageScale(root);
     drawn.at = [result.length];
     result.push({
@@ -91,31 +134,32 @@ function traces(chart) {
 
 function drawAll() {
   if (!held || !last || !window.Plotly) return;
-  const [title, unit] = TITLES[phase];
-  const heading = find('[data-chart="loss"] h4');
-  heading.textContent = `${title} `;
-  heading.append(Object.assign(document.createElement('small'), { textContent: unit }));
-  find('[data-chart="gradient"] small').textContent = last.clip > 0 ? `before clipping at ${last.clip} (dotted)` : 'not clipped';
-  for (const [chart, plot] of Object.entries(plots)) {
-    window.Plotly.react(plot, traces(chart), layout(chart), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'] });
+  for (const place of root.querySelectorAll('[data-chart]')) place.hidden = !TITLES[phase][place.dataset.chart];
+  for (const chart of shownCharts()) {
+    const [title, unit] = TITLES[phase][chart];
+    const clipped = last.clip > 0 ? `before clipping at ${last.clip} (dotted)` : 'not clipped';
+    const heading = find(`[data-chart="${chart}"] h4`);
+    heading.textContent = `${title} `;
+    heading.append(Object.assign(document.createElement('small'), { textContent: chart === 'gradient' ? clipped : unit }));
+    window.Plotly.react(plots[chart], traces(chart), layout(chart), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'] });
   }
   counted();
 }
 
 function extend(fresh) {
-  for (const [chart, plot] of Object.entries(plots)) {
+  for (const chart of shownCharts()) {
     const x = [], y = [], at = [];
     for (const drawn of DRAWN[phase].filter((one) => one.chart === chart)) {
       const points = fresh[drawn.curve];
       if (!points) continue;
-      x.push(points[0]); y.push(points[1]); at.push(drawn.at[0]);
+      x.push(points[0]); y.push(drawn.map ? points[1].map(drawn.map) : points[1]); at.push(drawn.at[0]);
       if (drawn.smoothed) {
         const { result, state } = smooth(points[1], drawn.state);
         drawn.state = state;
         x.push(points[0]); y.push(result); at.push(drawn.at[1]);
       }
     }
-    if (at.length) window.Plotly.extendTraces(plot, { x, y }, at);
+    if (at.length) window.Plotly.extendTraces(plots[chart], { x, y }, at);
   }
   counted();
 }
@@ -159,6 +203,9 @@ function takeState(answer) {
   badge.dataset.state = answer.state;
   badge.textContent = answer.state;
   find('.words').textContent = answer.words;
+  const verdict = find('.learning');
+  if (verdict.textContent !== answer.verdict[1]) verdict.textContent = answer.verdict[1];
+  verdict.dataset.tone = answer.verdict[0];
   const bar = find('.bar');
   const share = Math.round(100 * (answer.progress || 0));
   bar.firstElementChild.style.width = `${share}%`;
@@ -182,17 +229,46 @@ function takeState(answer) {
   stateSeen = state;
 }
 
+function showStrip(strip) {
+  const figure = find('.sample');
+  figure.querySelector('img').src = strip.uri;
+  figure.querySelector('img').alt = strip.caption;
+  figure.querySelector('figcaption span').textContent = strip.caption;
+  figure.dataset.strip = strip.name;
+  figure.hidden = false;
+}
+
+function keep(strip) {
+  if (Object.keys(seen).length > 60) seen = {};
+  seen[strip.name] = strip;
+}
+
 function takeSample(answer) {
   const figure = find('.sample');
+  const slider = find('.strip');
+  if (answer.strips) strips = answer.strips;
+  slider.parentElement.hidden = strips.length < 2;
+  slider.max = String(Math.max(0, strips.length - 1));
+  if (follows) slider.value = slider.max;
   if (answer.sample) {
     sampleShown = `${answer.run}/${answer.sample.name}`;
-    figure.querySelector('img').src = answer.sample.uri;
-    figure.querySelector('img').alt = answer.sample.caption;
-    figure.querySelector('figcaption').textContent = answer.sample.caption;
-    figure.hidden = false;
+    keep(answer.sample);
+    if (follows) showStrip(answer.sample);
   } else if (!sampleShown || !sampleShown.startsWith(`${answer.run}/`)) {
     figure.hidden = true;
   }
+}
+
+// The strip that the slider points at; at its right end it follows the newest again.
+async function slide() {
+  const slider = find('.strip');
+  const name = strips[Number(slider.value)];
+  follows = Number(slider.value) === strips.length - 1;
+  if (!seen[name]) {
+    const strip = await server.strip({ run: asked, name });
+    if (strip && strip.name) keep(strip);
+  }
+  if (seen[name] && strips[Number(slider.value)] === name) showStrip(seen[name]);
 }
 
 function notice(text) {
@@ -202,7 +278,7 @@ function notice(text) {
 
 function nothing(text) {
   notice(text);
-  find('.state').style.display = find('.bar').style.display = find('.figures').style.display = find('.charts').style.display = 'none';
+  for (const part of PARTS) find(part).style.display = 'none';
   for (const part of ['.notices', '.tools', '.sample']) find(part).hidden = true;
 }
 
@@ -210,7 +286,7 @@ async function take(answer) {
   const known = props.runs;
   if (known && answer.runs !== known && answer.runs !== runsTold) { runsTold = answer.runs; trigger('runs_changed', {}); }
   if (!answer.run) { held = null; delete root.dataset.run; return nothing(answer.words); }
-  for (const part of ['.state', '.bar', '.figures', '.charts']) find(part).style.display = '';
+  for (const part of PARTS) find(part).style.display = '';
   find('.tools').hidden = false;
   notice('');
   last = answer;
@@ -229,7 +305,7 @@ async function poll() {
     const run = asked;
     const same = held && held.run === run;
     try {
-      const answer = await server.watch({ run, epoch: same ? held.epoch : 0, serial: same ? held.serial : 0, sample: sampleShown || '' });
+      const answer = await server.watch({ run, epoch: same ? held.epoch : 0, serial: same ? held.serial : 0, sample: sampleShown || '', strips: strips.length, more: find('.more').open });
       if (!answer) notice('The app does not answer. Training goes on without this page; trying again…');
       else if (run === asked) { await take(answer); wait = answer.every_ms; }
       else wait = 0;
@@ -244,7 +320,7 @@ async function poll() {
 
 function ask() {
   const run = (props.value && props.value.run) || '';
-  if (run !== asked) { asked = run; chosen = false; sampleShown = null; stateSeen = null; }
+  if (run !== asked) { asked = run; chosen = false; sampleShown = null; stateSeen = null; strips = []; follows = true; seen = {}; }
   poll();
 }
 
@@ -253,12 +329,14 @@ for (const button of root.querySelectorAll('.phases button')) {
 }
 find('.smooth').addEventListener('input', drawAll);
 find('.log').addEventListener('change', drawAll);
+find('.strip').addEventListener('input', slide);
+find('.more').addEventListener('toggle', () => { if (find('.more').open) held = null; poll(); });  // all of the curves, from their first points
 new MutationObserver(drawAll).observe(document.body, { attributes: true, attributeFilter: ['class'] });
 new ResizeObserver(() => {
   const width = root.clientWidth;
   if (width && width !== sized && window.Plotly && plots.loss.data) {
     sized = width;
-    for (const plot of Object.values(plots)) window.Plotly.Plots.resize(plot);
+    for (const chart of shownCharts()) if (plots[chart].data) window.Plotly.Plots.resize(plots[chart]);
   }
 }).observe(root);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });

@@ -1,0 +1,89 @@
+"""Does it learn? A run's validation held against what needs no model, in words."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .history import TOKENIZER, TRANSFORMER, Curve, History
+from .words import short
+
+CLOSE = 0.02  # share of a loss that counts as no difference
+TREND = 4  # validations that a trend is told from
+
+
+@dataclass(frozen=True)
+class Learning:
+    """tone: good, bad or info."""
+
+    tone: str
+    text: str
+
+
+def learning(history: History, phase: str, *, codebook: int, validate_every: int, live: bool) -> Learning:
+    """The verdict on a phase of a run, from its newest figures."""
+    newest = history.newest.get(phase, {})
+    if phase == TOKENIZER:
+        return tokenizer_verdict(newest)
+    if "validation_loss_full" not in newest:
+        when = f"after {validate_every:,} steps" if validate_every else "later"
+        return Learning(
+            "info", f"Too early to say: the first validation comes {when}." if live else "It ended before its first validation."
+        )
+    return transformer_verdict(newest, history.curves.get(f"{TRANSFORMER}/validation_loss_full", Curve()), codebook)
+
+
+def transformer_verdict(newest: Mapping[str, float], curve: Curve, codebook: int) -> Learning:
+    loss, unigram = newest["validation_loss_full"], newest.get("unigram_entropy")
+    copied = copy_loss(newest.get("validation_copy_accuracy"), codebook)
+    trend = trend_of(curve)
+    figure = f"validation loss {short(loss)} nats a token"
+    if unigram is not None and loss > unigram * (1 - CLOSE):
+        known = f"the frequency of the tokens alone gives {short(unigram)}"
+        return Learning("bad", f"It has not learnt anything yet: {figure}, and {known}.{trend}")
+    if copied is not None and loss > copied * (1 - CLOSE):
+        beaten = f"below the {short(unigram)} of the tokens' frequency" if unigram is not None else "falling"
+        return Learning("info", f"It is learning: {figure}, {beaten}, but copying the frame before gives {short(copied)}.{trend}")
+    ahead = " and ".join(
+        f"{short(value)} of {name}" for name, value in (("the tokens' frequency", unigram), ("copying the frame before", copied)) if value
+    )
+    return Learning(
+        "good", f"It learns: {figure}, better than the {ahead}.{changed_words(newest)}{trend}" if ahead else f"It learns: {figure}.{trend}"
+    )
+
+
+def changed_words(newest: Mapping[str, float]) -> str:
+    changed = newest.get("validation_changed_accuracy")
+    return "" if changed is None else f" Of the tokens that change it guesses {changed:.0%}; copying gets none of them."
+
+
+def tokenizer_verdict(newest: Mapping[str, float]) -> Learning:
+    error = newest.get("validation_reconstruction_mse", newest.get("reconstruction_mse"))
+    if error is None:
+        return Learning("info", "Too early to say: the tokenizer has just begun.")
+    use = newest.get("codebook_use")
+    codes = f" {use:.0%} of the codes are in use." if use is not None else ""
+    return Learning(
+        "info", f"The tokenizer draws a frame with a squared error of {short(error)}: no prediction can be closer than that.{codes}"
+    )
+
+
+def trend_of(curve: Curve) -> str:
+    """` It still falls.` or the like, from the newest validations; empty where there are too few."""
+    values = curve.values
+    if len(values) < TREND:
+        return ""
+    best = min(range(len(values)), key=values.__getitem__)
+    before = sum(values[-TREND:-1]) / (TREND - 1)
+    if values[-1] > values[best] * (1 + CLOSE) and best < len(values) - TREND:
+        return f" It was best at step {curve.steps[best]:,} ({short(values[best])}) and has risen since."
+    return " It still falls." if values[-1] < before * (1 - CLOSE / 4) else " It hardly falls any more."
+
+
+def copy_loss(accuracy: float | None, codebook: int) -> float | None:
+    """Nats a token of copying the token before in time as well as that can be done, when it is right that often.
+
+    The copy gets its accuracy as probability, all other codes share the rest: cross-entropy -a ln a - (1 - a) ln((1 - a) / (V - 1)).
+    """
+    if accuracy is None or codebook < 2 or not 0 < accuracy < 1:
+        return None
+    return -accuracy * math.log(accuracy) - (1 - accuracy) * math.log((1 - accuracy) / (codebook - 1))

@@ -1,0 +1,183 @@
+"""The left of the Train tab: the run that is yet to be started, what it will do and take, and the button that starts it."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from .. import jobs
+from ..config import Config, field_of
+from . import form, sources
+from .chips import chips, chips_value
+from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
+from .estimates import ESTIMATES, Estimate, notices_html
+from .messages import guarded, message_box, said
+from .plot import chart, figure_value
+from .schedule_preview import schedule_figure
+from .theme import heading
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+
+START, ENQUEUE = "Start training", "Add to the queue"
+AHEAD: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """The controls of a run that is yet to be started; `draft` is shared with other tabs."""
+
+    draft: gr.BrowserState
+    preset: gr.Dropdown
+    chips: gr.HTML
+    source: gr.Dropdown
+    steps: Any  # the control of run.steps
+    name: gr.Textbox
+    start: gr.Button
+    message: gr.HTML
+    notices: gr.HTML
+    schedule: gr.HTML
+    launch: gr.HTML
+    configure: gr.Button
+
+    @property
+    def form(self) -> list[Any]:
+        return [self.preset, self.source, self.steps]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.message, self.draft, *self.form]
+
+    def edited(self, held: Any, source: str, steps: int | None) -> Updates:
+        """A control was left with a value."""
+        return {self.draft: self.chosen(held, source, steps).value}
+
+    def chosen(self, held: Any, source: str, steps: int | None) -> Draft:
+        """The draft with the controls' values."""
+        draft = Draft.held(held)
+        if steps is None:
+            raise ValueError(f"run.steps is empty: give a value, e.g. {draft.config.run.steps}")
+        return Draft.of(draft.preset, {**draft.changes, "data.source": source, "run.steps": steps})
+
+    def choose(self, name: str, held: Any) -> Updates:
+        draft, sentence = choose_preset(name, held)
+        return {**self.show(draft), **({self.message: said(sentence)} if sentence else {})}
+
+    def reset(self, event: gr.EventData, held: Any) -> Updates:
+        return self.show(Draft.held(held).without(str(getattr(event, "key", ""))))
+
+    def reset_all(self, held: Any) -> Updates:
+        return self.show(Draft.of(Draft.held(held).preset, {}))
+
+    def show(self, draft: Draft) -> Updates:
+        """That draft in the controls, and as the page's."""
+        return {self.draft: draft.value, **self.follow(draft.value)}
+
+    def follow(self, held: Any) -> Updates:
+        """The page's draft in the controls."""
+        draft = Draft.held(held)
+        return {
+            self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)),
+            self.source: gr.Dropdown(choices=sources.choices(), value=draft.config.data.source),
+            self.steps: draft.config.run.steps,
+        }
+
+    def describe(self, held: Any) -> Updates:
+        """The draft in short, and what its recipe does over the run."""
+        draft = Draft.of_value(held)
+        return {self.chips: chips_value(draft), self.schedule: figure_value(schedule_figure(draft.config))}
+
+    def measure(self, held: Any) -> Updates:
+        """What the run will take, on the button that starts it; why it cannot start, where it cannot."""
+        estimate = ESTIMATES.of(Draft.of_value(held).config)
+        waits = jobs.running() is not None
+        launch = estimate.launch(Draft.of_value(held).command())
+        return {
+            self.start: gr.Button(label_of(estimate, waits=waits), interactive=waits or not estimate.problem),
+            self.notices: notices_html(estimate),
+            self.launch: launch_html(launch) if launch else "",
+        }
+
+    def go(self, held: Any, name: str, source: str, steps: int | None) -> tuple[str, bool]:
+        """Start the run, or put it into the queue while another one trains; (its name, whether it waits).
+
+        ValueError for what cannot start.
+        """
+        config = sources.resolved(self.chosen(held, source, steps).config)
+        from ..tokenizer_choice import choose_tokenizer
+
+        waits = jobs.running() is not None
+        if not waits:
+            refuse(config)
+        run = jobs.start_or_enqueue(config, name.strip() or None, tokenizer=choose_tokenizer(config))
+        return run, run in jobs.queue()
+
+
+def refuse(config: Config) -> None:
+    """ValueError where the run does not fit into what is free now."""
+    problem = ESTIMATES.of(config).problem
+    if problem:
+        raise ValueError(problem)
+
+
+def label_of(estimate: Estimate, *, waits: bool) -> str:
+    """`Start training (about 14 min on this CPU)`."""
+    return f"{ENQUEUE if waits else START} ({estimate.time})"
+
+
+def launch_html(command: str) -> str:
+    return (
+        '<div class="card">This machine has several GPUs. A run that is started here uses one; in a shell, all of them:</div>'
+        f'<pre class="command-line" tabindex="0">{html.escape(command)}</pre>'
+    )
+
+
+def build(draft: gr.BrowserState) -> NewRun:
+    """Lay the left side out."""
+    heading("New run")
+    preset = preset_control("preset")
+    shown = chips(FIRST, elem_id="train-chips", elem_classes=["snug"])
+    configure = gr.Button("Change any setting in Configure", size="sm", elem_id="to-configure")
+    source = gr.Dropdown(
+        sources.choices(), value=FIRST.config.data.source, label="Data", allow_custom_value=True, elem_id="new-data-source",
+        info=f"Your own clips are offered when they lie in {sources.own_folder()}.",
+    )  # fmt: skip
+    with gr.Row():
+        steps = form.control("run.steps", FIRST.config, elem_id="new-run-steps", info=field_of("run.steps").metadata["help"])
+        name = gr.Textbox(
+            "", label="Name", placeholder="chosen for you", min_width=150, elem_id="run-name",
+            info="Of the run's folder; letters, digits, dots and dashes.",
+        )  # fmt: skip
+    start = gr.Button(START, variant="primary", elem_id="start")
+    message = message_box(elem_id="start-message")
+    notices = gr.HTML("", elem_id="start-notices", apply_default_css=False, elem_classes=["snug"])
+    launch = gr.HTML("", elem_id="launch", apply_default_css=False, elem_classes=["snug"])
+    schedule = chart(label="Learning rate, objectives, mask ratio and clip length against the step of the new run", elem_id="schedule")
+    return NewRun(draft, preset, shown, source, steps, name, start, message, notices, schedule, launch, configure)
+
+
+def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
+    """The events of the left side but for the start; returns those after which the draft may be another one."""
+    guard, quiet = guarded(new.message), guarded(new.message, clears=False)
+    edits: dict[str, Any] = {**in_turn("draft"), **PRIVATE, **AGAIN}
+    looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, **AGAIN}
+    leaving = [new.source.input, new.steps.blur, new.steps.submit]
+    edited = [
+        gr.on(leaving, guard(new.edited), [new.draft, new.source, new.steps], [new.message, new.draft], **edits),
+        new.preset.input(guard(new.choose), [new.preset, new.draft], new.outputs, **edits),
+        new.chips.reset(guard(new.reset), new.draft, new.outputs, **edits),
+        new.chips.reset_all(guard(new.reset_all), new.draft, new.outputs, **edits),
+    ]
+    page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
+    looking = [new.draft.change, place.select]
+    gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
+    gr.on(looking, quiet(new.measure), new.draft, [new.message, new.start, new.notices, new.launch], **AHEAD)
+    return edited
+
+
+def started(new: NewRun, run: str, *, waits: bool) -> Updates:
+    """What is said of a run that has just been asked for."""
+    text = (
+        f"Run {run} waits in the queue and starts by itself." if waits else f"Run {run} has started. It goes on when this page is closed."
+    )
+    return {new.message: said(text, "good"), new.name: ""}

@@ -1,6 +1,7 @@
 """The ablation: trials of equal budget beside a baseline of the same seed, and verdicts that ask for more than the spread."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,9 @@ from vidapp.ablation import (
     merged,
     results,
 )
-from vidapp.ablation_table import render
+from vidapp.ablation_table import COMMAND, MARKERS, render
 from vidapp.config import Config
+from vidapp.markdown import between
 from vidapp.runs import RunWriter, list_runs
 
 FULL, HALF = LOSSES
@@ -253,3 +255,16 @@ def test_the_smallest_config_can_be_ablated_too() -> None:
     base = Plan(steps=4, settings=settings).base()
     assert (base.model, base.tokenizer, base.data) == (tiny().model, tiny().tokenizer, tiny().data)
     assert all(trial.planned.config.recipe.curriculum[:1] in ((), (2,)) for trial in Plan(steps=4, settings=settings).trials())
+
+
+# ------------------------------------------------------------------ the page
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURED = ROOT / "assets" / "ablation.json"
+
+
+def test_the_readme_shows_what_was_measured_and_nothing_else() -> None:
+    found = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else results(Plan(), [])
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert between(readme, MARKERS) == render(found), f"write it with `{COMMAND}`"
+    assert COMMAND in readme

@@ -255,12 +255,13 @@ def few_decode_steps(seen: Evidence) -> Finding | None:
 
 
 def own_frames_unknown(seen: Evidence) -> Finding | None:
-    name, title, config = "own_frames_unknown", "It has never gone on from its own frames", seen.config
-    clean = config.recipe.clean_past and config.data.clip_frames > 2
-    change = {"recipe.own_past": 0.5} if clean else {"sampling.temperature": rounded(config.sampling.temperature / 2)}
+    name, title, config = "own_frames_unknown", "It goes astray on its own frames", seen.config
+    share, cooler = config.recipe.own_past, {"sampling.temperature": rounded(config.sampling.temperature / 2)}
+    learns = config.recipe.clean_past and config.data.clip_frames > 2 and share < 1
+    change = {"recipe.own_past": max(0.5, min(1.0, 2 * share))} if learns else cooler
     if words := seen.blamed("drift"):
-        return Finding(name, title, CERTAIN if not config.recipe.own_past else LIKELY, words, change if not config.recipe.own_past else {})
-    if not seen.lost and config.recipe.own_past == 0 and config.recipe.context_corruption == 0:
+        return Finding(name, title, CERTAIN if share == 0 else LIKELY, words, change)
+    if not seen.lost and share == 0 and config.recipe.context_corruption == 0:
         why = "recipe.own_past=0 and recipe.context_corruption=0: in training every past is true, in sampling it is its own."
         return Finding(name, title, LIKELY, why, change)
     return None

@@ -56,8 +56,9 @@ class Diagnosis:
 
     @property
     def change(self) -> Mapping[str, Any]:
-        """The one setting that is suggested; empty where the first cause is none of a setting."""
-        return self.findings[0].change if self.findings else {}
+        """The one setting that is suggested: that of the first cause, where it is certain; else the first that any of them has."""
+        sure = self.findings[:1] if self.findings and self.findings[0].weight >= CERTAIN else self.findings
+        return next((finding.change for finding in sure if finding.change), {})
 
     @property
     def words(self) -> str:

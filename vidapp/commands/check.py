@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=positive, default=8, metavar="N", help="With --symptom: clips that a checkpoint is judged on. Default: 8."
     )
+    parser.add_argument("--strip", type=Path, metavar="FILE.png", help="With --symptom: draw a clip at every stage into this picture.")
     parser.add_argument(
         "--model", metavar="PACKAGE.MODULE:FUNCTION", help="Check your own function from ids to logits; this runs its module."
     )
@@ -107,7 +108,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
     if arguments.only:
         raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     found = alarms(case.lines, case.error)
-    evaluate = case.evaluation(arguments.clips) if case.checkpoint else None
+    evaluate = case.evaluation(arguments.clips, arguments.strip) if case.checkpoint else None
     patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate)
     stream = Stream(arguments.json_lines)
     checks: list[Check] = []

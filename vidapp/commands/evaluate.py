@@ -13,6 +13,7 @@ from .stream import Stream, add_json_lines
 DEFAULT_CLIPS = 100
 SPLITS = ("test", "validation", "train")
 BATCH = 16
+DRAWN_PIXELS = 96  # about the height of a frame in a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +110,6 @@ def draw(path: Path, strips: dict[str, "np.ndarray"]) -> None:
     from ..stages import TITLES
 
     rows = [StripRow(to_u8(strips[name]), title) for name, title in {"truth": "Truth", **TITLES}.items() if name in strips]
-    picture = film_strip(rows)
+    picture = film_strip(rows, scale=max(1, round(DRAWN_PIXELS / rows[0].frames.shape[2])))
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG")

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from .common import open_data
+from .evaluate import BATCH, draw
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..stages import Lost
 
 
@@ -31,8 +34,8 @@ class Case:
         own = self.checkpoint if self.checkpoint and not tokenizer_differences(self.config, self.checkpoint, FITS) else None
         return choose_tokenizer(self.config, given or own)
 
-    def evaluation(self, clips: int) -> Callable[[Callable[[float], None]], "Lost"]:
-        """Where the checkpoint loses most on so many clips; told the share that is done."""
+    def evaluation(self, clips: int, strip: Path | None = None) -> Callable[[Callable[[float], None]], "Lost"]:
+        """Where the checkpoint loses most on so many clips; told the share that is done. strip: a picture to draw the first clip into."""
 
         def evaluated(progress: Callable[[float], None]) -> "Lost":
             from ..checkpoint import load_checkpoint
@@ -43,8 +46,19 @@ class Case:
             assert self.checkpoint
             loaded = load_checkpoint(self.checkpoint, pick_device("auto"))
             source = open_data(loaded.config.data, quiet=True)
-            batch = max(1, clips // 4)
-            return lost(evaluate(loaded, source, clips, stages=True, batch_clips=batch, progress=lambda done, all: progress(done / all)))
+            shown: dict[str, np.ndarray] = {}
+            found = evaluate(
+                loaded,
+                source,
+                clips,
+                stages=True,
+                batch_clips=min(BATCH, max(2, clips // 8)),
+                progress=lambda done, whole: progress(done / whole),
+                show=shown.__setitem__,
+            )
+            if strip:
+                draw(strip, shown)
+            return lost(found)
 
         return evaluated
 

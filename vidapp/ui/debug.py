@@ -63,7 +63,7 @@ class DebugTab:
         case = cases.case_of(choice, draft)
         if symptom not in SYMPTOMS:
             raise ValueError(f"unknown symptom {symptom!r}: choose one of the list")
-        command = ("check", *case.check, "--symptom", symptom, "--json-lines")
+        command = ("check", *case.check, "--symptom", symptom, "--strip", f"{{folder}}/{STRIP}", "--json-lines")
         return self.ordered(
             Order(case.key("symptom", symptom, *newest_line(case)), f"{SYMPTOMS[symptom].title}: {case.title}", case.config, command)
         )
@@ -106,10 +106,10 @@ class DebugTab:
         return self.advise(report.change if report else {})
 
     def advise(self, change: dict[str, Any]) -> Updates:
-        if self.asking is None:
+        if self.asking is None:  # on a read-only page there is nothing to train with
             return {}
         setting = ", ".join(f"{key}={value}" for key, value in change.items())
-        return {self.asking.train: gr.Button(f"Train with {setting}" if setting else TRAIN, interactive=bool(change))}
+        return {self.asking.train: gr.Button(f"Train with {setting}" if setting else TRAIN, visible=bool(change))}
 
     def advised(self, value: Any) -> Draft:
         """The new run that the report shown suggests; ValueError where it suggests none."""
@@ -205,7 +205,7 @@ def build_asking() -> tuple[Asking, gr.Button]:
     )  # fmt: skip
     locate = gr.Button("Where is it lost?", elem_id="locate")
     stop = gr.Button("Stop", variant="stop", elem_id="stop-checks")
-    train = gr.Button(TRAIN, interactive=False, elem_id="train-with", render=False)
+    train = gr.Button(TRAIN, variant="primary", visible=False, elem_id="train-with", render=False)
     return Asking(symptom, find, scope, clips, locate, stop, train), check
 
 
@@ -217,10 +217,10 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab) -> None:
     page.load(quiet(tab.open), tab.subject, tab.outputs, **quick).then(quiet(tab.choose), tab.subject, tab.outputs, **quick)
     place.select(quiet(tab.refresh), tab.subject, tab.outputs, **quick)
     gr.on([tab.subject.change, place.select], guard(tab.choose), tab.subject, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
-    tab.report.settled(quiet(tab.settled), tab.report, tab.outputs, **quick)
     if tab.asking is None:
         tab.check.click(guard(tab.run_public), tab.subject, tab.outputs, **ordered)
         return
+    tab.report.settled(quiet(tab.settled), tab.report, tab.outputs, **quick)
     asking, about = tab.asking, [tab.subject, tab.draft]
     asking.find.click(guard(tab.find), [*about, asking.symptom], tab.outputs, **ordered)
     tab.check.click(guard(tab.run_checks), [*about, asking.scope], tab.outputs, **ordered)

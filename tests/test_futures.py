@@ -9,7 +9,7 @@ from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 from torch import Tensor
 
 from vidapp.checkpoint import Checkpoint, load_checkpoint
-from vidapp.futures import Future, futures
+from vidapp.futures import Future, futures, goes_on
 from vidapp.rollout import rollout
 
 CONTEXT, FRAMES = 3, 3
@@ -49,7 +49,7 @@ def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint) 
     """Also beyond the trained length, where the window has moved on the way."""
     one = wanted(checkpoint)[1]
     begun = alone(checkpoint, one)
-    longer = list(futures(checkpoint.transformer, context(checkpoint), 9, [one], begun))[-1]
+    longer = list(goes_on(checkpoint.transformer, context(checkpoint), 9, one, begun[0]))[-1].tokens_BTHW[:, CONTEXT:]
     assert longer.shape[1] == 9
     assert torch.equal(longer[:, :FRAMES], begun)
     if checkpoint.config.model.causal:
@@ -59,4 +59,6 @@ def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint) 
 def test_nothing_more_than_there_is_already_is_refused(checkpoint: Checkpoint) -> None:
     one = wanted(checkpoint)[0]
     with pytest.raises(ValueError, match="ask for at least one more"):
-        next(futures(checkpoint.transformer, context(checkpoint), FRAMES, [one], alone(checkpoint, one)))
+        next(goes_on(checkpoint.transformer, context(checkpoint), FRAMES, one, alone(checkpoint, one)[0]))
+    with pytest.raises(ValueError, match="at least one of one frame"):
+        next(futures(checkpoint.transformer, context(checkpoint), FRAMES, []))

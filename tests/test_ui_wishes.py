@@ -48,7 +48,7 @@ def test_without_a_wish_there_is_nothing_to_do() -> None:
     wishes = Wishes()
     assert wishes.begin("page", "generate") is None
     assert wishes.holds("page", 0)
-    assert wishes.kind("page") == ""
+    assert wishes.of("page") is None
 
 
 def test_only_so_many_pages_are_remembered() -> None:

@@ -6,11 +6,12 @@ Each future is what `rollout` makes with its own seed and settings: noise depend
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .config import SamplingConfig
-from .rollout import CausalPast, frame_generators, rollout
+from .rollout import CausalPast, RolloutStep, frame_generators, rollout, rollout_step
 from .sampling import decode
 from .transformer import VideoTransformer
 
@@ -24,44 +25,62 @@ class Future:
 
 
 @torch.no_grad()
-def futures(
-    transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], made_BTHW: Tensor | None = None
-) -> Iterator[Tensor]:
+def futures(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[Tensor]:
     """Token grids (B, n, h, w) of the futures of one context, all that there are so far, until n is `frames`.
 
-    made_BTHW: the first frames of these very futures where they are known already; what follows is what would have followed (a model
-    that is not causal goes on from its last frames instead). Causal models yield after each frame, others once. ValueError where
-    nothing is asked for.
+    Causal models yield after each frame, others once. ValueError where nothing is asked for.
     """
-    made = context_1THW[:, :0].repeat(len(wanted), 1, 1, 1) if made_BTHW is None else made_BTHW
-    if not wanted or frames <= made.shape[1]:
-        raise ValueError(f"{len(wanted)} futures of {frames} frames, {made.shape[1]} of them known: ask for at least one more")
-    if transformer.config.causal or transformer.config.attention == "framewise":
-        yield from futures_causal(transformer, context_1THW.repeat(len(wanted), 1, 1, 1), frames, wanted, made)
+    if not wanted or frames < 1:
+        raise ValueError(f"{len(wanted)} futures of {frames} frames: ask for at least one of one frame")
+    given = context_1THW.shape[1]
+    if is_causal(transformer):
+        context_BTHW = context_1THW.repeat(len(wanted), 1, 1, 1)
+        for step in decoded(transformer, context_BTHW, frames, wanted, context_BTHW[:, :0]):
+            if step.frame_done:
+                yield step.tokens_BTHW[:, given:]
         return
-    ends = []
-    for one, own in zip(wanted, made, strict=True):
-        past = torch.cat([context_1THW, own[None]], dim=1)
-        for step in rollout(transformer, past, frames - len(own), one.sampling, one.seed):
-            tokens = step.tokens_BTHW
-        ends.append(tokens[:, context_1THW.shape[1] :])
-    yield torch.cat(ends)
+    ends = [list(rollout(transformer, context_1THW, frames, one.sampling, one.seed))[-1].tokens_BTHW for one in wanted]
+    yield torch.cat(ends)[:, given:]
 
 
-def futures_causal(
+@torch.no_grad()
+def goes_on(
+    transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Future, made_THW: Tensor | np.ndarray
+) -> Iterator[RolloutStep]:
+    """The steps that were left out when only the first frames of a future of `frames` were made: those as they would have been.
+
+    made_THW: ids of these first frames. A model that is not causal goes on from its last frames instead. ValueError where nothing is left.
+    """
+    made = torch.as_tensor(made_THW, dtype=context_1THW.dtype, device=context_1THW.device)[None]
+    if frames <= made.shape[1]:
+        raise ValueError(f"{frames} future frames, {made.shape[1]} of them known: ask for at least one more")
+    if is_causal(transformer):
+        yield from decoded(transformer, context_1THW, frames, [wanted], made)
+    else:
+        past = torch.cat([context_1THW, made], dim=1)
+        yield from rollout(transformer, past, frames - made.shape[1], wanted.sampling, wanted.seed)
+
+
+def is_causal(transformer: VideoTransformer) -> bool:
+    return transformer.config.causal or transformer.config.attention == "framewise"
+
+
+def decoded(
     transformer: VideoTransformer, context_BTHW: Tensor, frames: int, wanted: Sequence[Future], made: Tensor
-) -> Iterator[Tensor]:
+) -> Iterator[RolloutStep]:
+    """Frame by frame, as `rollout` does it, after the frames `made` (B, n, h, w)."""
     past = CausalPast(transformer, context_BTHW)
     for frame in range(made.shape[1]):
         past.append(made[:, frame : frame + 1])
+    tokens = torch.cat([context_BTHW, made], dim=1)
     draws = [one.sampling for one in wanted]
     for frame in range(made.shape[1], frames):
         new = torch.full_like(context_BTHW[:, :1], transformer.mask_id)
         generators = [frame_generators(one.seed, [0], frame)[0] for one in wanted]
         everything = torch.ones_like(new, dtype=torch.bool)
         for step in decode(past.logits, new, everything, draws[0], generators, transformer.mask_id, draws=draws):
+            yield rollout_step(tokens, step, frame)
             new = step.tokens
-        made = torch.cat([made, new], dim=1)
-        yield made
+        tokens = torch.cat([tokens, new], dim=1)
         if frame + 1 < frames:
             past.append(new)

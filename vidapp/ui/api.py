@@ -72,7 +72,7 @@ def generate(
     """Continue a clip. Returns a report (settings, error per frame where the truth is known, verdict), an .npy and a .gif."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
     source = UPLOAD if clip_file else TEST
-    values = (source, clip, clip_file, given, frames, temperature, top_k, steps, DEFAULTS.order, DEFAULTS.anneal, seed)
+    values = (source, clip, clip_file, None, given, frames, temperature, top_k, steps, DEFAULTS.order, DEFAULTS.anneal, seed)
     chosen = chosen_from(choice, checkpoint_file, *values)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     found = chosen.clip(loaded.config)
@@ -102,7 +102,7 @@ def tokenize(
     """The token ids of a clip: `tokens` as [frame][row][column], with how well the tokenizer can draw the clip from them."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
     rest = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.steps, DEFAULTS.order, DEFAULTS.anneal, 0)
-    chosen = chosen_from(choice, checkpoint_file, UPLOAD if clip_file else TEST, clip, clip_file, frames, 1, *rest)
+    chosen = chosen_from(choice, checkpoint_file, UPLOAD if clip_file else TEST, clip, clip_file, None, frames, 1, *rest)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     frames_u8 = chosen.clip(loaded.config).given_u8
     tokens = loaded.encode(frames_u8[None])[0].cpu().numpy()

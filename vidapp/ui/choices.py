@@ -6,10 +6,11 @@ from typing import Any
 
 from ..config import Config
 from . import session
-from .generation import UPLOAD, Clip, data_clip, source_of, uploaded_clip
+from .drawing import drawn_clip
+from .generation import DRAWN, SOURCES, TEST, UPLOAD, Clip, data_clip, source_of, uploaded_clip
 
 LARGEST_SEED = 2**31 - 1
-OPTIONAL = ("checkpoint", "dropped", "upload")
+OPTIONAL = ("checkpoint", "dropped", "upload", "drawing")
 WHOLE = ("number", "given", "frames", "top_k", "steps", "seed")
 
 
@@ -22,6 +23,7 @@ class Chosen:
     source: str
     number: int
     upload: str | None
+    drawing: str | None
     given: int
     frames: int
     temperature: float
@@ -39,6 +41,8 @@ class Chosen:
         """The chosen clip, as a model of that config sees it."""
         if self.source == UPLOAD:
             return uploaded_clip(self.upload, config.data, self.given, self.frames)
+        if self.source == DRAWN:
+            return drawn_clip(self.drawing, config.data, self.given, self.frames)
         data = source_of(config, trusted=self.checkpoint != session.DROPPED_CHOICE)
         return data_clip(data, self.number, self.given, self.frames)
 
@@ -56,4 +60,26 @@ def chosen_from(*values: Any) -> Chosen:
         raise ValueError(f"the seed is {chosen['seed']}: give a whole number from 0 to {LARGEST_SEED}")
     if chosen["given"] < 1:
         raise ValueError(f"{chosen['given']} given frames: give at least 1")
+    if chosen["source"] not in SOURCES:
+        raise ValueError(f"unknown source of clips {str(chosen['source'])[:40]!r}: use one of {', '.join(SOURCES)}")
     return Chosen(**chosen)
+
+
+DEFAULTS = session.BUNDLED_CONFIG.sampling
+FIRST = Chosen(
+    checkpoint=session.BUNDLED_CHOICE,
+    dropped=None,
+    source=TEST,
+    number=0,
+    upload=None,
+    drawing=None,
+    given=10,
+    frames=10,
+    temperature=DEFAULTS.temperature,
+    top_k=DEFAULTS.top_k,
+    steps=DEFAULTS.steps,
+    order=DEFAULTS.order,
+    anneal=DEFAULTS.anneal,
+    seed=0,
+)
+"""What the page opens with: the controls' defaults, and the settings of the bundled generation."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TEST_CLIPS = 200  # numbers that can be chosen
 LONGEST_FUTURE = 100
-TEST, UPLOAD = "test", "upload"
+TEST, DRAWN, UPLOAD = SOURCES = ("test", "drawn", "upload")
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,25 @@ def predicted(
     sampling: SamplingConfig,
     seed: int,
     watch: "Callable[[RolloutStep], None] | None" = None,
+    made_THW: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Future frames float32 (n, C, H, W), not clipped, growing as they are decoded: every yield holds all that there are.
 
-    `watch` is called with every decode step.
+    `watch` is called with every decode step. `made_THW`: the token grids of its first frames where they were made before; it goes on
+    from there.
     """
+    from ..futures import Future, goes_on
     from ..rollout import rollout
 
     if not 1 <= frames <= LONGEST_FUTURE:
         raise ValueError(f"{frames} future frames were asked for: choose 1 to {LONGEST_FUTURE}")
     context = checkpoint.encode(given_u8[None])
     made = np.zeros((0, *given_u8.shape[1:]), np.float32)
-    for step in rollout(checkpoint.transformer, context, frames, sampling, seed):
+    if made_THW is None:
+        steps = rollout(checkpoint.transformer, context, frames, sampling, seed)
+    else:
+        steps = goes_on(checkpoint.transformer, context, frames, Future(seed, sampling), made_THW)
+    for step in steps:
         if watch is not None:
             watch(step)
         if step.frame_done:

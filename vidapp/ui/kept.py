@@ -6,12 +6,14 @@ A page holds only the key of its own generation, which cannot be guessed. What w
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from .choices import Chosen
 from .generation import Clip
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ HELD_BYTES = 256 << 20
 class Generation:
     """A clip and how it was continued: prediction_u8 (n, C, H, W); `wish` is the number of the wish that it fulfilled.
 
-    replay and checkpoint: its tokens with every decode step, and the file that made it, where these are to be looked into.
+    replay and checkpoint: its tokens with every decode step, and the file that made it, where these are to be looked into. chosen: the
+    settings that it was made with, where it can be gone on with. reel: the key of what the player shows.
     """
 
     clip: Clip
@@ -33,6 +36,8 @@ class Generation:
     wish: int = 0
     replay: "Replay | None" = None
     checkpoint: Path | None = None
+    chosen: Chosen | None = None
+    reel: str = ""
 
     @property
     def size(self) -> int:
@@ -59,6 +64,7 @@ class Kept(Generic[Thing]):
         self.held, self.held_bytes = held, held_bytes
         self.lock = threading.Lock()
         self.kept: OrderedDict[str, Thing] = OrderedDict()
+        self.offered: dict[str, Callable[[], Thing | None]] = {}
 
     def put(self, thing: Thing) -> str:
         """Keep a thing; returns its key, which cannot be guessed."""
@@ -69,7 +75,13 @@ class Kept(Generic[Thing]):
                 self.kept.popitem(last=False)
         return key
 
+    def offer(self, key: str, make: Callable[[], Thing | None]) -> None:
+        """Have a thing under a key that everybody knows, for good; it is made when it is asked for."""
+        self.offered[key] = make
+
     def get(self, key: str) -> Thing | None:
+        if key in self.offered:
+            return self.offered[key]()
         with self.lock:
             return self.kept.get(key)
 

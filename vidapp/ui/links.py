@@ -4,8 +4,11 @@
 only one visitor has (an uploaded file) can be named; a query is what a stranger wrote, so every value is checked when it is used.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from .theme import static
 
 # the name in a link -> the field of `Chosen`, and how its text is read
 NUMBERS = {"clip": "number", "given": "given", "frames": "frames", "top_k": "top_k", "steps": "steps", "seed": "seed"}
@@ -37,3 +40,8 @@ def read(name: str, text: str) -> Any:
             raise ValueError(f"the link says {name}={text[:40]!r}: use 1 or 0")
         return text == "1"
     return text
+
+
+def copy_script(fields: list[str]) -> str:
+    """JavaScript that copies the link of the controls' values, given in the order of `fields`, and returns a line about it."""
+    return static("link.js").replace("FIELDS", json.dumps(fields), 1).replace("NAMES", json.dumps(NAMES), 1)

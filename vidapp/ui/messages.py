@@ -75,7 +75,7 @@ def guarded(box: gr.HTML, *, clears: bool = True) -> Callable[[Callable[..., Any
         @functools.wraps(handler)
         def returning(*values: Any) -> dict[Any, Any]:
             try:
-                return {**calm, **handler(*values)}
+                return {**calm, **handler(*values)} or {box: gr.skip()}  # an empty dictionary would be taken for a value
             except gr.Error:
                 raise
             except Exception as error:

@@ -41,11 +41,11 @@ class Reel:
     """What the player shows, added to as frames are made; every frame is encoded once.
 
     given, truth: uint8 (T, C, H, W); truth holds the frames that really followed, as many as are known. `total` is the number of
-    future frames to come. A new reel starts the animation over, a longer one lets it go on.
+    future frames to come. A new reel starts the animation over, one with the key of the reel that is shown lets it go on.
     """
 
-    def __init__(self, given: np.ndarray, truth: np.ndarray | None, total: int) -> None:
-        self.key = secrets.token_hex(4)
+    def __init__(self, given: np.ndarray, truth: np.ndarray | None, total: int, key: str = "") -> None:
+        self.key = key or secrets.token_hex(4)
         self.height, self.width = (int(side) for side in given.shape[2:])
         self.total = total
         self.given, self.truth = frame_uris(given), frame_uris(truth)

@@ -59,18 +59,11 @@ class Wishes:
             self.newest[page or ""] = dataclasses.replace(wish, begun=True)
         return wish
 
+    def of(self, page: str | None) -> Wish | None:
+        """The page's newest wish, begun or not."""
+        return self.newest.get(page or "")
+
     def holds(self, page: str | None, number: int) -> bool:
         """Whether the wish of that number is the page's newest; a page that has not wished yet holds number 0."""
-        return self.number(page) == number
-
-    def number(self, page: str | None) -> int:
-        wish = self.newest.get(page or "")
-        return wish.number if wish else 0
-
-    def kind(self, page: str | None) -> str:
-        """The kind of the page's newest wish; empty where it has none."""
-        wish = self.newest.get(page or "")
-        return wish.kind if wish else ""
-
-
-WISHES = Wishes()
+        wish = self.of(page)
+        return (wish.number if wish else 0) == number

@@ -1,0 +1,217 @@
+"""The Generate tab without a browser: drawings, links, grids of futures, and going on from a generation."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+
+from vidapp.config import Config
+from vidapp.ui import generate, links, session, variants
+from vidapp.ui.choices import FIRST, Chosen
+from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip, text_of
+from vidapp.ui.kept import GENERATIONS
+from vidapp.ui.making import GENERATE, MORE, WISHES, Job, claim_again, claim_fit
+from vidapp.ui.wishes import Wish
+
+PAGE = SimpleNamespace(session_hash="page", query_params={})
+
+
+def digit(**changes: Any) -> DrawnDigit:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[8:20, 12:16] = 255
+    return dataclasses.replace(DrawnDigit(pixels, (0.25, 0.5), (0.05, -0.1)), **changes)
+
+
+def small(**changes: Any) -> Chosen:
+    return dataclasses.replace(FIRST, given=4, frames=3, steps=2, **changes)
+
+
+@pytest.fixture
+def tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> generate.GenerateTab:
+    """A tab of a page whose bundled checkpoint is a tiny one."""
+    import gradio as gr
+
+    monkeypatch.setattr(session, "BUNDLED", write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+    WISHES.newest.clear()
+    with gr.Blocks():
+        return generate.build()
+
+
+def values_of(chosen: Chosen) -> tuple[Any, ...]:
+    return tuple(getattr(chosen, field.name) for field in dataclasses.fields(Chosen))
+
+
+def made_by(tab: generate.GenerateTab, *updates: Any) -> str:
+    """The key of the generation that the newest wish leads to."""
+    return list(tab.stage.work(PAGE))[-1][tab.made]  # type: ignore[arg-type]
+
+
+class TestDrawing:
+    @given(
+        st.tuples(st.floats(0, 1), st.floats(0, 1)),
+        st.tuples(st.floats(-0.25, 0.25), st.floats(-0.25, 0.25)),
+        st.integers(0, 15),
+    )
+    def test_a_drawing_survives_its_text(self, place: tuple[float, float], motion: tuple[float, float], level: int) -> None:
+        pixels = digit().pixels.copy()
+        pixels[0, 0] = level * 17
+        (found,) = digits_of(text_of([DrawnDigit(pixels, place, motion)]))
+        np.testing.assert_array_equal(found.pixels, pixels)
+        np.testing.assert_allclose([*found.place, *found.motion], [*place, *motion], atol=1e-4)
+
+    def test_it_moves_as_moving_mnist_does(self) -> None:
+        clip = drawn_clip(text_of([digit(place=(0.0, 0.5), motion=(0.1, 0.0))]), Config().data, 10, 11)
+        assert clip.truth_u8 is not None
+        frames = np.concatenate([clip.given_u8, clip.truth_u8])
+        tops = [int(np.flatnonzero(frame[0].any(axis=1))[0]) for frame in frames]
+        assert tops[0] == 8
+        assert tops[10] == 8 + 36  # ten steps of a tenth of the way
+        assert tops[20] == 8  # and back again
+
+    @pytest.mark.parametrize(("text", "said"), [
+        ("", "nothing was drawn"),
+        (None, "nothing was drawn"),
+        ("x", "cannot be read"),
+        ("0:0:0:0:AAAA", "cannot be read"),
+        ("0:0:0:nan:" + "AAAA" * 130 + "AA==", "cannot be read"),
+        ("0:0:0:0:" + "A" * 520 + "AAA=", "nothing was drawn"),
+        (text_of([digit()] * 3), "at most 2"),
+        (text_of([digit(place=(0.0, 1.5))]), "outside the frame"),
+        (text_of([digit(motion=(0.0, 3.0))]), "at most 0.25"),
+    ])  # fmt: skip
+    def test_what_is_no_drawing_is_refused(self, text: str | None, said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            digits_of(text)
+
+    def test_frames_without_room_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="no room to move"):
+            drawn_clip(text_of([digit()]), dataclasses.replace(Config().data, source="clips/", size=16), 2, 2)
+
+
+class TestLinks:
+    def test_a_link_names_what_decides_the_frames(self) -> None:
+        query = {
+            "tab": "generate",
+            "checkpoint": "bundled",
+            "clip": "3",
+            "seed": "1",
+            "temperature": "0.5",
+            "anneal": "0",
+            "__theme": "dark",
+        }
+        assert links.generation_of(query) == {"checkpoint": "bundled", "number": 3, "seed": 1, "temperature": 0.5, "anneal": False}
+
+    def test_another_tabs_link_names_no_generation(self) -> None:
+        assert links.generation_of({"tab": "train", "run": "first"}) == {}
+
+    @pytest.mark.parametrize("query", [{"clip": "x"}, {"seed": "1e9"}, {"temperature": "hot"}, {"anneal": "yes"}, {"draw": "A" * 99_999}])
+    def test_nonsense_is_refused_by_name(self, query: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match=next(iter(query))):
+            links.generation_of(query)
+
+    def test_the_page_is_opened_with_what_its_link_names(self, tab: generate.GenerateTab) -> None:
+        request = SimpleNamespace(session_hash="page", query_params={"clip": "3", "frames": "2", "given": "4"})
+        updates = tab.stage.arrive(request, *values_of(FIRST))  # type: ignore[arg-type]
+        assert (updates[tab.controls.number], updates[tab.controls.frames]) == (3, 2)
+        generation = GENERATIONS.get(made_by(tab))
+        assert generation is not None
+        assert generation.chosen == dataclasses.replace(FIRST, number=3, frames=2, given=4)
+
+    def test_a_link_never_reaches_a_file(self, tab: generate.GenerateTab) -> None:
+        request = SimpleNamespace(session_hash="page", query_params={"checkpoint": "dropped", "dropped": "/etc/passwd"})
+        tab.stage.arrive(request, *values_of(FIRST))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="no checkpoint file was dropped"):
+            list(tab.stage.work(PAGE))  # type: ignore[arg-type]
+
+
+class TestGoingOn:
+    def test_ten_more_frames_are_those_that_had_been_made_at_once(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", GENERATE, values_of(small()))
+        first = made_by(tab)
+        WISHES.claim("page", MORE, (first,))
+        longer = GENERATIONS.get(made_by(tab))
+        WISHES.claim("page", GENERATE, values_of(dataclasses.replace(small(), frames=13)))
+        at_once = GENERATIONS.get(made_by(tab))
+        assert longer is not None
+        assert at_once is not None
+        np.testing.assert_array_equal(longer.prediction_u8, at_once.prediction_u8)
+        assert longer.replay is not None
+        assert at_once.replay is not None
+        np.testing.assert_array_equal(longer.replay.tokens_THW, at_once.replay.tokens_THW)
+        assert len(longer.replay.steps) == len(at_once.replay.steps)
+
+    def test_there_is_an_end(self, tab: generate.GenerateTab) -> None:
+        with pytest.raises(ValueError, match="press Generate first"):
+            Job.of(Wish(1, MORE, ("nobody",)))
+
+    def test_a_newer_wish_ends_a_generation(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", GENERATE, values_of(small()))
+        work = tab.stage.work(PAGE)  # type: ignore[arg-type]
+        next(work)
+        WISHES.claim("page", GENERATE, values_of(small(seed=5)))
+        assert not any(update.get(tab.made) for update in work)
+        generation = GENERATIONS.get(made_by(tab))
+        assert generation is not None
+        assert generation.chosen == small(seed=5)
+
+
+class TestClaims:
+    def test_a_released_slider_generates_again_only_with_other_values_and_after_a_generation(self, tab: generate.GenerateTab) -> None:
+        claim_again(PAGE, "", *values_of(small()))  # type: ignore[arg-type]
+        assert WISHES.of("page") is None
+        WISHES.claim("page", GENERATE, values_of(small()))
+        made = made_by(tab)
+        claim_again(PAGE, made, *values_of(small()))  # type: ignore[arg-type]
+        assert WISHES.begin("page", GENERATE) is None
+        claim_again(PAGE, made, *values_of(small(temperature=0.1)))  # type: ignore[arg-type]
+        assert WISHES.begin("page", GENERATE) is not None
+
+    def test_a_checkpoint_that_comes_with_a_link_does_not_drive_its_generation_out(self) -> None:
+        WISHES.claim("page", GENERATE, values_of(small(checkpoint="run:a:1")))
+        claim_fit(PAGE, *values_of(small(checkpoint="run:a:1")))  # type: ignore[arg-type]
+        assert WISHES.begin("page", GENERATE) is not None
+        claim_fit(PAGE, *values_of(small(checkpoint="run:b:1")))  # type: ignore[arg-type]
+        assert WISHES.begin("page", GENERATE) is None
+
+
+class TestVariants:
+    def test_each_film_is_what_its_settings_give_alone(self, tmp_path: Path) -> None:
+        checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+        asked = [variants.Variant("hot", {"temperature": 2.0, "top_k": 0}), variants.Variant("other", {"seed": 4})]
+        grid = variants.futures_of(checkpoint, small(), asked, lambda made, frames: True)
+        assert grid is not None
+        assert grid.frames_u8.shape == (2, 3, 1, 32, 32)
+        alone = variants.futures_of(checkpoint, small(seed=4), [variants.Variant("", {})], lambda made, frames: True)
+        assert alone is not None
+        np.testing.assert_array_equal(grid.frames_u8[1], alone.frames_u8[0])
+        assert "<script" not in variants.seeds_html(grid)
+
+    def test_it_ends_when_nobody_wants_it_any_more(self, tmp_path: Path) -> None:
+        checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+        assert variants.futures_of(checkpoint, small(), variants.sheet(), lambda made, frames: made < 1) is None
+
+    def test_futures_that_are_equal_do_not_disagree(self) -> None:
+        frames = np.zeros((2, 3, 1, 8, 8), np.uint8)
+        assert variants.disagreement(frames).max() == 0
+        frames[1, 2] = 255
+        assert variants.disagreement(frames)[2].min() == 0.5
+        assert variants.fire(variants.disagreement(frames)).shape == (3, 3, 8, 8)
+
+    @pytest.mark.parametrize("data", [None, {}, {"temperature": "x"}, {"frames": 5}, {"seed": 1.5}, {"top_k": True}])
+    def test_only_films_of_a_grid_can_be_pressed(self, data: Any) -> None:
+        with pytest.raises(ValueError, match="make the grid again"):
+            variants.picked(data)
+
+    def test_only_the_numbers_offered_can_be_asked_for(self) -> None:
+        with pytest.raises(ValueError, match="choose 4 or 9"):
+            variants.seeds(0, 5000)
+
+
+def test_the_tiny_checkpoint_of_these_tests_can_be_drawn_for() -> None:
+    assert drawn_clip(text_of([digit()]), tiny_config().data, 4, 3).given_u8.shape == (4, 1, 32, 32)

@@ -1,0 +1,220 @@
+"""What happens when a page wishes for frames: a preview of the clip, a generation, ten frames more. The newest wish counts."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from . import links, opening, session
+from .cards import error_chart, verdict_html
+from .choices import FIRST, Chosen, chosen_from
+from .controls import Controls, thumbnails_value
+from .downloads import download_files
+from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, errors_of, predicted, sampling_of, source_of, verdict
+from .kept import GENERATIONS, Generation
+from .messages import said, told
+from .player import Reel
+from .wishes import Wish, Wishes
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..replay import Recorder
+
+GENERATE, MORE, PREVIEW, FIT = "generate", "more", "preview", "fit"  # kinds of wishes
+MORE_FRAMES = 10
+WISHES = Wishes()
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A generation to be made: with which settings and file, and what it goes on from."""
+
+    chosen: Chosen
+    path: Path
+    before: Generation | None
+
+    @staticmethod
+    def of(wish: Wish) -> "Job":
+        """ValueError where it cannot be."""
+        if wish.kind == GENERATE:
+            chosen = chosen_from(*wish.values)
+            return Job(chosen, session.find_checkpoint(chosen.checkpoint, chosen.dropped), None)
+        before = GENERATIONS.get(str(wish.values[0]))
+        if before is None or before.chosen is None or before.replay is None or before.checkpoint is None:
+            raise ValueError("there is nothing to go on from: press Generate first")
+        frames = len(before.prediction_u8) + MORE_FRAMES
+        if frames > LONGEST_FUTURE:
+            raise ValueError(f"{frames} future frames would be more than the {LONGEST_FUTURE} that are shown here: start from another clip")
+        return Job(dataclasses.replace(before.chosen, frames=frames), before.checkpoint, before)
+
+    def recorder(self, mask_id: int) -> "Recorder":
+        """One that has seen already what was decoded before."""
+        from ..replay import Recorder
+
+        recorder = Recorder(mask_id)
+        if self.before and self.before.replay:
+            replay = self.before.replay
+            recorder.steps, recorder.tokens_THW, recorder.given = list(replay.steps), replay.tokens_THW, replay.given
+        return recorder
+
+    @property
+    def made_THW(self) -> Any:
+        return self.before.replay.tokens_THW[self.before.replay.given :] if self.before and self.before.replay else None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The components that show a generation, and the handlers behind the wishes for one."""
+
+    controls: Controls
+    thumbs: gr.HTML
+    screen: gr.HTML
+    message: gr.HTML
+    result: gr.HTML
+    errors: gr.HTML
+    files: dict[str, gr.DownloadButton]
+    made: gr.Textbox  # the key of the last generation; never shown
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.message, self.screen, self.result, self.errors, self.made, self.controls.frames, *self.files.values()]
+
+    def nothing_made(self) -> Updates:
+        closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
+        return {self.result: "", self.errors: None, **closed}
+
+    def work(self, request: gr.Request) -> Iterator[Updates]:
+        """The generation wished for: frames appear as they are decoded, then the verdict. Ends as soon as the page wishes for
+        something else."""
+        page = request.session_hash
+        wish = WISHES.begin(page, GENERATE, MORE)
+        if wish is None:
+            return
+        job = Job.of(wish)
+        chosen, before = job.chosen, job.before
+        yield {self.message: said("Loading the checkpoint…")}
+        checkpoint = session.CHECKPOINTS.load(job.path)
+        clip = chosen.clip(checkpoint.config)
+        sampling = sampling_of(checkpoint.config, chosen.settings())
+        reel = Reel(clip.given_u8, clip.truth_u8, chosen.frames, before.reel if before else "")
+        if before:
+            reel.add(before.prediction_u8)
+        recorder = job.recorder(checkpoint.transformer.mask_id)
+        kept = {self.controls.frames: chosen.frames} if before else {self.made: ""}
+        yield {self.screen: reel.value(making=True), **self.nothing_made(), **kept}
+        from ..media import to_u8
+
+        try:
+            for frames in predicted(checkpoint, clip.given_u8, chosen.frames, sampling, chosen.seed, recorder, job.made_THW):
+                if not WISHES.holds(page, wish.number):
+                    newer = WISHES.of(page)
+                    if newer and newer.kind in (GENERATE, MORE):  # it waits behind this one; whatever else was wished for is shown by now
+                        yield {self.screen: reel.value()}
+                    return
+                reel.add(to_u8(frames))
+                yield {self.screen: reel.value(making=len(frames) < chosen.frames)}
+        except Exception:
+            yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
+            raise
+        scores = errors_of(checkpoint, clip, frames)
+        made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
+        yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores), self.made: made}
+
+    def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:
+        """The last generation as files to take away, unless the page wishes for something else by now."""
+        generation = GENERATIONS.get(made)
+        if generation is None or not generation.wish or not WISHES.holds(request.session_hash, generation.wish):
+            return
+        with download_files(generation.clip, generation.prediction_u8) as paths:
+            yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
+
+    def preview(self, request: gr.Request) -> Updates:
+        """The clip that was chosen, before anything is generated. Needs no checkpoint to be loaded.
+
+        Where another checkpoint was chosen, as many given and future frames as it was trained with.
+        """
+        wish = WISHES.begin(request.session_hash, PREVIEW, FIT)
+        if wish is None:
+            return {}
+        try:
+            chosen = chosen_from(*wish.values)
+            config = session.config_of(chosen.checkpoint, chosen.dropped)
+            updates: Updates = {self.message: "", self.made: ""}
+            if wish.kind == FIT:
+                chosen = fitted(chosen, config)
+                updates |= {self.controls.given: chosen.given, self.controls.frames: chosen.frames}
+                updates[self.thumbs] = thumbnails_value(pictures_for(chosen, config), chosen.number)
+            return {**updates, **self.shown(chosen, config)}
+        except Exception as error:  # what is on the screen is not what was chosen, and a generation may have ended there
+            return {**self.nothing_made(), self.made: "", self.screen: None, self.message: told(error)}
+
+    def shown(self, chosen: Chosen, config: "Config") -> Updates:
+        if (chosen.source == UPLOAD and not chosen.upload) or (chosen.source == DRAWN and not chosen.drawing):
+            return {self.screen: None, **self.nothing_made()}
+        clip = chosen.clip(config)
+        return {self.screen: Reel(clip.given_u8, clip.truth_u8, chosen.frames).value(), **self.nothing_made()}
+
+    def arrive(self, request: gr.Request, *values: Any) -> Updates:
+        """A page was opened: what its link names is generated; else what it opens with is there already, or the clip is shown."""
+        page = request.session_hash
+        try:
+            named = links.generation_of(dict(request.query_params or {}))
+            linked = dataclasses.replace(FIRST, source=DRAWN if named.get("drawing") else TEST, **named)
+        except ValueError as error:
+            return {self.message: told(error)}
+        if named:
+            chosen = tuple(getattr(linked, name) for name in Controls.names())
+            WISHES.claim(page, GENERATE, chosen)
+            return dict(zip(self.controls.inputs, chosen, strict=True))
+        if opening.opening() is None or values[: len(Controls.names())] != tuple(getattr(FIRST, name) for name in Controls.names()):
+            WISHES.claim(page, PREVIEW, values)
+        return {}
+
+
+def fitted(chosen: Chosen, config: "Config") -> Chosen:
+    """With as many given and future frames as the checkpoint was trained with."""
+    data = config.data
+    if data.clip_frames <= data.context_frames:
+        return chosen
+    return dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
+
+
+def pictures_for(chosen: Chosen, config: "Config") -> Any:
+    """Pictures of the test clips that the checkpoint can be tried on; None where there are none to see."""
+    try:
+        return opening.pictures(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE), chosen.given)
+    except ValueError:
+        return None
+
+
+def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:
+    """A handler that claims a wish with the controls' values; the event's work follows it."""
+
+    def claim(request: gr.Request, *values: Any) -> None:
+        WISHES.claim(request.session_hash, kind, values, joins=joins)
+
+    return claim
+
+
+def claim_fit(request: gr.Request, *values: Any) -> None:
+    """Another checkpoint is chosen: fit to it, unless it came with the settings of a generation that is wished for already."""
+    newest = WISHES.of(request.session_hash)
+    if newest is None or newest.kind != GENERATE or newest.values[:2] != values[:2]:
+        WISHES.claim(request.session_hash, FIT, values)
+
+
+def claim_again(request: gr.Request, made: str, *values: Any) -> None:
+    """A slider was released: generate again where something was generated, or is being, with other values."""
+    newest = WISHES.of(request.session_hash)
+    if newest is not None and newest.kind == GENERATE:
+        wanted = newest.values != values
+    else:
+        generation = GENERATIONS.get(made)
+        before = generation.chosen if generation else None
+        wanted = before is not None and tuple(getattr(before, name) for name in Controls.names()) != values
+    if wanted:
+        WISHES.claim(request.session_hash, GENERATE, values)

@@ -1,0 +1,18 @@
+const box = element.querySelector('.thumbs');
+
+function draw() {
+  const { pictures = [], chosen = 0 } = props.value || {};
+  if (box.children.length !== pictures.length) {
+    box.replaceChildren(...pictures.map((uri, index) => {
+      const button = Object.assign(document.createElement('button'), { type: 'button' });
+      button.setAttribute('aria-label', `Test clip ${index}`);
+      button.append(Object.assign(document.createElement('img'), { src: uri, alt: '' }));
+      button.addEventListener('click', () => { props.value = { ...props.value, chosen: index }; draw(); trigger('input'); });
+      return button;
+    }));
+  }
+  [...box.children].forEach((button, index) => button.setAttribute('aria-pressed', String(index === chosen)));
+}
+
+watch('value', draw);
+draw();

@@ -1,0 +1,95 @@
+"""The folded part of the Generate tab: temperature against top-k, and many futures of one context."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from . import session, variants
+from .choices import Chosen, chosen_from
+from .controls import Controls
+from .messages import guarded, message_box, said
+from .theme import static
+from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK
+from .wishes import Wish, Wishes
+
+SHEET, SEEDS = "sheet", "seeds"  # kinds of wishes
+WISHES = Wishes()
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class VariantsPanel:
+    """The panel's components and what happens when they are used."""
+
+    count: gr.Radio
+    futures: gr.Button
+    sheet: gr.Button
+    message: gr.HTML
+    grid: gr.HTML
+
+    def work(self, request: gr.Request) -> Iterator[Updates]:
+        """The grid wished for, once all of its futures are made; ends as soon as another one is wished for."""
+        page = request.session_hash
+        wish = WISHES.begin(page, SHEET, SEEDS)
+        if wish is None:
+            return
+        chosen, asked = asked_by(wish)
+        checkpoint = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
+        progress = gr.Progress()
+
+        def wanted(made: int, frames: int) -> bool:
+            progress((made, frames), desc="Decoding all futures together", unit="frames")
+            return WISHES.holds(page, wish.number)
+
+        yield {self.message: said(f"Decoding {len(asked)} futures together…")}
+        grid = variants.futures_of(checkpoint, chosen, asked, wanted)
+        if grid is not None:
+            yield {self.message: "", self.grid: variants.sheet_html(grid) if wish.kind == SHEET else variants.seeds_html(grid)}
+
+
+def asked_by(wish: Wish) -> tuple[Chosen, list[variants.Variant]]:
+    count, *values = wish.values
+    chosen = chosen_from(*values)
+    return chosen, variants.sheet() if wish.kind == SHEET else variants.seeds(chosen.seed, int(count or 0))
+
+
+def build() -> VariantsPanel:
+    with gr.Accordion("Many futures at once", open=False, elem_id="variants"):
+        with gr.Row(elem_classes=["actions"], equal_height=True):
+            count = gr.Radio(
+                list(variants.COUNTS),
+                value=variants.COUNTS[0],
+                label="Futures",
+                info="Seeds of one context.",
+                min_width=150,
+                elem_id="futures-count",
+            )
+            futures = gr.Button("Where do they disagree?", min_width=190, elem_id="futures")
+            sheet = gr.Button("Temperature × top-k", min_width=170, elem_id="sheet")
+        message = message_box(elem_id="variants-message")
+        grid = gr.HTML("", css_template=static("grid.css"), js_on_load=static("grid.js"), apply_default_css=False, elem_id="variants-grid")
+    return VariantsPanel(count, futures, sheet, message, grid)
+
+
+def wire(panel: VariantsPanel, controls: Controls) -> Any:
+    """The panel's events. Returns the one that follows a film that was pressed: its settings are in the controls by then."""
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    for button, kind in ((panel.futures, SEEDS), (panel.sheet, SHEET)):
+        claimed = button.click(claiming(kind), [panel.count, *controls.inputs], None, queue=False, **quick)
+        working = {"show_progress_on": panel.message, **COMPUTE, **PRIVATE, **AGAIN}
+        claimed.then(guarded(panel.message)(panel.work), None, [panel.message, panel.grid], **working)
+
+    def pick(event: gr.EventData) -> Updates:
+        return {getattr(controls, name): value for name, value in variants.picked(event._data).items()}
+
+    settings = [controls.temperature, controls.top_k, controls.seed]
+    return panel.grid.pick(guarded(panel.message)(pick), None, [panel.message, *settings], queue=False, **quick)
+
+
+def claiming(kind: str) -> Callable[..., None]:
+    def claim(request: gr.Request, *values: Any) -> None:
+        WISHES.claim(request.session_hash, kind, values)
+
+    return claim

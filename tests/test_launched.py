@@ -16,12 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny import tiny
+from tiny_checkpoint import write_tiny_checkpoint
 from trainings import curve, left_behind, train_to_end
 
+from vidapp import launched as launched_module
 from vidapp.batches import draw_masks
+from vidapp.checkpoint import load_checkpoint
 from vidapp.cli import main
 from vidapp.config import Config
+from vidapp.failures import RankLostError
 from vidapp.preflight import of_a_rank
 from vidapp.ranks import split
 from vidapp.run_reader import RunReader
@@ -223,6 +228,40 @@ def no_number_at_step_3(rank: int) -> None:
         return (loss * float("nan") if rank == 1 and step == 2 else loss), figures
 
     TransformerPhase.backward = spoilt  # type: ignore[method-assign]
+
+
+def test_where_the_first_is_killed_the_others_end_too_and_the_run_reads_interrupted(forks: ForkServerContext, tmp_path: Path) -> None:
+    processes, reader = started(forks, tmp_path)
+    processes[0].kill()
+    found = codes(processes)
+    assert found == [-signal.SIGKILL, 1]
+    assert reader.status().state == "interrupted"
+    assert words(tmp_path, 1) == ""
+
+
+def test_a_rank_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Work:
+        def is_completed(self) -> bool:
+            return False
+
+    ranks = object.__new__(launched_module.ManyRanks)
+    ranks.count = 2
+    monkeypatch.setattr(launched_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(launched_module, "WORDS_WAIT_S", 0.0)
+    with pytest.raises(RankLostError, match=r"another of the 2 ranks has ended or cannot be reached \(no answer for 0 s\)"):
+        ranks.wait_for(Work())
+
+
+def test_a_given_tokenizer_and_given_weights_reach_all(forks: ForkServerContext, tmp_path: Path) -> None:
+    config = tiny(run__steps=2, recipe__learning_rate=1e-9, recipe__weight_decay=0.0)
+    given = write_tiny_checkpoint(tmp_path / "given.safetensors", config)
+    arguments = [*written(config, tmp_path), "--run", "a", "--tokenizer", str(given), "--init", str(given)]
+    assert codes(start(forks, 2, tmp_path / "runs", arguments)) == [0, 0], words(tmp_path, 0)
+    reader = RunReader(tmp_path / "runs" / "a")
+    assert {line["phase"] for line in reader.metrics()[0]} == {"transformer"}
+    before, after = load_checkpoint(given), load_checkpoint(reader.checkpoints()[0][1])
+    for name, weight in before.transformer.state_dict().items():
+        assert torch.allclose(weight, after.transformer.state_dict()[name], atol=1e-3), name
 
 
 @pytest.mark.parametrize("policy", ["skip", "stop"])

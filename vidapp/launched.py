@@ -25,7 +25,7 @@ from .failures import RankLostError, SharedError, describe_failure
 from .ranks import Ranks
 
 T = TypeVar("T")
-PATIENCE_S = 600.0  # for one answer of another rank: above the longest validation, sampling or saving
+PATIENCE_S = 900.0  # for one answer of another rank: above the longest validation, sampling or saving
 SPIN_S, NAP_S = 0.005, 0.001
 LAST_WORDS = "vidapp/last words"
 WORDS_WAIT_S = 1.0

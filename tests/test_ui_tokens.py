@@ -31,7 +31,7 @@ def test_a_handler_that_has_nothing_to_show_leaves_the_page_as_it_is() -> None:
     def handler() -> Iterator[dict[Any, Any]]:
         yield from ()
 
-    assert list(messages.guarded(box)(handler)()) == [{}]
+    assert list(messages.guarded(box)(handler)()) == [{box: gr.skip()}]
 
 
 def test_every_colour_is_another_and_neighbouring_ids_differ() -> None:

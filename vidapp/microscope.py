@@ -99,18 +99,25 @@ class Microscope:
         alone, together = (sight(logits_V, own, top) for logits_V in logits_2V)
         return alone, together
 
-    def frame_logits(self, tokens_THW: Tensor, frame: int, masked_21HW: Tensor, edits: tuple[Edit, ...]) -> Tensor:
-        """Logits (2, 1, h, w, V) of two masked versions of a frame after the clip's own past."""
+    @property
+    def is_causal(self) -> bool:
+        """Whether a frame's beliefs depend on no later frame."""
+        config = self.checkpoint.transformer.config
+        return config.causal or config.attention == "framewise"
+
+    def frame_logits(self, tokens_THW: Tensor, frame: int, masked_B1HW: Tensor, edits: tuple[Edit, ...] = ()) -> Tensor:
+        """Logits (B, 1, h, w, V) of some masked versions of a frame after the clip's own past."""
         transformer = self.checkpoint.transformer
-        if not transformer.config.causal and transformer.config.attention != "framewise":
-            return logits_at_once(transformer, tokens_THW, frame, masked_21HW)
+        if not self.is_causal:
+            later = torch.full_like(masked_B1HW, transformer.mask_id).repeat(1, len(tokens_THW) - frame - 1, 1, 1)
+            return logits_at_once(transformer, tokens_THW, frame, torch.cat([masked_B1HW, later], dim=1), len(tokens_THW))[:, :1]
+        count = len(masked_B1HW)
         if frame >= transformer.max_frames:
-            past = tokens_THW[:frame].expand(2, -1, -1, -1)
-            return CausalPast(transformer, past).logits(masked_21HW)
+            return CausalPast(transformer, tokens_THW[:frame].expand(count, -1, -1, -1)).logits(masked_B1HW)
         earlier = tuple(edit for edit in edits if edit.cell.frame < frame)
-        cache = past_of(self.past(tokens_THW, earlier), frame, masked_21HW[0].numel(), transformer)
-        hidden = transformer(masked_21HW, cached_view(cache, 1, 0, masked_21HW.device))
-        return transformer.logits(hidden).unflatten(2, masked_21HW.shape[2:])
+        cache = past_of(self.past(tokens_THW, earlier), frame, count, transformer)
+        hidden = transformer(masked_B1HW, cached_view(cache, 1, 0, masked_B1HW.device))
+        return transformer.logits(hidden).unflatten(2, masked_B1HW.shape[2:])
 
     @torch.no_grad()
     def past(self, tokens_THW: Tensor, edits: tuple[Edit, ...] = ()) -> Cache:
@@ -123,8 +130,7 @@ class Microscope:
 
     def warm(self) -> None:
         """Compute now what the first look would otherwise wait for."""
-        transformer = self.checkpoint.transformer
-        if transformer.config.causal or transformer.config.attention == "framewise":
+        if self.is_causal:
             self.past(self.tokens_THW)
 
     def redraw(self, frame: int, edits: tuple[Edit, ...]) -> np.ndarray:
@@ -158,27 +164,27 @@ def filled(transformer: VideoTransformer, tokens_1THW: Tensor) -> Cache:
     return cache
 
 
-def past_of(cache: Cache, frames: int, places: int, transformer: VideoTransformer) -> Cache:
-    """A copy of the first `frames` frames of a cache, for two clips at once. A frame's keys depend on no later frame."""
+def past_of(cache: Cache, frames: int, count: int, transformer: VideoTransformer) -> Cache:
+    """A copy of the first `frames` frames of a cache, for `count` clips at once. A frame's keys depend on no later frame."""
     if frames == 0:
         return Cache()
-    length = frames * (places if transformer.config.attention == "full" else 1)
+    length = frames * (transformer.grid**2 if transformer.config.attention == "full" else 1)
 
     kept = Cache()
     for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
-        both = [part[..., :length, :].expand(2, *part.shape[1:-2], length, part.shape[-1]) for part in (keys, values)]
-        kept.extended(layer, *both, keep=length)
+        k, v = (part[..., :length, :].expand(count, *part.shape[1:-2], length, part.shape[-1]) for part in (keys, values))
+        kept.extended(layer, k, v, length)
     kept.frames = frames
     return kept
 
 
-def logits_at_once(transformer: VideoTransformer, tokens_THW: Tensor, frame: int, masked_21HW: Tensor) -> Tensor:
-    """Of a model that decodes all frames together: the past as it is, this frame, and what follows masked, in a window that it knows."""
-    longest, total = transformer.max_frames, tokens_THW.shape[0]
-    given = min(frame, max(longest // 2, longest - (total - frame)), longest - 1)
-    after = min(total - frame, longest - given) - 1
-    past = tokens_THW[frame - given : frame].expand(2, -1, -1, -1)
-    later = torch.full_like(masked_21HW, transformer.mask_id).repeat(1, after, 1, 1)
-    clip = torch.cat([past, masked_21HW, later], dim=1)
+def logits_at_once(transformer: VideoTransformer, tokens_THW: Tensor, first: int, masked_BnHW: Tensor, total: int) -> Tensor:
+    """Logits (B, m, h, w, V) of a model that decodes frames together: of those from `first` on, masked where not decided, as many (m) as
+    its window holds behind the frames before. `total` frames there are to be in all: as in sampling, that decides how many are given."""
+    longest = transformer.max_frames
+    given = min(first, max(longest // 2, longest - (total - first)), longest - 1)
+    later = masked_BnHW[:, : longest - given]
+    past = tokens_THW[first - given : first].expand(len(later), -1, -1, -1)
+    clip = torch.cat([past, later], dim=1)
     hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device), skip=given)
-    return transformer.logits(hidden[:, :1]).unflatten(2, masked_21HW.shape[2:])
+    return transformer.logits(hidden).unflatten(2, later.shape[2:])

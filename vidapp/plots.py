@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from plotly.graph_objects import Figure
 
 Value = float | None
@@ -105,7 +106,7 @@ def gradient_figure(
     return figure
 
 
-def code_use_figure(counts: Mapping[str, Sequence[int]]) -> "Figure":
+def code_use_figure(counts: "Mapping[str, Sequence[int] | NDArray[Any]]") -> "Figure":
     """How evenly a codebook is used: the share of the tokens that each used code has, most used first, on a log axis.
 
     counts: `{"this clip": how often each id occurs}`, the first as bars, others as lines. Hovering names the id.

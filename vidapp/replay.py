@@ -1,9 +1,16 @@
-"""How a generation was decoded, step by step: recorded while it is made, looked at later."""
+"""How a generation was decoded, step by step: recorded while it is made, looked at later.
 
+Only what was decided is recorded. What the transformer believed at a step follows from the tokens before it, and is computed again
+for the frame that is looked at.
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from .microscope import Microscope, logits_at_once
 from .rollout import RolloutStep
 from .token_figures import Array
 
@@ -37,6 +44,10 @@ class Replay:
     tokens_THW: Array
     steps: tuple[ReplayStep, ...]
 
+    def of_frame(self, frame: int) -> list[ReplayStep]:
+        """The decode steps of the frame `frame` of the future, from 0; none where they were not recorded."""
+        return [step for step in self.steps if step.frame <= frame < step.frame + len(step.tokens_nHW)]
+
     @property
     def size(self) -> int:
         return self.tokens_THW.nbytes + sum(step.size for step in self.steps)
@@ -66,3 +77,57 @@ class Recorder:
         if self.tokens_THW is None or (self.tokens_THW == self.mask_id).any():
             raise ValueError("the decoding was not watched to its end: generate again")
         return Replay(self.given, self.mask_id, self.tokens_THW, tuple(self.steps))
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A decode step of one frame, to be drawn. All grids (h, w).
+
+    tokens: int ids after the step, the mask id where not decided. confidence: probability of the id that was drawn in this step, or in
+    the one that decided it. entropy_bits: of what it was drawn from, likewise. picture: float32 (C, H, W), not clipped, of what is
+    decided, with the most likely id of this step wherever nothing is.
+    """
+
+    tokens: Array
+    confidence: Array
+    entropy_bits: Array
+    picture: Array
+
+
+@torch.no_grad()
+def step_views(microscope: Microscope, replay: Replay, frame: int) -> list[StepView]:
+    """Every decode step of the frame `frame` of the future, from 0; ValueError where they were not recorded.
+
+    `microscope` looks at the replay's own tokens.
+    """
+    steps = replay.of_frame(frame)
+    if not steps:
+        raise ValueError(f"the decode steps of future frame {frame} were not recorded: generate again")
+    logits_SHWV = believed(microscope, replay, steps, frame)
+    logarithm = logits_SHWV.log_softmax(dim=-1)
+    entropies = (-(logarithm.exp() * logarithm).sum(dim=-1) / math.log(2)).clamp_min(0).cpu().numpy()
+    guesses = logits_SHWV.argmax(dim=-1).cpu().numpy()
+    tokens_SHW = np.stack([step.tokens_nHW[frame - step.frame] for step in steps])
+    shown = torch.from_numpy(np.where(tokens_SHW == replay.mask_id, guesses, tokens_SHW)).long()
+    pictures = microscope.checkpoint.decode(shown[:, None])[:, 0]
+    views: list[StepView] = []
+    for number, step in enumerate(steps):
+        confidence = step.confidence_nHW[frame - step.frame].astype(np.float32)
+        entropy = entropies[number]
+        if number:
+            decided = tokens_SHW[number - 1] != replay.mask_id
+            confidence = np.where(decided, views[-1].confidence, confidence)
+            entropy = np.where(decided, views[-1].entropy_bits, entropy)
+        views.append(StepView(tokens_SHW[number], confidence, entropy, pictures[number]))
+    return views
+
+
+def believed(microscope: Microscope, replay: Replay, steps: list[ReplayStep], frame: int) -> torch.Tensor:
+    """Logits (S, h, w, V) that each step drew the frame's ids from: those after the tokens that were decided before it."""
+    decided = [np.full_like(steps[0].tokens_nHW, replay.mask_id), *(step.tokens_nHW for step in steps[:-1])]
+    grids_SnHW = torch.from_numpy(np.stack(decided)).long().to(microscope.tokens_THW.device)
+    first, place = replay.given + steps[0].frame, frame - steps[0].frame
+    if len(steps[0].tokens_nHW) == 1 and microscope.is_causal:
+        return microscope.frame_logits(microscope.tokens_THW, first, grids_SnHW)[:, 0]
+    future = len(replay.tokens_THW) - replay.given
+    return logits_at_once(microscope.checkpoint.transformer, microscope.tokens_THW, first, grids_SnHW, replay.given + future)[:, place]

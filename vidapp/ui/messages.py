@@ -61,14 +61,14 @@ def guarded(box: gr.HTML, *, clears: bool = True) -> Callable[[Callable[..., Any
                 try:
                     for update in handler(*values):
                         said_something = True
-                        yield {**calm, **update}
+                        yield {**calm, **update} or {box: gr.skip()}  # an empty dictionary would be taken for a value
                 except gr.Error:
                     raise
                 except Exception as error:
                     yield {box: told(error)}
                     return
                 if not said_something:  # Gradio would empty every output of a generator that ends without a word
-                    yield {}
+                    yield {box: gr.skip()}
 
             return yielding
 

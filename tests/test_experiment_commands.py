@@ -39,6 +39,24 @@ TINY = [
 ]
 
 
+SAME = {  # as tiny_checkpoint's tokenizer, and as small
+    "model.width": 16,
+    "model.layers": 1,
+    "model.heads": 2,
+    "tokenizer.levels": "4,4,4",
+    "tokenizer.channels": 8,
+    "tokenizer.encoder_blocks": 0,
+    "tokenizer.decoder_blocks": 0,
+    "data.size": 32,
+    "data.clip_frames": 4,
+    "data.context_frames": 2,
+    "recipe.batch_size": 2,
+    "sampling.steps": 2,
+    "run.validation_clips": 2,
+    "run.threads": 1,
+}
+
+
 @pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str]) -> "Shell":
     return Shell(capsys)
@@ -171,6 +189,27 @@ def test_an_ablation_is_left_taken_up_again_written_and_not_trained_twice(
     code, _, err = shell.run("ablate", "--steps", 5, "--out", out, "--set", *TINY)
     assert code == 2
     assert "another budget" in err
+
+
+def test_a_trial_that_breaks_off_is_said_and_the_others_are_measured(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+
+    config = tiny_config(data__clip_frames=4, data__context_frames=2)
+    tokenizer = write_tiny_checkpoint(tmp_path / "tokenizer.safetensors", config)
+    same = [f"{key}={value}" for key, value in SAME.items()]
+    train = vidapp.train.train
+
+    def breaking(config: Any, run: Any, **named: Any) -> Iterator[dict[str, Any]]:
+        if config.recipe.optimizer == "muon":
+            raise ValueError("the loss of step 2 is not finite")
+        yield from train(config, run, **named)
+
+    monkeypatch.setattr(vidapp.train, "train", breaking)
+    code, out, err = shell.run("ablate", "--steps", 2, "--seeds", 1, "--only", "muon", "dropout", "--tokenizer", tokenizer, "--set", *same)
+    assert code == 1
+    assert "ablate-2-muon-seed0 broke off and is left out: the loss of step 2 is not finite" in err
+    assert "dropout" in out
+    assert "2 runs finished" in out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ablation import BASELINE, FREE_RUNNING, NAMES, SEEDS, STEPS, Plan, Trial, effects, look_up_trial, merged, results
 from ..ablation_table import MARKERS, render
+from ..failures import describe_failure
 from ..files import read_json, write_json, write_text
 from ..markdown import put_between
 from ..run_reader import list_runs, open_run
@@ -44,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
         merged(before, results(plan, []))  # what does not go together is refused before anything is trained
     code = 0 if arguments.status else train_missing(plan, arguments.tokenizer)
     everything = Plan(steps=arguments.steps, seeds=arguments.seeds, settings=settings)
-    scores = free_running(everything, arguments.clips, measure=not arguments.status and code == 0) if arguments.clips else {}
+    scores = free_running(everything, arguments.clips, measure=not arguments.status and code in (0, 1)) if arguments.clips else {}
     found = results(everything, list_runs(), scores)
     found = found if before is None else merged(before, found)
     write(found, arguments)
@@ -69,11 +70,16 @@ def train_missing(plan: Plan, given: Path | None) -> int:
     runs = {run.name: run for run in list_runs()}
     trials = plan.trials()
     missing = [trial for trial in trials if not look_up_trial(trial, runs).finished]
+    broken = 0
     for count, trial in enumerate(missing, start=len(trials) - len(missing) + 1):
         print(f"{count} of {len(trials)}", file=sys.stderr)
-        if code := take_to_its_end(trial.planned, tokenizer):
-            return code
-    return 0
+        try:
+            if code := take_to_its_end(trial.planned, tokenizer):
+                return code
+        except ValueError as error:  # a loss that is not finite, say: the others can still be measured
+            broken += 1
+            print(f"{trial.planned.name} broke off and is left out: {describe_failure(error)}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def free_running(plan: Plan, clips: int, *, measure: bool) -> dict[str, float]:

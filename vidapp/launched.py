@@ -112,11 +112,19 @@ class ManyRanks(Ranks):
                 self.broadcast_bytes(made[name].view(-1).view(torch.uint8), 0)
         return made
 
+    def first_word(self, word: str | None) -> str | None:
+        where = self.ranks_where(word is not None)
+        return str(self.broadcast({"word": word}, where[0])["word"]) if where else None
+
+    def ranks_where(self, here: bool) -> list[int]:
+        """The ranks that say yes."""
+        said = torch.zeros(self.count, dtype=torch.int64)
+        said[self.rank] = here
+        return [int(rank) for rank in self.sum(said).nonzero().flatten()]
+
     def together(self, make: Callable[[], T]) -> T:
         value, error = attempt(make)
-        failed = torch.zeros(self.count, dtype=torch.int64)
-        failed[self.rank] = error is not None
-        where = self.sum(failed).nonzero().flatten().tolist()
+        where = self.ranks_where(error is not None)
         if not where:
             return value  # type: ignore[return-value]
         said = self.broadcast({"error": describe_failure(error) if error else ""}, where[0])

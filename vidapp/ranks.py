@@ -43,6 +43,10 @@ class Ranks:
         """As `from_first`, of tensors by name; elsewhere they arrive on the CPU."""
         return make()
 
+    def first_word(self, word: str | None) -> str | None:
+        """What the first rank that has a word says; None where none has."""
+        return word
+
     def together(self, make: Callable[[], T]) -> T:
         """What `make`, called on every rank, returns on this one. An error on any is raised on all."""
         return make()

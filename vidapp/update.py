@@ -4,6 +4,7 @@ Whether a loss or gradient is finite is decided on the device: the update is hel
 when it reads figures anyway (on a CPU, where looking costs nothing, at every step).
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable
 
@@ -94,7 +95,11 @@ class Update:
 
     def report(self, culprit: Callable[[], str | None]) -> None:
         step, count, places = int(self.first_step), int(self.unreported), self.places.tolist()
-        found = culprit() if self.on_host or self.policy == "stop" else None
+        word = None
+        if self.on_host or self.policy == "stop":
+            with contextlib.suppress(Exception):  # it only helps the sentence, and no rank may leave the others waiting for its word
+                word = culprit()
+        found = self.ranks.first_word(word)
         self.unreported = torch.zeros_like(self.unreported)
         sentence = self.sentence(step, places, found)
         if self.policy == "stop":

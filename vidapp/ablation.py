@@ -98,6 +98,7 @@ class Plan:
             "data.context_frames": 5,
             "recipe.learning_rate": 1e-3,
             "recipe.precision": "float32",  # what is measured as faster could differ from run to run
+            "run.compile": "off",  # its time would count, and short runs do not earn it back
             "run.validation_clips": 32,
             "run.keep_checkpoints": 1,
             **self.settings,

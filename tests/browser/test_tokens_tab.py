@@ -40,6 +40,10 @@ def shown(page: Page, panel: str) -> str:
     return page.eval_on_selector(f"[data-panel={panel}] canvas", "canvas => canvas.toDataURL()")
 
 
+def step_picture(page: Page) -> str:
+    return page.eval_on_selector("[data-heat=picture] canvas", "canvas => canvas.toDataURL()")
+
+
 def click_cell(page: Page, row: int, column: int, *, panel: str = "ids", side: int = 8) -> None:
     canvas = page.locator(f"[data-panel={panel}] canvas")
     area = canvas.bounding_box()
@@ -131,6 +135,21 @@ def test_the_last_generation_stands_beside_the_truth(page: Page, tiny_run: str) 
     before = shown(page, "ids")
     page.locator(".tokens .mode").select_option("differ")
     assert shown(page, "ids") != before
+
+    step = page.locator(".replay .step")
+    expect(page.locator(".replay h3")).to_have_text("Decode replay of future frame 1")
+    expect(page.locator(".replay")).to_have_attribute("data-step", "6,1")
+    first = step_picture(page)
+    step.fill("2")  # the last of the tiny run's steps
+    expect(page.locator(".replay")).to_have_attribute("data-step", "6,2")
+    expect(page.locator(".replay .step-words")).to_contain_text("0 still masked")
+    last = step_picture(page)
+    assert last != first
+    page.locator(".tokens .scrubber").fill("8")
+    expect(page.locator(".replay")).to_have_attribute("data-step", "8,2")
+    assert step_picture(page) != last
+    page.locator(".tokens .scrubber").fill("2")
+    expect(page.locator(".replay .step-words")).to_contain_text("given, not decoded")
 
 
 def test_ids_can_be_taken_away(tokens: Page, tmp_path: Path) -> None:

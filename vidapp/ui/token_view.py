@@ -22,6 +22,7 @@ from .token_colours import PALETTE
 
 if TYPE_CHECKING:
     from ..microscope import Edit, Microscope
+    from ..replay import Replay
 
 TOP = 5  # guesses shown
 MOST_EDITS = 50
@@ -33,7 +34,8 @@ UNTRAINED = "This checkpoint's transformer is untrained, so it has nothing to sa
 @dataclass(frozen=True)
 class TokenView:
     """What one page looks at. truth_u8 (at most T frames, C, H, W): the frames as far as they are known; drawn_u8 (T, C, H, W): decoded
-    from tokens_THW. true_tokens_THW: of a generation, the ids of the known frames. given: how many frames were given to a generation."""
+    from tokens_THW. true_tokens_THW: of a generation, the ids of the known frames. given: how many frames were given to a generation,
+    replay: how it was decoded."""
 
     name: str
     microscope: "Microscope"
@@ -43,10 +45,12 @@ class TokenView:
     true_tokens_THW: Array | None = None
     given: int | None = None
     can_guess: bool = True
+    replay: "Replay | None" = None
 
     @property
     def size(self) -> int:
-        return self.tokens_THW.nbytes + self.truth_u8.nbytes + self.drawn_u8.nbytes + self.microscope.size
+        own = self.tokens_THW.nbytes + self.truth_u8.nbytes + self.drawn_u8.nbytes
+        return own + self.microscope.size + (self.replay.size if self.replay else 0)
 
     @property
     def codebook_size(self) -> int:
@@ -85,6 +89,7 @@ def value_of(view: TokenView, *, start: int = 0) -> dict[str, Any]:
         "drawn": frame_uris(view.drawn_u8),
         "ids": flat(view.tokens_THW),
         "true_ids": None if true_ids is None else flat(true_ids) + [None] * (total - len(true_ids)),
+        "replay": {"given": view.given} if view.replay else None,
         "flicker": flat(flicker(view.tokens_THW, still).astype(np.uint8)),
         "kinds": [kind(view.given, index, "true future") for index in range(total)],
         "drawn_kinds": [kind(view.given, index, "predicted") for index in range(total)],
@@ -112,6 +117,11 @@ def look(request: Any) -> dict[str, Any]:
 def redraw(request: Any) -> dict[str, Any]:
     """A frame after the edits: request {key, frame, edits}. Never raises for bad input."""
     return answered(drawn_again, request)
+
+
+def replay(request: Any) -> dict[str, Any]:
+    """Every decode step of a frame: request {key, frame}. Never raises for bad input."""
+    return answered(replayed, request)
 
 
 def answered(work: Any, request: Any) -> dict[str, Any]:
@@ -163,6 +173,28 @@ def drawn_again(view: TokenView, asked: dict[str, Any]) -> dict[str, Any]:
     return {"uri": frame_uri(drawn_u8), "error": float(frame_mse(drawn, truth)), "psnr": float(frame_psnr(drawn, truth))}
 
 
+def replayed(view: TokenView, asked: dict[str, Any]) -> dict[str, Any]:
+    from ..media import to_u8
+    from ..replay import step_views
+
+    frame = whole(asked, "frame")
+    if view.replay is None or not view.replay.given <= frame < len(view.tokens_THW):
+        raise ValueError(f"frame {frame + 1} was not decoded: choose a predicted frame of a generation")
+    steps = step_views(view.microscope, view.replay, frame - view.replay.given)
+    return {
+        "mask_id": view.replay.mask_id,
+        "steps": [
+            {
+                "ids": step.tokens.ravel().tolist(),
+                "confidence": np.round(step.confidence.astype(float), 4).ravel().tolist(),
+                "entropy": np.round(step.entropy_bits.astype(float), 3).ravel().tolist(),
+                "uri": frame_uri(to_u8(step.picture)),
+            }
+            for step in steps
+        ],
+    }
+
+
 def edits_of(asked: dict[str, Any]) -> "tuple[Edit, ...]":
     from ..microscope import Cell, Edit
 
@@ -185,8 +217,8 @@ def token_view(**settings: Any) -> gr.HTML:
         value=None,
         html_template=static("tokens.html"),
         css_template=static("tokens.css"),
-        js_on_load=static("tokens.js") + static("scope.js"),
-        server_functions=[look, redraw],
+        js_on_load=static("tokens.js") + static("scope.js") + static("replay.js"),
+        server_functions=[look, redraw, replay],
         apply_default_css=False,
         **settings,
     )

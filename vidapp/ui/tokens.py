@@ -201,6 +201,7 @@ def view_of_generation(generation: Generation) -> TokenView:
         true_tokens_THW=checkpoint.encode(truth[None])[0].cpu().numpy(),
         given=generation.replay.given,
         can_guess=can_guess(generation.checkpoint),
+        replay=generation.replay,
     )
 
 

@@ -34,7 +34,7 @@ function describe() {
   cutOut(find('.drawn-patch'), drawing(chosen.frame), chosen);
   const { total, frames } = occurrences(id);
   const tokens = clip.ids.length * rows() * columns();
-  find('.use').textContent = `id ${id}: ${total} of the clip's ${tokens} tokens (${(100 * total / tokens).toFixed(1)} %), in ${frames} of ${clip.ids.length} frames.`;
+  find('.use').textContent = `id ${id}: ${total} of the clip's ${tokens.toLocaleString('en')} tokens (${(100 * total / tokens).toFixed(1)} %), in ${frames} of ${clip.ids.length} frames.`;
   const places = [];
   clip.ids.forEach((ids, frame) => ids.forEach((one, at) => {
     if (one === id && !(frame === chosen.frame && at === chosen.row * columns() + chosen.column)) places.push({ frame, row: Math.floor(at / columns()), column: at % columns() });
@@ -177,7 +177,3 @@ function buildAtlas() {
     return button;
   }));
 }
-
-watch('value', () => take(props.value));
-take(props.value);
-tick();

@@ -12,7 +12,7 @@ const [track, readout, scope] = ['.track', '.readout', '.scope'].map(find);
 const MODES = {
   ids: 'ids', true: 'ids of the true frame', differ: 'predicted and true, where they differ', flicker: 'flicker: changed id, unchanged pixels',
 };
-const EMPTY = { key: '', frames: [], drawn: [], ids: [], true_ids: null, flicker: [], grid: [1, 1], kinds: [], errors: [], psnr: [], palette: ['#888'], atlas: null, start: 0, codebook: 0 };
+const EMPTY = { key: '', frames: [], drawn: [], ids: [], true_ids: null, replay: null, flicker: [], grid: [1, 1], kinds: [], errors: [], psnr: [], palette: ['#888'], atlas: null, start: 0, codebook: 0 };
 
 let clip = EMPTY;
 let now = 0;
@@ -24,6 +24,7 @@ let edits = [];                      // what-ifs, the newest last: { frame, row,
 let redrawn = new Map();             // frame -> { uri, error, psnr } with the edits
 let looked = null;                   // the answer that is shown
 const pixels = new Map();
+const followers = [];                // what else is to be drawn again when the cursor or the time has moved
 
 async function decode(uri) {
   if (!uri || pixels.has(uri)) return pixels.get(uri);
@@ -175,7 +176,7 @@ function point() {
     put(panel.cursor, clip.ids.length ? cursor : null);
     put(panel.chosen, chosen && chosen.frame === now ? chosen : null);
   }
-  if (!clip.ids.length) { readout.textContent = ''; return; }
+  if (!clip.ids.length) { readout.textContent = ''; for (const follow of followers) follow(); return; }
   const id = idAt(now, cursor.row, cursor.column);
   const was = clip.ids[now][cursor.row * columns() + cursor.column];
   const truth = trueAt(now, cursor.row, cursor.column);
@@ -183,7 +184,7 @@ function point() {
   if (id !== was) parts[0] += ` (put there; it was ${was})`;
   if (truth !== undefined) parts.push(truth === id ? 'as in the true frame' : `the true frame has ${truth}`);
   const places = occurrences(id);
-  parts.push(`${places.total} times in ${places.frames} of ${clip.ids.length} frames`);
+  parts.push(places.total === 1 ? 'only here' : `${places.total} times, in ${places.frames} of ${clip.ids.length} frames`);
   const error = patchError(cursor.row, cursor.column);
   if (error !== null) parts.push(`squared error of the patch ${short(error)}`);
   if (clip.flicker[now]?.[cursor.row * columns() + cursor.column]) parts.push('changed though its pixels did not');
@@ -192,6 +193,7 @@ function point() {
   root.dataset.id = String(id);
   for (const bar of track.children) bar.classList.toggle('has', clip.ids[Number(bar.dataset.frame)].includes(id));
   paintIds();
+  for (const follow of followers) follow();
 }
 
 function occurrences(id) {

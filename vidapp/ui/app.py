@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, configure, drafts, generate, run_table, runs_tab, session, theme, tokens, train
+from . import api, configure, data_tab, drafts, generate, run_table, runs_tab, session, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -73,6 +73,8 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 generating = generate.build()
             with gr.Tab("Tokens", id="tokens") as tokens_place:
                 looking = tokens.build()
+            with gr.Tab("Data", id="data") as data_place:
+                clips = data_tab.build(readonly=readonly)
             with gr.Tab("Configure", id="configure") as configure_place:
                 configuring = configure.build(draft)
             with gr.Tab("Train", id="train") as train_place:
@@ -83,6 +85,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
         tokens.wire(tokens_place, looking, generating.made)
+        data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_draft(tabs, configuring, training, *edits)
         runs_tab.wire(runs)

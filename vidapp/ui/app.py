@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from . import api, configure, data_tab, drafts, generate, run_table, runs_tab, session, theme, tokens, train
+from .. import jobs
+from . import api, configure, data_tab, drafts, generate, run_table, runs_tab, session, strip, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -67,6 +68,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_S, fill_width=True) as page:
         api.register(readonly=readonly)  # first: the events of the page must not take the names
         gr.HTML(f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>", elem_id="heading", apply_default_css=False, padding=False)
+        status = strip.strip(readonly=readonly, elem_id="status-strip", elem_classes=["snug"])
         draft = drafts.build()
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Generate", id="generate") as generate_place:
@@ -81,6 +83,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 training = train.build(draft, readonly=readonly)
             with gr.Tab("Runs", id="runs"):
                 runs = runs_tab.build(readonly=readonly)
+        join_strip(page, tabs, status, training)
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
@@ -106,6 +109,21 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
         changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
+
+
+def join_strip(page: gr.Blocks, tabs: gr.Tabs, status: gr.HTML, training: train.TrainTab) -> None:
+    """The run that the status strip names, and the tab that the page's address names (`?tab=train&run=NAME`)."""
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+
+    def open_run(event: gr.EventData) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected="train"), **training.shown(train.chosen_run(str(getattr(event, "run", ""))).name)}
+
+    def open_tab(request: gr.Request) -> Any:
+        asked = request.query_params.get("tab") or ("train" if request.query_params.get("run") else None)
+        return gr.Tabs(selected=asked) if asked in [tab.id for tab in tabs.children if isinstance(tab, gr.Tab)] else gr.skip()
+
+    status.open(guarded(training.message)(open_run), None, [tabs, *training.outputs], **quick)
+    page.load(open_tab, None, tabs, **quick)
 
 
 def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: train.TrainTab, here: list[Any], there: list[Any]) -> None:
@@ -154,6 +172,8 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     """Build the page and serve it until the process is ended."""
     refuse_taken(serving.host, serving.port)
     page = build(readonly=serving.readonly)
+    if not serving.readonly:
+        jobs.start_queued()  # runs that waited when the app was last ended
     host = "127.0.0.1" if serving.host == "0.0.0.0" else serving.host
     print(f"vidapp opens at http://{host}:{serving.port}", flush=True)
     page.launch(

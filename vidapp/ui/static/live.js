@@ -318,8 +318,18 @@ async function poll() {
   timer = setTimeout(poll, wait);
 }
 
+// The run that is looked at is in the address, so that a reload, or a link that is handed on, opens it again.
+function remember(run) {
+  const query = new URLSearchParams(location.search);
+  if (!run || root.offsetParent === null || query.get('run') === run) return;
+  query.set('tab', 'train');
+  query.set('run', run);
+  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+}
+
 function ask() {
   const run = (props.value && props.value.run) || '';
+  if (asked !== null && run !== asked) remember(run);
   if (run !== asked) { asked = run; chosen = false; sampleShown = null; stateSeen = null; strips = []; follows = true; seen = {}; }
   poll();
 }

@@ -1,0 +1,81 @@
+// What trains now, asked for about every two seconds and only while the page can be seen. It also keeps the address true:
+// the tab that is looked at is in it, so that a reload, or a link that is handed on, opens the same.
+const root = element.querySelector('.now-training');
+const find = (selector) => root.querySelector(selector);
+let timer = null;
+let busy = false;
+let run = '';
+let stopping = '';
+
+function show(answer) {
+  run = answer.run;
+  root.dataset.state = run ? answer.state : 'idle';
+  root.dataset.run = run;
+  find('.text').textContent = run ? answer.state : answer.text;
+  find('.details').hidden = !run;
+  if (!run) { stopping = ''; return; }
+  find('.run').textContent = run;
+  find('.step').textContent = `${answer.phase === 'tokenizer' ? 'tokenizer ' : ''}step ${answer.step}`;
+  find('.score').textContent = answer.score;
+  find('.left').textContent = answer.left;
+  find('.where').textContent = answer.where;
+  find('.waits').textContent = answer.waiting ? `${answer.waiting} in the queue` : '';
+  find('.bar i').style.width = `${100 * answer.share}%`;
+  const button = find('.stop');
+  button.hidden = !props.can_stop;
+  button.disabled = stopping === run;
+  button.textContent = stopping === run ? 'Stopping…' : 'Stop';
+}
+
+async function poll() {
+  clearTimeout(timer);
+  if (!element.isConnected || busy) return;
+  let wait = 1000;
+  if (!document.hidden) {
+    busy = true;
+    try {
+      const answer = await server.glance({});
+      if (answer) { show(answer); wait = answer.every_ms; } else { find('.text').textContent = 'the app does not answer'; wait = 3000; }
+    } catch (error) { wait = 5000; }
+    busy = false;
+  }
+  timer = setTimeout(poll, wait);
+}
+
+find('.run').addEventListener('click', (event) => { event.preventDefault(); if (run) trigger('open', { run }); });
+find('.stop').addEventListener('click', async () => {
+  const asked = run;
+  stopping = asked;
+  find('.stop').disabled = true;
+  find('.stop').textContent = 'Stopping…';
+  const answer = await server.stop({ run: asked });
+  find('.text').textContent = (answer && answer.said) || 'the app does not answer';
+});
+document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
+poll();
+
+// ---- the address
+let tab = null;
+function tabShown() {
+  const chosen = document.querySelector('#tabs [role="tab"][aria-selected="true"]');
+  return chosen ? chosen.dataset.tabId : null;
+}
+function note() {
+  const now = tabShown();
+  if (!now || now === tab) return;
+  const first = tab === null;
+  tab = now;
+  const old = new URLSearchParams(location.search);
+  if (first && !old.has('tab')) return;   // a plain address stays one until somebody goes elsewhere
+  if (first || old.get('tab') === now) return;
+  const query = new URLSearchParams({ tab: now });
+  if (old.has('run')) query.set('run', old.get('run'));
+  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+}
+function follow() {
+  const tabs = document.querySelector('#tabs');
+  if (!tabs) { setTimeout(follow, 200); return; }
+  new MutationObserver(note).observe(tabs, { subtree: true, attributes: true, attributeFilter: ['aria-selected'] });
+  note();
+}
+follow();

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
-from . import api, configure, data_tab, drafts, generate, run_table, runs_tab, session, strip, theme, tokens, train
+from . import api, configure, data_tab, debug, drafts, generate, run_table, runs_tab, session, strip, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -81,6 +81,8 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 configuring = configure.build(draft)
             with gr.Tab("Train", id="train") as train_place:
                 training = train.build(draft, readonly=readonly)
+            with gr.Tab("Debug", id="debug") as debug_place:
+                debugging = debug.build(draft, readonly=readonly)
             with gr.Tab("Runs", id="runs"):
                 runs = runs_tab.build(readonly=readonly)
         join_strip(page, tabs, status, training)
@@ -91,7 +93,9 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_draft(tabs, configuring, training, *edits)
+        debug.wire(page, debug_place, debugging)
         runs_tab.wire(runs)
+        join_debug(tabs, debugging, runs, configuring, training)
     page.queue(max_size=QUEUE)
     return page
 
@@ -156,6 +160,28 @@ def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.Genera
     quick, guard = {**QUICK, **PRIVATE}, guarded(runs.message)
     runs.open.click(guard(follow), runs.table, [runs.message, tabs, *training.outputs], **quick)
     runs.sample.click(guard(sample), runs.table, [runs.message, tabs, checkpoint], **quick)
+
+
+def join_debug(
+    tabs: gr.Tabs, debugging: debug.DebugTab, runs: runs_tab.RunsTab, configuring: configure.ConfigureTab, training: train.TrainTab
+) -> None:
+    """A run of the table is looked at in Debug; what Debug suggests becomes the new run."""
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+
+    def look_at(value: Any) -> dict[Any, Any]:
+        name = train.chosen_run(next(iter(run_table.chosen_of(value)), None)).name
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name)}
+
+    def take(value: Any) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(value).value}
+
+    looked = [runs.message, tabs, debugging.subject]
+    runs.debug.click(guarded(runs.message)(look_at), runs.table, looked, **quick)
+    if debugging.asking is None or training.new is None:
+        return
+    taken = debugging.asking.train.click(guarded(debugging.message)(take), debugging.report, [debugging.message, tabs, debugging.draft], **quick)
+    taken.then(configuring.follow, configuring.draft, configuring.form, **quick)
+    taken.then(training.new.follow, configuring.draft, training.new.form, **quick)
 
 
 def refuse_taken(host: str, port: int) -> None:

@@ -133,11 +133,11 @@ class DebugTab:
         """Choose that run."""
         return {self.subject: gr.Dropdown(choices=cases.choices(readonly=self.asking is None), value=f"run:{run}")}
 
-    def open(self, choice: str | None) -> Updates:
-        """The page was opened: show the newest report, which may still be on its way."""
-        newest = EXAMINER.look()
+    def open(self) -> Updates:
+        """The page was opened: the newest run is chosen, and the newest report shown, which may still be on its way."""
+        found, newest = cases.choices(readonly=self.asking is None), EXAMINER.look()
         shown = {self.report: {"key": newest.order.key}} if newest else {}
-        return {**self.refresh(choice), **shown}
+        return {self.subject: gr.Dropdown(choices=found, value=first_of([value for _, value in found])), **shown}
 
 
 def newest_line(case: Case) -> tuple[object, ...]:
@@ -214,7 +214,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab) -> None:
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
     ordered = {**in_turn("examiner"), **PRIVATE, **AGAIN}
-    page.load(quiet(tab.open), tab.subject, tab.outputs, **quick).then(quiet(tab.choose), tab.subject, tab.outputs, **quick)
+    page.load(quiet(tab.open), None, tab.outputs, **quick).then(quiet(tab.choose), tab.subject, tab.outputs, **quick)
     place.select(quiet(tab.refresh), tab.subject, tab.outputs, **quick)
     gr.on([tab.subject.change, place.select], guard(tab.choose), tab.subject, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
     if tab.asking is None:

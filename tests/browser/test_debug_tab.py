@@ -1,0 +1,58 @@
+"""The Debug tab in a real browser: from a symptom to its cause and into Train; the checklist as it comes; alarms of a run."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from serving import App
+
+from vidapp.presets import preset
+from vidapp.runs import RunWriter
+
+EXAMINED_MS = 300_000  # a process of its own imports torch first, on cores that other tests share
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sick_run(app: App) -> str:
+    """A run whose model cannot see other frames, and whose loss never got below the entropy."""
+    with RunWriter.create("sick", preset("debug").replace({"model.attention": "framewise"}), folder=app.runs) as run:
+        for step in range(10, 600, 10):
+            run.log({"step": step, "phase": "transformer", "loss": 4.5, "grad_norm": 1.0, "unigram_entropy": 4.0})
+    return "sick"
+
+
+@pytest.fixture
+def ready(page: Page, sick_run: str) -> Page:
+    """The tab, with the sick run chosen."""
+    page.get_by_role("tab", name="Debug").click()
+    expect(page.locator("#debug-subject input")).to_have_value("Run sick")
+    return page
+
+
+def ended(page: Page) -> None:
+    page.wait_for_function("document.querySelector('.report').dataset.state == 'done'", timeout=EXAMINED_MS)
+
+
+def test_a_symptom_leads_to_its_cause_and_its_setting_into_train(ready: Page) -> None:
+    expect(ready.locator("#debug-alarms .alarm").first).to_contain_text("Nothing learnt but frequencies")
+    ready.get_by_label("Nothing moves").check()
+    ready.locator("#find-cause").click()
+    ended(ready)
+    expect(ready.locator(".report .diagnosis h4")).to_contain_text("The cause: the model cannot see other frames")
+    expect(ready.locator(".report .diagnosis code").first).to_have_text("model.attention=factorized")
+    ready.locator("#train-with").click()
+    expect(ready.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(ready.locator("#preset input")).to_have_value(re.compile("debug"))
+
+
+def test_the_checklist_shows_its_results_and_a_reload_keeps_them(ready: Page) -> None:
+    ready.locator("#debug-subject input").click()
+    ready.get_by_role("option", name="Preset debug").click()
+    ready.locator("#run-checks").click()
+    ready.wait_for_function("document.querySelectorAll('.report .checks li').length > 3", timeout=EXAMINED_MS)
+    ended(ready)
+    expect(ready.locator(".report .sum")).to_contain_text("none failed")
+    ready.reload()
+    ready.get_by_role("tab", name="Debug").click()
+    expect(ready.locator(".report h3")).to_have_text("Checklist: preset debug")
+    expect(ready.locator(".report .checks li[data-check=causality]")).to_contain_text("PASS")

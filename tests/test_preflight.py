@@ -139,6 +139,14 @@ def test_a_run_that_does_not_fit_is_refused_with_need_and_remedies(monkeypatch: 
         preflight.refuse_too_large(TINY, trains_tokenizer=False)
 
 
+def test_processes_that_share_a_cpu_must_fit_into_its_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = preflight.refuse_too_large(TINY, trains_tokenizer=False)
+    monkeypatch.setattr(preflight, "free_memory", lambda: 3 * alone.memory)
+    assert preflight.refuse_too_large(TINY, trains_tokenizer=False, processes=2).problem is None
+    with pytest.raises(ValueError, match=r"GiB of memory in 4 processes and"):
+        preflight.refuse_too_large(TINY, trains_tokenizer=False, processes=4)
+
+
 # Free memory
 
 

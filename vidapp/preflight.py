@@ -1,7 +1,7 @@
 """Before a run starts: how large it is, what memory and time it will take, what is adjusted; refused where it cannot fit."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -37,6 +37,7 @@ class Preflight:
     device: str
     precision: str
     notices: tuple[str, ...]
+    processes: int = 1  # that share this memory
     measured: bool = False  # whether `seconds` comes from steps that were made, not from their arithmetic alone
 
     @property
@@ -51,9 +52,11 @@ class Preflight:
     @property
     def problem(self) -> str | None:
         """Why the run cannot start: it would not fit into memory; None where it does."""
-        if self.memory <= self.free:
+        need = self.memory * self.processes
+        if need <= self.free:
             return None
-        return f"this run needs about {gib(self.memory)} of memory and {gib(self.free)} are free on {self.device}: {REMEDY}"
+        each = f" in {self.processes} processes" if self.processes > 1 else ""
+        return f"this run needs about {gib(need)} of memory{each} and {gib(self.free)} are free on {self.device}: {REMEDY}"
 
 
 REMEDY = "lower recipe.batch_size or raise recipe.micro_batches, or set recipe.gradient_checkpointing=true"
@@ -110,9 +113,13 @@ def needed(config: Config, device: torch.device) -> str:
     return f" (it needs about {gib(memory)}, and {gib(free_on(device))} are free now)"
 
 
-def refuse_too_large(config: Config, *, trains_tokenizer: bool) -> Preflight:
-    """The run's pre-flight; ValueError where on a CPU it would not fit (there the system would kill us, or others, instead of refusing)."""
+def refuse_too_large(config: Config, *, trains_tokenizer: bool, processes: int = 1) -> Preflight:
+    """The run's pre-flight; ValueError where on a CPU it would not fit (there the system would kill us, or others, instead of refusing).
+
+    processes: how many such runs, ranks of one, share this machine's CPU.
+    """
     found = preflight(config, trains_tokenizer=trains_tokenizer)
+    found = replace(found, processes=processes if found.device == "cpu" else 1)
     if found.problem and found.device == "cpu":
         raise ValueError(found.problem)
     return found

@@ -76,7 +76,9 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     from ..runs import RunWriter
 
     own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None
-    ahead = calibrated(refuse_too_large(own, trains_tokenizer=trains_tokenizer), own, source, trains_tokenizer=trains_tokenizer)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if ranks > 1 else 1
+    ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=here)
+    ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)

@@ -169,7 +169,8 @@ class Stage:
         if named:
             chosen = tuple(getattr(linked, name) for name in Controls.names())
             WISHES.claim(page, GENERATE, chosen)
-            return dict(zip(self.controls.inputs, chosen, strict=True))
+            files = (self.controls.dropped, self.controls.upload)  # a link has none, and a box that is emptied says that it was changed
+            return {control: value for control, value in zip(self.controls.inputs, chosen, strict=True) if control not in files}
         if opening.opening() is None or values[: len(Controls.names())] != tuple(getattr(FIRST, name) for name in Controls.names()):
             WISHES.claim(page, PREVIEW, values)
         return {}

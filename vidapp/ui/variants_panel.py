@@ -57,7 +57,7 @@ def asked_by(wish: Wish) -> tuple[Chosen, list[variants.Variant]]:
 
 def build() -> VariantsPanel:
     with gr.Accordion("Many futures at once", open=False, elem_id="variants"):
-        with gr.Row(elem_classes=["actions"], equal_height=True):
+        with gr.Row(elem_classes=["actions"], equal_height=False):
             count = gr.Radio(
                 list(variants.COUNTS),
                 value=variants.COUNTS[0],

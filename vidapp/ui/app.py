@@ -89,7 +89,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
-        tokens.wire(tokens_place, looking, generating.made)
+        tokens.wire(tokens_place, looking, generating.made, tabs, generating.screen)
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_draft(tabs, configuring, training, *edits)

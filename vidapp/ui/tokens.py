@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
 LAST = "last"
-OPEN, SHOW = "open", "show"  # kinds of wishes: OPEN is content with what is shown already
+OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames
 COUNTED_CLIPS = 64
 BATCH = 4  # clips encoded at once while counting
@@ -47,6 +47,7 @@ class Chosen:
     frames: int
     made: str
     shown: str
+    at: str = ""  # the frame to begin with, where one was asked for
 
     @property
     def signature(self) -> str:
@@ -58,12 +59,12 @@ class Chosen:
 
 def chosen_from(*values: Any) -> Chosen:
     """ValueError where a number is missing or impossible."""
-    source, number, upload, checkpoint, frames, made, shown = values
+    source, number, upload, checkpoint, frames, made, shown, at = values
     if source not in (TEST, UPLOAD, LAST):
         raise ValueError(f"unknown clip source {str(source)[:40]!r}: choose one of those offered")
     if number is None or frames is None or not 1 <= int(frames) <= LONGEST:
         raise ValueError(f"give a clip number, and 1 to {LONGEST} frames")
-    return Chosen(source, int(number), upload, checkpoint, int(frames), str(made or ""), str(shown or ""))
+    return Chosen(source, int(number), upload, checkpoint, int(frames), str(made or ""), str(shown or ""), str(at or ""))
 
 
 @dataclass(frozen=True)
@@ -84,29 +85,31 @@ class TokensTab:
     files: dict[str, gr.DownloadButton]
     shown: gr.Textbox  # what is shown, as Chosen.signature; never seen
     key: gr.Textbox  # of the view that is shown; never seen
+    at: gr.Textbox  # the frame to begin with, from 0; empty for the first that is worth it; never seen
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.message, self.view, self.figures, self.use, self.shown, self.key, *self.files.values()]
+        return [self.message, self.view, self.figures, self.use, self.shown, self.key, self.at, *self.files.values()]
 
     def show(self, request: gr.Request) -> Iterator[Updates]:
         """What the page wants to see, encoded and decoded again."""
-        wish = WISHES.begin(request.session_hash, OPEN, SHOW)
+        wish = WISHES.begin(request.session_hash, OPEN, SHOW, PICK)
         if wish is None:
             return
         chosen = chosen_from(*wish.values)
-        if wish.kind == OPEN and chosen.shown == chosen.signature:
+        if (wish.kind == OPEN and chosen.shown == chosen.signature) or (wish.kind == PICK and not chosen.at):
             return
         yield {self.message: said("Loading the checkpoint…")}
         view = view_of(chosen)
         closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
-        value = value_of(view, start=view.given or 0)
+        value = value_of(view, start=int(chosen.at) if chosen.at.isdecimal() and len(chosen.at) < 6 else view.given or 0)
         yield {
             self.view: value,
             self.figures: figures_html(figures_of(view)),
             self.use: figure_value(code_use_figure({"this clip": view.use.counts_V})),
             self.shown: chosen.signature,
             self.key: value["key"],
+            self.at: "",
             **closed,
         }
         with LOCK:
@@ -299,22 +302,25 @@ def build() -> TokensTab:
             kind: gr.DownloadButton(label, interactive=False, size="sm", min_width=100, elem_id=f"tokens-{kind}")
             for kind, label in labels.items()
         }
-    shown, key = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-    return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key)
+    shown, key, at = (gr.Textbox("", visible=False) for _ in range(3))
+    return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key, at)
 
 
 def claiming(kind: str) -> Any:
     def claim(request: gr.Request, *values: Any) -> None:
-        WISHES.claim(request.session_hash, kind, values, joins=SHOW)
+        WISHES.claim(request.session_hash, kind, values, joins=PICK if kind == OPEN else "")  # picking a frame opens the tab as well
 
     return claim
 
 
-def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox) -> None:
-    """The tab's events; `made` holds the key of the page's last generation. The newest wish to see something counts."""
+def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen: gr.HTML) -> None:
+    """The tab's events; `made` holds the key of the page's last generation. The newest wish to see something counts.
+
+    A frame that is picked on the player `screen` is looked at here, where it belongs to a generation.
+    """
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
-    inputs = [tab.source, tab.number, tab.upload, tab.checkpoint, tab.frames, made, tab.shown]
+    inputs = [tab.source, tab.number, tab.upload, tab.checkpoint, tab.frames, made, tab.shown, tab.at]
     claim = {"inputs": inputs, "outputs": None, "queue": False, **quick}
     looking = {"show_progress": "minimal", "show_progress_on": tab.view, **COMPUTE, **PRIVATE, **AGAIN}
     files = [tab.message, *tab.files.values()]
@@ -322,7 +328,15 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox) -> None:
     place.select(quiet(tab.refresh), tab.checkpoint, [tab.message, tab.checkpoint], **quick)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
     changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release, tab.go.click]
-    for wished in (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim)):
+
+    def look_at(made: str, event: gr.EventData) -> Updates:
+        if not made:
+            return {}
+        return {tabs: gr.Tabs(selected="tokens"), tab.source: LAST, tab.at: str(getattr(event, "frame", ""))}
+
+    picked = screen.frame(quiet(look_at), made, [tab.message, tabs, tab.source, tab.at], **quick)
+    wishes = (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim), picked.success(claiming(PICK), **claim))
+    for wished in wishes:
         seen = wished.then(guard(tab.show), None, tab.outputs, **looking)
         seen.then(quiet(tab.write_files), tab.key, files, **in_turn("token files"), **PRIVATE, **AGAIN)
     tab.counting.click(guard(tab.count_codes), tab.key, [tab.message, tab.use, tab.figures], **{**looking, "show_progress_on": tab.use})

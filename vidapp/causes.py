@@ -78,17 +78,17 @@ def no_future_objective(seen: Evidence) -> Finding | None:
 
 def data_broken(seen: Evidence) -> Finding | None:
     check = seen.failed("data_not_constant", "data_in_range", "data")
-    return check and Finding("data_broken", "The clips hold nothing to learn", CERTAIN, check.advice)
+    return Finding("data_broken", "The clips hold nothing to learn", CERTAIN, check.advice) if check else None
 
 
 def data_still(seen: Evidence) -> Finding | None:
     check = seen.failed("data_moves")
-    return check and Finding("data_still", "The clips themselves stand still", CERTAIN, check.advice)
+    return Finding("data_still", "The clips themselves stand still", CERTAIN, check.advice) if check else None
 
 
 def data_repeats(seen: Evidence) -> Finding | None:
     check = seen.failed("data_distinct", "splits_disjoint")
-    return check and Finding("data_repeats", "The same clips come again", LIKELY, check.advice)
+    return Finding("data_repeats", "The same clips come again", LIKELY, check.advice) if check else None
 
 
 def codebook_collapsed(seen: Evidence) -> Finding | None:
@@ -153,7 +153,7 @@ def learning_rate_low(seen: Evidence) -> Finding | None:
 
 def gradient_blocked(seen: Evidence) -> Finding | None:
     check = seen.failed("gradient_reaches_all", "every_weight_moves")
-    return check and Finding("gradient_blocked", "Part of the model does not learn", CERTAIN, check.advice)
+    return Finding("gradient_blocked", "Part of the model does not learn", CERTAIN, check.advice) if check else None
 
 
 def gradient_unhealthy(seen: Evidence) -> Finding | None:
@@ -183,12 +183,12 @@ def half_precision(seen: Evidence) -> Finding | None:
 
 def loss_wrong(seen: Evidence) -> Finding | None:
     check = seen.failed("loss_masked_only", "targets_are_ids", "loss_sees_masked")
-    return check and Finding("loss_wrong", "The loss measures something else", CERTAIN, check.advice)
+    return Finding("loss_wrong", "The loss measures something else", CERTAIN, check.advice) if check else None
 
 
 def mask_leaks(seen: Evidence) -> Finding | None:
     check = seen.failed("hidden_tokens_stay_hidden", "causality", "frame_wise_isolation")
-    return check and Finding("mask_leaks", "The model sees what it is to predict", CERTAIN, check.advice)
+    return Finding("mask_leaks", "The model sees what it is to predict", CERTAIN, check.advice) if check else None
 
 
 def past_mismatch(seen: Evidence) -> Finding | None:
@@ -221,7 +221,7 @@ def never_half_masked(seen: Evidence) -> Finding | None:
 
 def sampler_broken(seen: Evidence) -> Finding | None:
     check = seen.failed(*SAMPLER_CHECKS, "samples_it_back")
-    return check and Finding("sampler_broken", "Decoding does not do what it says", CERTAIN, check.advice)
+    return Finding("sampler_broken", "Decoding does not do what it says", CERTAIN, check.advice) if check else None
 
 
 def too_hot(seen: Evidence) -> Finding | None:
@@ -288,7 +288,11 @@ def learns_by_heart(seen: Evidence) -> Finding | None:
 
 def model_too_small(seen: Evidence) -> Finding | None:
     check, model = seen.failed("overfit_one_batch", "frame_wise_learns"), seen.config.model
-    return check and Finding("model_too_small", "It cannot even learn eight clips", LIKELY, check.advice, {"model.width": 2 * model.width})
+    return (
+        Finding("model_too_small", "It cannot even learn eight clips", LIKELY, check.advice, {"model.width": 2 * model.width})
+        if check
+        else None
+    )
 
 
 def undertrained(seen: Evidence) -> Finding | None:

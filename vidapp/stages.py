@@ -62,7 +62,7 @@ class Lost:
 
 def lost(scores: Mapping[str, Any]) -> Lost:
     """What `evaluate(..., stages=True)` found, as stages with what each of them lost. ValueError where it holds no stages."""
-    parts = {name: scores if name == "prediction" else scores.get(name) for name in TITLES}
+    parts: dict[str, Mapping[str, Any]] = {name: scores if name == "prediction" else scores.get(name) or {} for name in TITLES}
     if not all(parts.values()):
         raise ValueError("these scores hold no stages: evaluate with stages=True")
     found: dict[str, float] = {name: float(part["mse"]) for name, part in parts.items()}

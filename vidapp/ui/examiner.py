@@ -70,7 +70,7 @@ class Report:
             return
         for name, found in (("note", self.notes), ("check", self.checks), ("alarm", self.alarms)):
             if name in line:
-                found.append(line[name])  # type: ignore[attr-defined]
+                found.append(line[name])
         if isinstance(line.get("result"), dict):
             self.result = line["result"]
         self.serial += 1

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from serving import App, served
 from tiny_checkpoint import tiny_config
@@ -138,8 +139,8 @@ def test_a_reload_rebuilds_the_view_from_the_run_folder(page: Page, app: App) ->
 
 @pytest.mark.parametrize(
     ("control", "value", "said"),
-    [("#field-model-width", "130", "odel.width 130 must be divisible"), ("#run-name", "../up", "is not usable"), ("#field-run-steps", "0", "un.steps is 0")],
-)  # fmt: skip
+    [("#run-name", "../up", "is not usable"), ("#new-run-steps", "0", "un.steps is 0"), ("#new-run-steps", "", "un.steps is empty")],
+)
 def test_what_cannot_be_is_refused_beside_the_button(page: Page, app: App, control: str, value: str, said: str) -> None:
     before = sorted(path.name for path in app.runs.iterdir())
     open_train(page)
@@ -160,12 +161,59 @@ def test_a_name_that_exists_is_refused_and_nothing_is_lost(page: Page, app: App)
     assert (app.runs / "taken" / "metrics.jsonl").read_bytes() == metrics
 
 
-def test_a_preset_fills_the_form(page: Page) -> None:
+def test_a_preset_is_taken_with_what_was_changed(page: Page) -> None:
     open_train(page)
+    steps = page.locator("#new-run-steps input")
+    expect(steps).to_have_value("1000")
+    steps.fill("50")
+    steps.press("Tab")
+    expect(page.locator("#train-chips button[data-key='run.steps']")).to_be_visible()
     page.locator("#preset input").click()
     page.get_by_role("option", name="base", exact=True).click()
-    expect(page.locator("#field-model-width input")).to_have_value("384")
-    expect(page.locator("#field-model-layers input")).to_have_value("6")
+    expect(page.locator("#preset input")).to_have_value("base")
+    page.locator("#train-chips button[data-key='run.steps']").click()
+    expect(steps).to_have_value("20000")
+    page.locator("#to-configure").click()
+    expect(page.locator("#set-model-width input")).to_have_value("384")
+
+
+def test_a_second_run_waits_in_the_queue_and_can_leave_it(page: Page, app: App) -> None:
+    open_train(page)
+    start(page, "first-in-line")
+    expect(page.locator("#start-message .message.good")).to_contain_text("first-in-line has started")
+    expect(page.locator(".now-training .run")).to_have_text("first-in-line")
+    start(page, "second-in-line")
+    expect(page.locator("#start-message .message.good")).to_contain_text("second-in-line waits in the queue")
+    expect(page.locator(".live .badge")).to_have_text("queued")
+    expect(page.locator("#pause")).to_be_disabled()
+    expect(page.locator("#stop")).to_have_text("Take out of the queue")
+    page.locator("#stop").click()
+    expect(page.locator(".live .badge")).to_have_text("stopped")
+    assert open_run("second-in-line", app.runs).status().state == "stopped"
+    page.locator(".now-training .stop").click()
+    expect(page.locator(".now-training .text")).to_have_text("nothing trains now", timeout=TRAINING_S)
+    assert open_run("first-in-line", app.runs).status().state == "stopped"
+
+
+def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, app: App) -> None:
+    with RunWriter.create("drawn", tiny_config(), folder=app.runs) as run:
+        run.log(line(1))
+        run.save_sample(50, "strip.png", lambda path: Image.new("L", (64, 8), 50).save(path, format="PNG"), "tokenizer")
+        for step in (100, 200):
+            run.save_sample(step, "strip.png", lambda path: Image.new("L", (64, 8), 99).save(path, format="PNG"))
+        run.status("running", 200, 300, phase="transformer")
+        page.goto(f"{app.url}?tab=train&run=drawn")
+        caption, slider = page.locator(".sample figcaption span"), page.locator(".sample .strip")
+        expect(caption).to_have_text("Sample at step 200")
+        slider.fill("0")
+        expect(caption).to_have_text("Reconstruction by the tokenizer at step 50")
+        slider.fill("1")
+        expect(caption).to_have_text("Sample at step 100")
+
+
+def start(page: Page, name: str) -> None:
+    page.locator("#run-name input, #run-name textarea").fill(name)
+    page.locator("#start").click()
 
 
 def test_a_read_only_page_shows_runs_and_changes_nothing(browser: Browser, tmp_path: Path) -> None:

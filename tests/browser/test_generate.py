@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from conftest import PATIENCE_MS
+from playwright.sync_api import Browser, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
@@ -67,10 +68,32 @@ def predicted_frames(page: Page) -> list[str]:
     return page.eval_on_selector_all(cells, "cells => cells.map((cell) => cell.toDataURL())")
 
 
-def test_something_moves_without_a_click(page: Page) -> None:
-    page.wait_for_function("document.querySelector('.player').dataset.frames == 20")
-    seen = page.locator(".player").get_attribute("data-frame")
-    page.wait_for_function("(seen) => document.querySelector('.player').dataset.frame !== seen", arg=seen)
+MOTION = """
+new MutationObserver(() => {
+  const player = document.querySelector('.player');
+  if (!player || !(player.dataset.predicted > 0)) return;
+  window.seen ??= { at: performance.now(), frame: player.dataset.frame };
+  if (player.dataset.frame !== window.seen.frame) window.seen.moved ??= performance.now();
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ['data-frame', 'data-predicted'] });
+"""
+
+
+def test_a_finished_generation_moves_within_two_seconds_of_the_load(browser: Browser, app: App) -> None:
+    """Without a click or an upload, and before anything was asked of the server but the page itself."""
+    delays = []
+    for _ in range(3):  # the fastest counts: the machine may be busy with other tests
+        context = browser.new_context()
+        page = context.new_page()
+        page.add_init_script(MOTION)
+        page.goto(app.url)
+        page.wait_for_function("window.seen && window.seen.moved", timeout=PATIENCE_MS)
+        delays.append(page.evaluate("window.seen.moved - window.seen.at"))
+        expect(page.locator("#verdict")).to_contain_text("repeating the last given frame")
+        expect(page.locator("#generate")).to_have_text("Generate 10 future frames")
+        context.close()
+        if delays[-1] < 2000:
+            break
+    assert min(delays) < 2000
 
 
 def test_same_seed_same_frames_and_each_setting_shows(ready: Page) -> None:
@@ -171,6 +194,103 @@ def test_a_clip_that_is_too_short_says_what_to_do(ready: Page, tmp_path: Path) -
     ready.get_by_label("Your own").check()
     ready.locator("#clip-file input[type=file]").set_input_files(tmp_path / "short.npy")
     expect(ready.locator("#generate-message .message.bad")).to_contain_text("has 3 frames but 6 are to be given")
+
+
+def test_ten_more_frames_go_on_from_the_end(ready: Page) -> None:
+    first = generate(ready)
+    ready.locator("#more-frames").click()
+    ready.wait_for_function(
+        "(n) => { const p = document.querySelector('.player').dataset; return p.predicted == n && p.making == 'no' }", arg=FRAMES + 10
+    )
+    assert predicted_frames(ready)[:FRAMES] == first
+    expect(ready.locator("#frames input[type=number]")).to_have_value(str(FRAMES + 10))
+    expect(ready.locator("#verdict")).to_contain_text("Squared error a frame: first")
+
+
+def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
+    fill(ready, "#seed", 3)
+    frames = generate(ready)
+    ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
+    ready.locator("#copy-link").click()
+    expect(ready.locator("#generate-message .message.good")).to_contain_text("copied")
+    ready.goto(ready.evaluate("window.copied"))
+    ready.wait_for_function(
+        "(n) => { const p = (document.querySelector('.player') || { dataset: {} }).dataset; return p.predicted == n && p.making == 'no' }",
+        arg=FRAMES,
+    )
+    expect(ready.locator("#seed input")).to_have_value("3")
+    assert predicted_frames(ready) == frames
+
+
+def test_a_digit_that_is_drawn_and_flicked_is_continued(page: Page) -> None:
+    page.get_by_label("Draw one").check()
+    swipe(page, ".pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.8))
+    page.wait_for_function("document.querySelector('.player').dataset.frames == 20")
+    shown = page.locator(".player").get_attribute("data-key")
+    swipe(page, ".arena", (0.3, 0.3), (0.4, 0.4), (0.5, 0.45))
+    page.wait_for_function(
+        "(key) => { const p = document.querySelector('.player').dataset; return p.key !== key && p.predicted == 10 && p.making == 'no' }",
+        arg=shown,
+    )
+    expect(page.locator("#verdict")).to_contain_text("repeating the last given frame")
+
+
+def swipe(page: Page, area: str, *places: tuple[float, float]) -> None:
+    page.locator(area).scroll_into_view_if_needed()
+    box = page.locator(area).bounding_box()
+    assert box is not None
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=3)
+    page.mouse.up()
+
+
+def test_a_picture_chooses_its_clip(page: Page) -> None:
+    page.get_by_role("button", name="Test clip 3", exact=True).click()
+    expect(page.locator("#clip-number input[type=number]")).to_have_value("3")
+    page.wait_for_function("document.querySelector('.player').dataset.predicted == 0")
+    page.locator("#new-clip").click()
+    expect(page.locator("#clip-number input[type=number]")).to_have_value("4")
+    expect(page.get_by_role("button", name="Test clip 4", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_released_slider_generates_again(ready: Page) -> None:
+    first = generate(ready)
+    before = ready.locator(".player").get_attribute("data-key")
+    fill(ready, "#field-sampling-temperature", 2)
+    ready.wait_for_function(
+        "([key, n]) => { const p = document.querySelector('.player').dataset; return p.key !== key && p.predicted == n && p.making == 'no' }",
+        arg=[before, FRAMES],
+    )
+    assert predicted_frames(ready) != first
+
+
+def test_many_futures_at_once(ready: Page) -> None:
+    ready.get_by_role("button", name="Many futures at once").click()
+    ready.locator("#sheet").click()
+    expect(ready.locator("#variants-grid .sprite")).to_have_count(16)
+    ready.locator("#futures").click()
+    expect(ready.locator("#variants-grid .map .sprite")).to_be_visible()
+    before = ready.locator(".player").get_attribute("data-key")
+    ready.get_by_role("button", name="seed 2: generate it").click()
+    ready.wait_for_function("(key) => document.querySelector('.player').dataset.key !== key", arg=before)
+    expect(ready.locator("#seed input")).to_have_value("2")
+
+
+def test_of_many_clicks_the_last_one_counts(ready: Page) -> None:
+    """Clicks that cross previews and generations: none is lost, the newest is what is shown."""
+    for _ in range(3):
+        ready.locator("#generate").click()
+        ready.locator("#new-clip").click()
+        ready.locator("#another").click()
+    expect(ready.locator("#seed input")).to_have_value("3")
+    last = generate(ready)
+    fill(ready, "#seed", 0)
+    assert generate(ready) != last
+    fill(ready, "#seed", 3)
+    assert generate(ready) == last
 
 
 def test_an_emptied_number_is_asked_for(ready: Page) -> None:

@@ -120,7 +120,7 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
         return None
     title = f"Nothing learnt but frequencies: loss {loss:.2f} after {lines[-1]['step']:,} steps, the tokens' entropy is {entropy:.2f}"
     return Alarm(
-        "not_below_entropy", title, "Look under `The loss stays flat`: the learning rate first, then the gradient.", int(lines[-1]["step"])
+        "not_below_entropy", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(lines[-1]["step"])
     )
 
 
@@ -146,7 +146,7 @@ def flat(training: Sequence[Line]) -> Alarm | None:
     if after < (1 - FLAT) * before:
         return None
     title = f"The loss does not fall: {before:.3g} at first, {after:.3g} lately"
-    return Alarm("flat", title, "Look under `The loss stays flat`: the learning rate first, then the gradient.", int(training[-1]["step"]))
+    return Alarm("flat", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(training[-1]["step"]))
 
 
 def gap(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:

@@ -1,0 +1,79 @@
+"""Does it learn? in words; and the strip that says what trains now."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from tiny_checkpoint import tiny_config
+
+from vidapp.runs import RunWriter, open_run
+from vidapp.ui.history import History
+from vidapp.ui.learning import Learning, copy_loss, learning
+from vidapp.ui.schedule_preview import POINTS, curves
+from vidapp.ui.strip import Live, stop_run
+
+
+def verdict(losses: list[float], **known: float) -> Learning:
+    history = History()
+    history.take([{"step": 10 * at, "phase": "transformer", "validation_loss_full": loss, **known} for at, loss in enumerate(losses)])
+    return learning(history, "transformer", codebook=1000, validate_every=50, live=True)
+
+
+def test_before_a_validation_nothing_is_claimed() -> None:
+    assert "first validation comes after 50 steps" in verdict([]).text
+
+
+def test_a_loss_at_the_unigram_entropy_is_nothing_learnt() -> None:
+    found = verdict([3.0], unigram_entropy=3.0)
+    assert found.tone == "bad"
+    assert "not learnt anything yet" in found.text
+
+
+def test_copying_has_to_be_beaten_too() -> None:
+    known = {"unigram_entropy": 4.0, "validation_copy_accuracy": 0.8}
+    assert verdict([2.5], **known).tone == "info"
+    assert "copying the frame before gives" in verdict([2.5], **known).text
+    assert verdict([1.0], **known).tone == "good"
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [([4, 3, 2, 1], "still falls"), ([1, 1, 1, 1], "hardly falls"), ([2, 1, 2, 2, 2, 2], "was best at step 10"), ([2, 1], "better than")],
+)
+def test_the_trend_is_said(losses: list[float], said: str) -> None:
+    assert said in verdict(losses, unigram_entropy=9.0).text
+
+
+def test_copying_blindly_among_equal_codes_knows_nothing() -> None:
+    assert copy_loss(1 / 50, 50) == pytest.approx(math.log(50))
+    assert copy_loss(None, 50) is None
+    assert copy_loss(1.0, 50) is None
+
+
+def test_the_preview_begins_and_ends_with_the_run() -> None:
+    found = curves(tiny_config(run__steps=1000, recipe__curriculum="6,12"))
+    assert (found["step"][0], found["step"][-1]) == (0, 999)
+    assert len(found["step"]) <= 2 * POINTS
+    assert (found["frames"][0], found["frames"][-1]) == (6, 12)
+    assert max(found["learning rate"]) == pytest.approx(2e-3, rel=0.01)
+
+
+def test_the_strip_says_what_trains_in_a_few_hundred_bytes() -> None:
+    assert Live().glance()["run"] == ""
+    with RunWriter.create("mine", tiny_config(recipe__precision="float32")) as run:
+        run.log({"step": 5, "phase": "transformer", "validation_loss_full": 2.0, "unigram_entropy": 3.5})
+        run.status("running", 5, 20, phase="transformer")
+        found = Live().glance()
+        assert (found["run"], found["share"], found["step"]) == ("mine", 0.25, "5 of 20")
+        assert found["score"] == "validation loss 2, baseline 3.5"
+        assert found["where"] == "float32"
+        assert len(json.dumps(found)) < 500
+        assert "stops after the step" in stop_run({"run": "mine"})["said"]
+        assert run.poll_control().stop
+    assert open_run("mine").status().state != "running"
+
+
+@pytest.mark.parametrize("request_", [None, [], {}, {"run": "../../etc"}, {"run": 5}, {"run": "nobody"}])
+def test_stop_answers_whatever_is_sent(request_: Any) -> None:
+    assert stop_run(request_)["said"]

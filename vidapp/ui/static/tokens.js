@@ -95,8 +95,7 @@ function paintIds() {
   canvas.height = Math.round(side * rows() / columns());
   const pen = canvas.getContext('2d');
   const cell = side / columns();
-  const digits = Math.max(2, String(clip.codebook - 1).length);
-  const size = Math.min(cell * 0.42, cell * 0.88 / (digits * 0.62));
+  const size = cell * (canvas.clientWidth / columns() < 24 ? 0.52 : 0.42);  // for three digits; more are drawn narrower
   const marked = idAt(now, cursor.row, cursor.column);
   pen.textAlign = 'center';
   pen.textBaseline = 'middle';
@@ -125,6 +124,14 @@ function paintCell(pen, row, column, cell, size, marked) {
   const colour = striking ? colourOf(shown) : '#1f2937';
   pen.fillStyle = colour;
   pen.fillRect(x, y, cell, cell);
+  if (id === marked && mode.value !== 'true') {  // below the number, and thin where there is little room
+    const thick = cell > 28 * (window.devicePixelRatio || 1) ? 1 : 0.5;
+    for (const [ink, inset, width] of [['#000', 1.5, 3], ['#fff', 3, 1.5]]) {
+      pen.strokeStyle = ink;
+      pen.lineWidth = width * thick;
+      pen.strokeRect(x + inset * thick, y + inset * thick, cell - 2 * inset * thick, cell - 2 * inset * thick);
+    }
+  }
   pen.fillStyle = striking ? inkOn(colour) : '#94a3b8';
   if (mode.value === 'differ' && striking) {
     write(String(id), 0.32, 0.9);
@@ -136,13 +143,6 @@ function paintCell(pen, row, column, cell, size, marked) {
   pen.strokeStyle = 'rgba(15, 23, 42, 0.55)';
   pen.lineWidth = 1;
   pen.strokeRect(x + 0.5, y + 0.5, cell - 1, cell - 1);
-  if (id === marked && mode.value !== 'true') {
-    for (const [ink, inset, width] of [['#000', 1.5, 3], ['#fff', 3, 1.5]]) {
-      pen.strokeStyle = ink;
-      pen.lineWidth = width;
-      pen.strokeRect(x + inset, y + inset, cell - 2 * inset, cell - 2 * inset);
-    }
-  }
   if (editAt(now, row, column)) {  // a corner, for what is not the clip's own
     pen.fillStyle = '#fff';
     pen.strokeStyle = '#000';

@@ -378,7 +378,14 @@ def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> No
 def test_evaluate_labels_what_several_futures_are_scored_by(shell: Shell, tiny: RunReader) -> None:
     code, out, err = shell.run("evaluate", checkpoint_of(tiny), "--clips", 2, "--samples", 2, "--temperature", 1, "--split", "validation")
     assert code == 0, err
-    for words in ("best of 2 (truth known)", "mean of 2", "diversity", "one greedy pass, true past", "2 validation clips", "temperature 1,"):
+    for words in (
+        "best of 2 (truth known)",
+        "mean of 2",
+        "diversity",
+        "one greedy pass, true past",
+        "2 validation clips",
+        "temperature 1,",
+    ):
         assert words in out
     assert "--samples N" in shell.run("evaluate", checkpoint_of(tiny), "--clips", 2)[1]
     assert "sampling.top_k" in shell.refuses("evaluate", checkpoint_of(tiny), "--top-k", 1000)

@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 def option(
@@ -48,7 +48,7 @@ def refuse_unknown(values: dict[str, Any], known: Any, what: str) -> None:
 def check_field(section: Section, field: dataclasses.Field[Any], value: Any) -> Any:
     """The value converted to the field's type; ValueError names the key, the value and what is allowed."""
     key = f"{section.name()}.{field.name}"
-    kind = types_of(type(section))[field.name]
+    kind = types_of(cast(Any, type(section)))[field.name]
     value = convert(key, value, kind)
     facts = field.metadata
     if facts["choices"] and value not in facts["choices"]:

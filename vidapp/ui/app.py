@@ -179,7 +179,9 @@ def join_debug(
     runs.debug.click(guarded(runs.message)(look_at), runs.table, looked, **quick)
     if debugging.asking is None or training.new is None:
         return
-    taken = debugging.asking.train.click(guarded(debugging.message)(take), debugging.report, [debugging.message, tabs, debugging.draft], **quick)
+    taken = debugging.asking.train.click(
+        guarded(debugging.message)(take), debugging.report, [debugging.message, tabs, debugging.draft], **quick
+    )
     taken.then(configuring.follow, configuring.draft, configuring.form, **quick)
     taken.then(training.new.follow, configuring.draft, training.new.form, **quick)
 

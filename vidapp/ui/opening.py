@@ -65,7 +65,9 @@ def generation() -> Generation | None:
 
     with np.load(ASSET, allow_pickle=False) as file:
         places, ids, sure = file["step_places"], file["step_tokens"], file["step_confidence"]
-        steps = tuple(ReplayStep(*map(int, place), ids[index], sure[index]) for index, place in enumerate(places))
+        steps = tuple(
+            ReplayStep(int(frame), int(step), int(of), ids[index], sure[index]) for index, (frame, step, of) in enumerate(places)
+        )
         replay = Replay(len(found.clip.given_u8), int(file["mask_id"]), file["tokens"], steps)
     return Generation(found.clip, found.prediction_u8, 0, replay, session.BUNDLED, found.chosen, KEY)
 
@@ -123,7 +125,8 @@ def write(path: Path = ASSET) -> None:
     from ..files import replacing
 
     memory = io.BytesIO()
-    np.savez_compressed(memory, **make())
+    arrays: dict[str, Any] = make()
+    np.savez_compressed(memory, **arrays)
     with replacing(path) as temporary:
         Path(temporary).write_bytes(memory.getvalue())
 

@@ -36,6 +36,7 @@ class VariantsPanel:
         if wish is None:
             return
         chosen, asked = asked_by(wish)
+        yield {self.message: said("Loading the checkpoint…")}
         checkpoint = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
         progress = gr.Progress()
 

@@ -99,8 +99,8 @@ class Watcher:
             points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")), more=asked.get("more") is True)
             shown = figures(history, phase)
             eta = remaining_seconds(history, status)
-            validate_every = config.run.validate_every if config else 0
-            said = learning(history, phase, codebook=codebook, validate_every=validate_every, live=status.live)
+            first = min(config.run.validate_every, config.run.steps) if config else 0  # the last step is followed by a validation, too
+            said = learning(history, phase, codebook=codebook, validate_every=first, live=status.live or status.state == "queued")
         return {
             **points,
             "state": status.state,

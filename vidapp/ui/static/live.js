@@ -119,7 +119,7 @@ function traces(chart) {
     const width = drawn.width * pageScale(root);
     drawn.at = [result.length];
     result.push({
-      x: [...x], y: [...y], name: drawn.name, type: 'scatter', mode: drawn.markers ? 'lines+markers' : 'lines', marker: { size: 5 },
+      x: [...x], y: [...y], name: drawn.name, type: 'scatter', mode: drawn.markers || x.length < 2 ? 'lines+markers' : 'lines', marker: { size: 5 },
       line: { color: drawn.color, width, dash: drawn.dash || 'solid' }, showlegend: !drawn.smoothed, hoverinfo: drawn.smoothed ? 'skip' : 'all',
     });
     if (drawn.smoothed) {
@@ -134,8 +134,9 @@ function traces(chart) {
 
 function drawAll() {
   if (!held || !last || !window.Plotly) return;
-  for (const place of root.querySelectorAll('[data-chart]')) place.hidden = !TITLES[phase][place.dataset.chart];
-  for (const chart of shownCharts()) {
+  const any = drawnPoints() > 0;  // empty axes say nothing
+  for (const place of root.querySelectorAll('[data-chart]')) place.hidden = !any || !TITLES[phase][place.dataset.chart];
+  for (const chart of any ? shownCharts() : []) {
     const [title, unit] = TITLES[phase][chart];
     const clipped = last.clip > 0 ? `before clipping at ${last.clip} (dotted)` : 'not clipped';
     const heading = find(`[data-chart="${chart}"] h4`);
@@ -164,10 +165,12 @@ function extend(fresh) {
   counted();
 }
 
+function drawnPoints() { return (held.points[`${phase}/loss`] || [[]])[0].length; }
+
 function counted() {
   root.dataset.run = held.run;
   root.dataset.phase = phase;
-  root.dataset.lossPoints = String((held.points[`${phase}/loss`] || [[]])[0].length);
+  root.dataset.lossPoints = String(drawnPoints());
   root.dataset.gradientPoints = String((held.points[`${phase}/grad_norm`] || [[]])[0].length);
 }
 
@@ -177,6 +180,7 @@ async function takePoints(answer) {
   if (start) held = { run: answer.run, points: {} };
   held.epoch = answer.epoch;
   held.serial = answer.serial;
+  const few = drawnPoints() < 2;  // a single point is drawn as a dot, the next one makes it a line
   for (const [curve, [steps, values]] of Object.entries(fresh)) {
     const points = held.points[curve] = held.points[curve] || [[], []];
     for (const step of steps) points[0].push(step);
@@ -194,7 +198,7 @@ async function takePoints(answer) {
   find('.phases').hidden = !has('tokenizer');
   find('.phases').style.display = has('tokenizer') ? '' : 'none';
   await loadPlotly(props.plotly);
-  if (start || turned || !plots.loss.data) drawAll();
+  if (start || turned || few || !plots.loss.data) drawAll();
   else if (Object.keys(fresh).length) extend(fresh);
 }
 

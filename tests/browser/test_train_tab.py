@@ -204,11 +204,11 @@ def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, a
         run.status("running", 200, 300, phase="transformer")
         page.goto(f"{app.url}?tab=train&run=drawn")
         caption, slider = page.locator(".sample figcaption span"), page.locator(".sample .strip")
-        expect(caption).to_have_text("Sample at step 200")
+        expect(caption).to_contain_text("Sample at step 200: of each clip the truth above")
         slider.fill("0")
-        expect(caption).to_have_text("Reconstruction by the tokenizer at step 50")
+        expect(caption).to_contain_text("Reconstruction by the tokenizer at step 50: of each clip the truth above")
         slider.fill("1")
-        expect(caption).to_have_text("Sample at step 100")
+        expect(caption).to_contain_text("Sample at step 100: of each clip the truth above")
 
 
 def start(page: Page, name: str) -> None:

@@ -204,7 +204,7 @@ def build_asking() -> tuple[Asking, gr.Button]:
         info="Test clips from truth to free running, stage by stage; needs a checkpoint.",
     )  # fmt: skip
     locate = gr.Button("Where is it lost?", elem_id="locate")
-    stop = gr.Button("Stop", variant="stop", elem_id="stop-checks")
+    stop = gr.Button("Stop looking", variant="stop", elem_id="stop-checks")
     train = gr.Button(TRAIN, variant="primary", visible=False, elem_id="train-with", render=False)
     return Asking(symptom, find, scope, clips, locate, stop, train), check
 

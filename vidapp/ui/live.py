@@ -261,8 +261,8 @@ def strip_of(reader: RunReader, name: str) -> dict[str, str] | None:
     uri = picture_uri(reader.path / "samples" / name)
     if uri is None or moment is None:
         return None
-    what = "Reconstruction by the tokenizer" if TOKENIZER in name else "Sample"
-    return {"name": name, "uri": uri, "caption": f"{what} at step {moment[1]:,}"}
+    what, drawn = ("Reconstruction by the tokenizer", "redrawn") if TOKENIZER in name else ("Sample", "predicted")
+    return {"name": name, "uri": uri, "caption": f"{what} at step {moment[1]:,}: of each clip the truth above, {drawn} below"}
 
 
 def picture_uri(path: Path) -> str | None:

@@ -73,7 +73,6 @@ class RunsTab:
             self.open: gr.Button(interactive=one is not None),
             self.sample: gr.Button(interactive=bool(one and one.checkpoints())),
             self.debug: gr.Button(interactive=one is not None),
-            self.settings: settings_html(runs),
             **self.draw(runs, curve),
         }
         if self.discarding:
@@ -85,12 +84,12 @@ class RunsTab:
         return self.draw([open_run(name) for name in chosen_of(value)], curve)
 
     def draw(self, runs: list[RunReader], curve: str) -> Updates:
-        _, key, title = CURVES.get(curve, CURVES["validation"])
+        label, key, title = CURVES.get(curve, CURVES["validation"])
         found = {run.name: points for run in runs if (points := curve_of(run, key))}
         if not found:
-            return {self.plot: None}
+            return {self.plot: None, self.settings: none_html(label) * bool(runs) + settings_html(runs)}
         figure = loss_figure(found, y_title=title) if curve != "gradient" else gradients(found)
-        return {self.plot: figure_value(figure)}
+        return {self.plot: figure_value(figure), self.settings: settings_html(runs)}
 
     def ask(self, value: Any) -> Updates:
         """Name what would be moved, and ask."""
@@ -140,6 +139,11 @@ def curve_of(run: RunReader, key: str) -> tuple[list[int], list[float]] | None:
 def gradients(found: Mapping[str, tuple[list[int], list[float]]]) -> Any:
     """Gradient norms over one another, on a logarithmic axis."""
     return loss_figure(found, log=True, y_title="norm before clipping")
+
+
+def none_html(label: str) -> str:
+    """In the place of a curve that none of the chosen runs has."""
+    return f'<p class="hint">No {label.lower()} was measured in what is chosen, or not yet: choose another curve.</p>'
 
 
 def settings_html(runs: list[RunReader]) -> str:

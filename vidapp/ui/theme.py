@@ -44,6 +44,8 @@ def theme() -> gr.themes.Base:
         block_label_text_color="*primary_600",
         checkbox_label_background_fill_selected="*primary_600",
         checkbox_label_background_fill_selected_dark="*primary_600",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         input_placeholder_color="*neutral_500",
         block_title_text_color="*neutral_800",
         block_title_text_color_dark="*neutral_100",

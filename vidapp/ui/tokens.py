@@ -283,7 +283,7 @@ def build() -> TokensTab:
             elem_id="tokens-file",
         )  # fmt: skip
         checkpoint = gr.Dropdown(
-            session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=220,
+            session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=270,
             info="Whose tokenizer encodes, and whose transformer guesses.",
         )  # fmt: skip
         frames = gr.Slider(

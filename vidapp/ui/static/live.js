@@ -66,6 +66,12 @@ let timer = null;
 let busy = false;
 let sized = 0;
 
+// No button that uploads a chart to another host; where nothing hovers the bar would lie over the legend for good.
+const TOOLS = {
+  displaylogo: false, responsive: true, plotlyServerURL: '', modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'sendChartToCloud'],
+  displayModeBar: window.matchMedia('(hover: hover)').matches ? 'hover' : false,
+};
+
 function colours() {
   const style = getComputedStyle(root);
   return { text: style.color, line: style.getPropertyValue('--border-color-primary').trim() || '#888' };
@@ -142,7 +148,7 @@ function drawAll() {
     const heading = find(`[data-chart="${chart}"] h4`);
     heading.textContent = `${title} `;
     heading.append(Object.assign(document.createElement('small'), { textContent: chart === 'gradient' ? clipped : unit }));
-    window.Plotly.react(plots[chart], traces(chart), layout(chart), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'] });
+    window.Plotly.react(plots[chart], traces(chart), layout(chart), TOOLS);
   }
   counted();
 }

@@ -47,6 +47,7 @@ def theme() -> gr.themes.Base:
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
         input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         block_title_text_color="*neutral_800",
         block_title_text_color_dark="*neutral_100",
         body_text_color_subdued="*neutral_600",  # 500 and lighter are too faint for small print on a light page

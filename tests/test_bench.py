@@ -11,7 +11,7 @@ import pytest
 
 from vidapp.bench import start
 from vidapp.bench.effort import TOY, Effort, repeat
-from vidapp.bench.peak import peak_mib_of
+from vidapp.peak import peak_mib_of
 from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
 from vidapp.commands.bench import HEADLINES

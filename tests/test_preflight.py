@@ -33,11 +33,12 @@ GIB = 2**30
 
 # The memory of a process that trains, beyond what it had before: run in one of its own for each config.
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 import psutil
 import vidapp.train
 from vidapp.config import load_config
+from vidapp.peak import peak_mib_of
 from vidapp.runs import RunWriter
 folder = Path(sys.argv[1])
 config = load_config(folder / "config.json")
@@ -45,7 +46,7 @@ before = psutil.Process().memory_info().rss
 with RunWriter.create("a", config, folder) as run:
     for _ in vidapp.train.train(config, run, tokenizer=folder / "tokenizer.safetensors"):
         pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+print(int(peak_mib_of() * 2**20) - before)
 """
 SHORT = {"run.steps": 2, "run.validate_every": 100, "run.validation_clips": 2, "run.device": "cpu", "recipe.precision": "float32"}
 SIZES: dict[str, Config] = {

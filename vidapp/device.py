@@ -1,13 +1,12 @@
 """The device a run uses: which one, which precision is faster on it, how much memory is taken."""
 
 import contextlib
-import importlib
-import sys
 import time
 
 import torch
 
 from .config import Config
+from .peak import peak_mib_of
 
 
 def pick_device(name: str) -> torch.device:
@@ -54,8 +53,4 @@ def memory_mib(device: torch.device) -> float:
     """Largest memory taken so far: of the device on CUDA, of this process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return 0.0
-    resource = importlib.import_module("resource")  # Unix alone has it
-    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak_mib_of() or 0.0

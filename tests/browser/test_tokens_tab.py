@@ -76,7 +76,7 @@ def test_one_slider_moves_every_picture_and_one_cursor_names_the_cell(tokens: Pa
     row = (row + 1) % 8
     expect(tokens.locator(".tokens")).to_have_attribute("data-cell", f"{row},{column}")
     expect(tokens.locator(".tokens .readout")).to_contain_text(f"row {row + 1}, column {column + 1}: id")
-    tops = tokens.eval_on_selector_all(".tokens .cursor", "marks => marks.map((mark) => mark.style.top)")
+    tops = tokens.eval_on_selector_all(".tokens .panels .cursor", "marks => marks.map((mark) => mark.style.top)")
     assert len(tops) == 4
     assert len(set(tops)) == 1
 

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from .effort import Effort
-from .peak import peak_mib_of
+from ..peak import peak_mib_of
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 PATIENCE_S = 120.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..failures import describe_failure
 from .effort import Effort
-from .peak import device_peak_mib, peak_mib_of
+from ..peak import device_peak_mib, peak_mib_of
 
 
 def main(module: str, effort: str, out: str) -> int:

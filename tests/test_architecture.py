@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run_trash",
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
-    "step": ("ranks", "launched", "batches", "objective", "optimizer", "update"),
+    "step": ("ranks", "launched", "batches", "objective", "optimizer", "update", "layers"),
     "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
     "evaluation": (
         "stages",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class TokenizerPhase:
         frames = self.frames(training_clips(self.config, self.source, step, samples, 1))
         return augment(frames[:, None], self.recipe, self.config.run.seed, step, samples)[:, 0] if augments(self.recipe) else frames
 
-    def train_step(self, step: int, measure: bool) -> dict[str, float]:
+    def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device)."""
         if self.ranks.rank:
             return {}

@@ -53,7 +53,7 @@ class Phase(Protocol):
     compiled: bool
     update: Update
 
-    def train_step(self, step: int, measure: bool) -> dict[str, float]: ...
+    def train_step(self, step: int, measure: bool) -> dict[str, Any]: ...
     def validate(self) -> dict[str, float]: ...
     def sample(self) -> list[np.ndarray]: ...
     def save(self, path: Path, step: int, metrics: dict[str, Any]) -> None: ...
@@ -205,7 +205,7 @@ class Loop:
             self.sample(step)
         return "pause" if control.pause else "go"
 
-    def after(self, step: int, figures: dict[str, float]) -> Iterator[dict[str, Any]]:
+    def after(self, step: int, figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """What is due after `step` steps are done."""
         if self.ranks.rank:
             return

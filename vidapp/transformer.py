@@ -250,6 +250,7 @@ class VideoTransformer(nn.Module):
         self.config, self.grid, self.codebook_size, self.max_frames = config, grid, codebook_size, max_frames
         self.mask_id = codebook_size
         self.gradient_checkpointing = False
+        self.watcher: Callable[[int, Tensor], None] | None = None  # is shown what comes out of each block where gradients are made
         places, width = grid * grid, config.width
         self.token_embedding = nn.Embedding(codebook_size + 1, width)
         if config.code_embedding:
@@ -341,6 +342,8 @@ class VideoTransformer(nn.Module):
                 x_BFND = checkpoint(block, x_BFND, view, layer, *biases, leave, use_reentrant=False)
             else:
                 x_BFND = block(x_BFND, view, layer, *biases, leave)
+            if self.watcher is not None and torch.is_grad_enabled():
+                self.watcher(layer, x_BFND)
         if view.cache is not None:
             view.cache.frames += view.keep
         return self.final_norm(x_BFND)

@@ -1,5 +1,6 @@
 """The main phase of a run: the transformer learns to predict masked tokens of clips that the tokenizer encodes on the fly."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
+from .layers import LayerLook
 from .masking import ClipMask, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
 from .optimizer import Average, Optimizers
@@ -99,7 +101,7 @@ class TransformerPhase:
             encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), draw_masks(self.config, step, samples)
         )
 
-    def train_step(self, step: int, measure: bool) -> dict[str, float]:
+    def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
 
         The loss is the sum over masked positions divided by their number, over all micro-batches.
@@ -108,13 +110,17 @@ class TransformerPhase:
         self.model.train()
         self.update.begin()
         masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(self.config.recipe.batch_size)))
-        results = self.passes(step, masked, measure)
+        look = LayerLook(self.model) if measure else None
+        with look or contextlib.nullcontext():
+            results = self.passes(step, masked, measure)
+        if look:
+            look.hold()
         loss, norm = self.update.apply(step, torch.stack([loss for loss, _ in results]).sum())
         self.average.update(step, self.update.skip, on_host=self.update.on_host)
         if measure or self.update.on_host:
             self.ranks.settle()
             self.update.check(lambda: first_non_finite(self.model, lambda: self.replay(step)))
-        if not measure:
+        if look is None:
             return {}
         sums = self.ranks.sum(torch.stack([figures for _, figures in results if figures is not None]).sum(dim=0))
         return {
@@ -124,6 +130,7 @@ class TransformerPhase:
             **{name: float(total / count) for name, (total, count) in zip(FIGURES, sums, strict=True) if count},
             **self.update.figures(),
             **self.known,
+            "layers": look.figures(self.update.gradient_norms, self.ranks.sum(look.sums())),
         }
 
     def passes(self, step: int, masked: int, measure: bool) -> list[tuple[Tensor, Tensor | None]]:

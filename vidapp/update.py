@@ -44,6 +44,7 @@ class Update:
         self.on_host = device.type == "cpu"
         self.skip = torch.zeros((), dtype=torch.bool, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.gradient_norms = torch.zeros(len(self.parameters), device=device)  # of each parameter in the last step, before clipping
         self.notices: list[str] = []
         self.unreported, self.in_a_row, self.first_step = (torch.zeros_like(self.skipped) for _ in range(3))
         self.places = torch.zeros(len(self.names) + 1, dtype=torch.bool, device=device)  # of the first unreported one; last: the loss
@@ -64,7 +65,8 @@ class Update:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norms = iter(torch._foreach_norm(gradients))
         parts = torch.stack([*(next(norms).float() if p.grad is not None else loss.new_zeros(()) for p in self.parameters), loss])
-        norm = torch.linalg.vector_norm(parts[:-1])
+        self.gradient_norms = parts[:-1]
+        norm = torch.linalg.vector_norm(self.gradient_norms)
         self.note(step, ~torch.isfinite(parts), torch.isfinite(norm))
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)

@@ -11,10 +11,10 @@ import pytest
 
 from vidapp.bench import start
 from vidapp.bench.effort import TOY, Effort, repeat
-from vidapp.peak import peak_mib_of
 from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
 from vidapp.commands.bench import HEADLINES
+from vidapp.peak import peak_mib_of
 
 ASKED = {
     "train": {"tokens_per_second", "model_flops_utilization"},

@@ -11,8 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .effort import Effort
 from ..peak import peak_mib_of
+from .effort import Effort
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 PATIENCE_S = 120.0

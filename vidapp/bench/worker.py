@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from ..failures import describe_failure
-from .effort import Effort
 from ..peak import device_peak_mib, peak_mib_of
+from .effort import Effort
 
 
 def main(module: str, effort: str, out: str) -> int:

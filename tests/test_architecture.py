@@ -48,7 +48,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "checks": ("checks", "checks.*"),
     "diagnosis": ("causes", "symptoms", "diagnosis"),
     "bench": ("bench", "bench.*"),
-    "jobs": ("jobs",),
+    "jobs": ("launching", "jobs"),
     "outside": ("cli", "__main__", "commands", "commands.*", "ui", "ui.*"),
 }
 SURFACES = ("cli", "commands", "ui")  # the ways in from outside: none of them knows another, but for the cli its commands

@@ -1,4 +1,7 @@
-"""The one place with a thread: trains one run at a time in the background of this process, then the next of the queue."""
+"""The one place with a thread: trains one run at a time in the background of this process, then the next of the queue.
+
+A run is trained by this process, or on several GPUs by processes that `launching` starts: those outlive this one.
+"""
 
 import atexit
 import contextlib
@@ -11,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import launching
 from .config import Config
-from .run_queue import enqueue, queued, tokenizer_of
-from .runs import RunReader, RunWriter
+from .launching import Launch
+from .run_queue import enqueue, note_processes, processes_of, queued, tokenizer_of
+from .runs import RunReader, RunWriter, list_runs
 
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
+LOOK_S = 0.5  # between two looks at processes that train
 
 
 class Job:
@@ -60,26 +66,71 @@ class Job:
         self.run.status("starting", RunReader(self.run.path).status().step, self.run.config.run.steps, preflight=found.line)
 
 
+class LaunchedJob:
+    """One training by several processes, watched from a thread: started here, or by an app before this one."""
+
+    def __init__(self, run: RunWriter | RunReader, tokenizer: Path | None = None, launch: Launch | None = None) -> None:
+        self.run, self.tokenizer, self.launch = run, tokenizer, launch
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._main, name=f"watch {run.name}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return not self.over.is_set() and self.thread.is_alive()
+
+    def _main(self) -> None:
+        run = self.run
+        try:
+            if isinstance(run, RunReader):
+                assert self.launch is not None, "a run of ours needs its writer"
+                launching.wait(None, self.launch, LOOK_S)
+            else:
+                self._launch(run)
+        except BaseException as error:
+            if isinstance(run, RunWriter) and run.take_back():
+                run.fail(error)
+        finally:
+            if isinstance(run, RunWriter):
+                run.close()
+            self.over.set()
+        start_queued()
+
+    def _launch(self, run: RunWriter) -> None:
+        """Start the processes and wait for their end; where none took the run up, say why."""
+        run.hand_over()
+        launch, process = Launch.start(run.path, processes_of(run.path), self.tokenizer)
+        code = launching.wait(process, launch, LOOK_S)
+        if run.take_back():
+            run.status("failed", RunReader(run.path).status().step, run.config.run.steps, error=launch.last_words(code))
+
+
 _lock = threading.Lock()
-_job: Job | None = None
+_job: Job | LaunchedJob | None = None
 _ending = False  # the process is: nothing new begins
 
 
-def start_training(config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None) -> str:
+def start_training(
+    config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None, processes: int = 1
+) -> str:
     """Train in the background; returns the run's name. Follow it with `open_run(name)`.
 
-    With `resume`, `name` is taken up from its newest checkpoint (`config` None: its own). ValueError: a training runs in
-    this process already, or RunWriter.create / .resume refuses the name, the config or the folder.
+    With `resume`, `name` is taken up from its newest checkpoint (`config` None: its own). processes: more than one are started
+    by `accelerate launch`, one for each GPU. ValueError: a training runs in this process already, or RunWriter.create / .resume
+    refuses the name, the config or the folder.
     """
     with _lock:
         if _job is not None and _job.alive:
             raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or put this one into the queue")
-        return _start(_open(config, name, resume), tokenizer)
+        run = _open(config, name, resume)
+        note_processes(run.path, processes)
+        return _start(run, tokenizer)
 
 
-def start_or_enqueue(config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None) -> str:
+def start_or_enqueue(
+    config: Config | None, name: str | None = None, resume: bool = False, tokenizer: Path | None = None, processes: int = 1
+) -> str:
     """As `start_training`; where a training runs in this process the new one is put at the end of the queue instead."""
-    name = enqueue(config, name, resume=resume, tokenizer=tokenizer)
+    name = enqueue(config, name, resume=resume, tokenizer=tokenizer, processes=processes)
     start_queued()
     return name
 
@@ -87,7 +138,7 @@ def start_or_enqueue(config: Config | None, name: str | None = None, resume: boo
 def start_queued() -> str | None:
     """Start the next run of the queue, unless one trains in this process; returns its name. To be called when the app starts, too."""
     with _lock:
-        if _ending or (_job is not None and _job.alive):
+        if _ending or (_job is not None and _job.alive) or _adopted():
             return None
         for reader in queued():
             with contextlib.suppress(ValueError):  # somebody else has just taken it, or its config has been damaged
@@ -96,28 +147,41 @@ def start_queued() -> str | None:
     return None
 
 
+def _adopted() -> bool:
+    """Whether processes that an app before this one has launched still train: this one watches them, and queues behind them."""
+    for reader in list_runs():
+        launch = Launch.known(reader.path)
+        if launch is not None and launch.alive and reader.status().live:
+            _begin(LaunchedJob(reader, launch=launch))
+            return True
+    return False
+
+
 def queue() -> list[str]:
     """Names of the runs that wait, the next one first. A `stop` sent to one takes it out."""
     return [reader.name for reader in queued()]
 
 
 def _start(run: RunWriter, tokenizer: Path | None) -> str:
-    global _job
     if _job is not None:
         _job.over.wait()  # it has ended, and is giving back its memory
-    job = Job(run, tokenizer)
     try:
-        job.thread.start()
+        _begin(LaunchedJob(run, tokenizer) if processes_of(run.path) > 1 else Job(run, tokenizer))
     except BaseException as error:  # the system gives no more threads
         run.fail(error)
         run.close()
         raise
-    _job = job
     return run.name
 
 
+def _begin(job: Job | LaunchedJob) -> None:
+    global _job
+    job.thread.start()
+    _job = job
+
+
 def running() -> str | None:
-    """The name of the run that trains in this process, None where none does."""
+    """The name of the run that trains in this process, or that it has launched; None where none does."""
     job = _job
     return job.run.name if job is not None and job.alive else None
 
@@ -125,14 +189,14 @@ def running() -> str | None:
 def stop() -> str | None:
     """Ask the training in this process to stop after the step it is at; returns its run's name, None where there is none."""
     job = _job
-    if job is None or not job.alive:
+    if not isinstance(job, Job) or not job.alive:
         return None
     job.run.request_stop()
     return job.run.name
 
 
 def wait(timeout_s: float | None = None) -> bool:
-    """Wait until no training runs in this process (True), or until the time is up (False). The queue's runs are waited for too."""
+    """Wait until nothing that was started here trains (True), or until the time is up (False). The queue's runs are waited for too."""
     until = None if timeout_s is None else time.monotonic() + timeout_s
     while (job := _job) is not None:
         job.thread.join(None if until is None else max(0.0, until - time.monotonic()))

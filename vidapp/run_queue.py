@@ -6,15 +6,17 @@ from pathlib import Path
 
 from .config import Config
 from .files import read_json, write_json
-from .run_folder import QUEUED, TOKENIZER
+from .run_folder import LAUNCH, QUEUED, TOKENIZER
 from .run_reader import RunReader, list_runs
 from .run_writer import RunWriter
 
 
-def enqueue(config: Config | None, name: str | None = None, *, resume: bool = False, tokenizer: Path | None = None) -> str:
+def enqueue(
+    config: Config | None, name: str | None = None, *, resume: bool = False, tokenizer: Path | None = None, processes: int = 1
+) -> str:
     """Put a new run, or with `resume` one that has ended, at the end of the queue; returns its name.
 
-    ValueError as by RunWriter.create and .resume. `RunReader.send("stop")` takes it out again.
+    processes: how many are to train it. ValueError as by RunWriter.create and .resume. `RunReader.send("stop")` takes it out again.
     """
     if resume:
         if name is None:
@@ -27,6 +29,7 @@ def enqueue(config: Config | None, name: str | None = None, *, resume: bool = Fa
     with contextlib.closing(run):
         if not (run.path / TOKENIZER).exists():
             write_json(run.path / TOKENIZER, {"checkpoint": str(tokenizer.resolve()) if tokenizer else None})
+        note_processes(run.path, processes)
         before = RunReader(run.path).status()
         run.status(QUEUED, before.step, before.total, queued_at=time.time())
     return run.name
@@ -42,3 +45,15 @@ def tokenizer_of(run: RunWriter) -> Path | None:
     """The checkpoint that a run was given its tokenizer from when it was put into the queue."""
     path = (read_json(run.path / TOKENIZER) or {}).get("checkpoint")
     return Path(str(path)) if path else None
+
+
+def processes_of(path: Path) -> int:
+    """How many processes a run is to be trained by when it is started here."""
+    number = (read_json(path / LAUNCH) or {}).get("processes")
+    return number if isinstance(number, int) and not isinstance(number, bool) and number > 1 else 1
+
+
+def note_processes(path: Path, processes: int) -> None:
+    """Remember in a run folder how many processes are to train it."""
+    if processes > 1 or (path / LAUNCH).exists():
+        write_json(path / LAUNCH, {"processes": processes})

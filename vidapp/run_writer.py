@@ -37,11 +37,11 @@ from .files import (
     write_json,
     write_text,
 )
-from .liveness import this_process
+from .liveness import Process, this_process
 from .run_checkpoints import Save
 from .run_folder import FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 from .run_names import new_folder, new_unnamed
-from .run_reader import OPEN_HERE, RunReader, json_line
+from .run_reader import OPEN_HERE, RunReader, RunStatus, json_line
 
 HEARTBEAT_EVERY_S = 2.0
 _NOTICES = 20  # the newest are kept
@@ -122,9 +122,11 @@ class RunWriter:
         try:
             _refuse_live(reader)
             status = reader.status()
+            kept = _kept_for_us(status)
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
-            write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
+            if not kept:
+                write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
             remove_temporaries(path)
         except OSError as error:
             lock.release()
@@ -134,11 +136,19 @@ class RunWriter:
             raise
         values = {
             "created": status.created or time.time(),
-            "attempt": status.attempt if status.state == QUEUED else _last_attempt(reader) + 1,  # one in the queue has its number
+            "attempt": status.attempt if kept or status.state == QUEUED else _last_attempt(reader) + 1,  # one in the queue has its number
             "step": status.step,
             "total": used.run.steps,
         }
         return cls(path, used, lock, values)
+
+    def hand_over(self) -> None:
+        """Let a process that this one has started (run_folder.KEEPER) take the run up; until it does the run reads `starting`."""
+        self._lock.release()
+
+    def take_back(self) -> bool:
+        """After `hand_over`, when those processes have ended: whether none of them took the run up, so that its end is ours to tell."""
+        return Process.from_dict(read_json(self.path / run_folder.STATUS) or {}) == this_process() and self._lock.acquire()
 
     @property
     def name(self) -> str:
@@ -371,8 +381,13 @@ def _resumed_config(name: str, before: Config, config: Config | None) -> Config:
 
 def _refuse_live(reader: RunReader) -> None:
     status = reader.status()
-    if status.live:
+    if status.live and not _kept_for_us(status):
         raise ValueError(f"run {reader.name!r} is {status.state} on {status.host} (process {status.pid}): stop it first")
+
+
+def _kept_for_us(status: RunStatus) -> bool:
+    """Whether whoever started this process keeps the run's place for it."""
+    return status.state == "starting" and os.environ.get(run_folder.KEEPER) == str(status.pid)
 
 
 def _last_attempt(reader: RunReader) -> int:

@@ -89,14 +89,19 @@ class Estimates:
 ESTIMATES = Estimates()
 
 
-def look_ahead(config: Config) -> Estimate:
+def devices() -> int:
+    """GPUs of this machine that can train together."""
     import torch
 
+    return int(torch.cuda.device_count())
+
+
+def look_ahead(config: Config) -> Estimate:
     from ..preflight import preflight
     from ..tokenizer_choice import choose_tokenizer
 
     trains_tokenizer = choose_tokenizer(config) is None
-    return Estimate(preflight(config, trains_tokenizer=trains_tokenizer), trains_tokenizer, torch.cuda.device_count())
+    return Estimate(preflight(config, trains_tokenizer=trains_tokenizer), trains_tokenizer, devices())
 
 
 def millions(count: int) -> str:

@@ -8,10 +8,11 @@ import gradio as gr
 
 from .. import jobs
 from ..config import Config, field_of
+from ..launching import refuse_processes
 from . import form, sources
 from .chips import chips, chips_value
 from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
-from .estimates import ESTIMATES, Estimate, notices_html
+from .estimates import ESTIMATES, Estimate, devices, notices_html
 from .messages import guarded, message_box, said
 from .plot import chart, figure_value
 from .schedule_preview import schedule_figure
@@ -34,6 +35,7 @@ class NewRun:
     steps: Any  # the control of run.steps
     name: gr.Textbox
     start: gr.Button
+    start_all: gr.Button  # on all GPUs; shown where there are several
     message: gr.HTML
     notices: gr.HTML
     schedule: gr.HTML
@@ -92,29 +94,43 @@ class NewRun:
         estimate = ESTIMATES.of(Draft.of_value(held).config)
         waits = jobs.running() is not None
         launch = estimate.launch(Draft.of_value(held).command())
+        label = f"{'Add to the queue for' if waits else 'Start on'} all {estimate.devices} GPUs"
         return {
+            self.start_all: gr.Button(label, visible=estimate.devices > 1),
             self.start: gr.Button(label_of(estimate, waits=waits), interactive=waits or not estimate.problem),
             self.notices: notices_html(estimate),
             self.launch: launch_html(launch) if launch else "",
         }
 
-    def go(self, held: Any, name: str, source: str, steps: int | None) -> tuple[str, bool]:
-        """Start the run, or put it into the queue while another one trains; (its name, whether it waits).
+    @property
+    def measured(self) -> list[Any]:
+        """The outputs of `measure`."""
+        return [self.message, self.start, self.start_all, self.notices, self.launch]
+
+    def go(self, held: Any, name: str, source: str, steps: int | None, *, on_all: bool = False) -> tuple[str, bool]:
+        """Start the run, on one device or on all GPUs, or put it into the queue while another one trains; (its name, whether it waits).
 
         ValueError for what cannot start.
         """
         config = sources.resolved(self.chosen(held, source, steps).config)
         from ..tokenizer_choice import choose_tokenizer
 
+        processes = devices() if on_all else 1
+        if on_all:
+            refuse_processes(config, processes)
         waits = jobs.running() is not None
         if not waits:
-            refuse(config)
-        run = jobs.start_or_enqueue(config, name.strip() or None, tokenizer=choose_tokenizer(config))
+            refuse(config, processes)
+        run = jobs.start_or_enqueue(config, name.strip() or None, tokenizer=choose_tokenizer(config), processes=processes)
         return run, run in jobs.queue()
 
 
-def refuse(config: Config) -> None:
+def refuse(config: Config, processes: int = 1) -> None:
     """ValueError where the run does not fit into what is free now."""
+    if processes > 1:
+        from ..preflight import of_a_rank
+
+        config = of_a_rank(config, processes)
     problem = ESTIMATES.of(config).problem
     if problem:
         raise ValueError(problem)
@@ -127,7 +143,8 @@ def label_of(estimate: Estimate, *, waits: bool) -> str:
 
 def launch_html(command: str) -> str:
     return (
-        '<div class="card">This machine has several GPUs. A run that is started here uses one; in a shell, all of them:</div>'
+        '<div class="card">This machine has several GPUs; Start training uses one. All of them train by the button above, whose processes go on '
+        "when this app ends (what they print is in launch.log in the run's folder), or by this command in a shell:</div>"
         f'<pre class="command-line" tabindex="0">{html.escape(command)}</pre>'
     )
 
@@ -149,11 +166,12 @@ def build(draft: gr.BrowserState) -> NewRun:
             info="Of the run's folder; letters, digits, dots and dashes.",
         )  # fmt: skip
     start = gr.Button(START, variant="primary", elem_id="start")
+    start_all = gr.Button("Start on all GPUs", visible=False, elem_id="start-all")
     message = message_box(elem_id="start-message")
     notices = gr.HTML("", elem_id="start-notices", apply_default_css=False, elem_classes=["snug"])
     launch = gr.HTML("", elem_id="launch", apply_default_css=False, elem_classes=["snug"])
     schedule = chart(label="Learning rate, objectives, mask ratio and clip length against the step of the new run", elem_id="schedule")
-    return NewRun(draft, preset, shown, source, steps, name, start, message, notices, schedule, launch, configure)
+    return NewRun(draft, preset, shown, source, steps, name, start, start_all, message, notices, schedule, launch, configure)
 
 
 def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
@@ -171,7 +189,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
     looking = [new.draft.change, place.select]
     gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
-    gr.on(looking, quiet(new.measure), new.draft, [new.message, new.start, new.notices, new.launch], **AHEAD)
+    gr.on(looking, quiet(new.measure), new.draft, new.measured, **AHEAD)
     return edited
 
 

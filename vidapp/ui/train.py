@@ -7,9 +7,11 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
+from ..run_queue import processes_of
 from ..runs import RunReader, list_runs, open_run
 from . import new_run
 from .drafts import Draft
+from .estimates import devices
 from .live import live_update, live_view
 from .messages import guarded, message_box, said
 from .new_run import NewRun
@@ -49,9 +51,16 @@ class TrainTab:
 
     def start(self, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
         """Start the run that the page's draft and the controls describe, or put it into the queue, and show it."""
+        yield from self.started(held, name, source, steps, on_all=False)
+
+    def start_on_all(self, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
+        """The same by a process for each GPU."""
+        yield from self.started(held, name, source, steps, on_all=True)
+
+    def started(self, held: Any, name: str, source: str, steps: int | None, *, on_all: bool) -> Iterator[Updates]:
         assert self.new is not None
         yield {self.new.message: said("Getting ready…")}
-        run, waits = self.new.go(held, name, source, steps)
+        run, waits = self.new.go(held, name, source, steps, on_all=on_all)
         yield {**new_run.started(self.new, run, waits=waits), **self.shown(run)}
 
     def pause_or_continue(self, run: str | None) -> Updates:
@@ -178,11 +187,11 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: TrainTab) -> list[Any]:
     if not tab.new:
         return []
     new = tab.new
-    new.start.click(guarded(new.message)(tab.start), [new.draft, new.name, new.source, new.steps],
-                    [new.message, new.name, *tab.outputs], **quick)  # fmt: skip
-    measured = [new.message, new.start, new.notices, new.launch]
+    for button, begin in ((new.start, tab.start), (new.start_all, tab.start_on_all)):
+        button.click(guarded(new.message)(begin), [new.draft, new.name, new.source, new.steps],
+                     [new.message, new.name, *tab.outputs], **quick)  # fmt: skip
     for changed in (tab.live.state_changed, tab.live.runs_changed):  # whether the button starts a run or queues it
-        changed(guarded(new.message, clears=False)(new.measure), new.draft, measured, **new_run.AHEAD)
+        changed(guarded(new.message, clears=False)(new.measure), new.draft, new.measured, **new_run.AHEAD)
     return new_run.wire(page, place, new)
 
 
@@ -193,10 +202,13 @@ def take_up(reader: RunReader) -> bool:
         from ..tokenizer_choice import choose_tokenizer
 
         tokenizer = choose_tokenizer(reader.config())
+    processes = processes_of(reader.path)
+    if processes > 1 and devices() < processes:
+        processes = 1  # GPUs have gone since: one trains the same, and the run says so
     if jobs.running():
-        jobs.start_or_enqueue(None, reader.name, resume=True, tokenizer=tokenizer)
+        jobs.start_or_enqueue(None, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
         return reader.name in jobs.queue()
-    jobs.start_training(None, reader.name, resume=True, tokenizer=tokenizer)
+    jobs.start_training(None, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
     return False
 
 

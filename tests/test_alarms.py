@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from vidapp.alarms import SYMPTOMS as SYMPTOM_OF
 from vidapp.alarms import alarms
+from vidapp.symptoms import SYMPTOMS
 
 
 def healthy(steps: int = 1000) -> list[dict[str, object]]:
@@ -64,6 +66,49 @@ def test_a_run_that_has_only_begun_raises_no_alarm() -> None:
 )
 def test_each_sickness_is_named(lines: list[dict[str, object]], name: str) -> None:
     assert name in names(lines)
+
+
+def with_layers(start: int, **layers: dict[str, float]) -> list[dict[str, object]]:
+    """The healthy run with a look at two layers on each training line, which are these from that step on."""
+    usual = {"gradient_norm": {"1 space": 0.6, "2 mlp": 0.8}, "update_ratio": {"1 space": 1e-3, "2 mlp": 2e-3}}
+    return [
+        {**line, "layers": {**usual, **(layers if line["step"] >= start else {})}} if "loss" in line else line  # type: ignore[operator]
+        for line in healthy()
+    ]
+
+
+def test_healthy_layers_raise_no_alarm() -> None:
+    assert names(with_layers(2000)) == []
+
+
+def test_a_layer_that_no_gradient_reaches_is_named() -> None:
+    (alarm,) = alarms(with_layers(300, gradient_norm={"1 space": 0.0, "2 mlp": 0.8}))
+    assert (alarm.name, alarm.title) == ("blocked", "No gradient reaches space of block 1")
+
+
+def test_a_layer_whose_steps_are_too_large_is_named() -> None:
+    (alarm,) = alarms(with_layers(300, update_ratio={"1 space": 1e-3, "2 mlp": 0.9}))
+    assert (alarm.name, alarm.change) == ("large_steps", {"recipe.learning_rate": pytest.approx(1e-4)})
+    assert "mlp of block 2 by 90%" in alarm.title
+
+
+def test_an_explosion_says_in_which_layer() -> None:
+    sick = [{**line, **({"grad_norm": 60.0} if line["step"] >= 700 else {})} for line in with_layers(700)]  # type: ignore[operator]
+    assert "most of it in mlp of block 2" in alarms(sick)[0].title
+
+
+@pytest.mark.parametrize("layers", [None, [], {"gradient_norm": 3}, {"update_ratio": {"1 space": None}}])
+def test_layers_that_are_none_do_no_harm(layers: object) -> None:
+    assert names([{**line, "layers": layers} for line in healthy()]) == []
+
+
+def test_a_loss_that_is_too_good_for_its_validation_is_said() -> None:
+    lines = [{**line, **({"validation_loss_half": 9.0} if "validation_accuracy" in line else {})} for line in healthy()]
+    assert names(lines) == ["too_good"]
+
+
+def test_every_alarm_leads_to_a_symptom() -> None:
+    assert set(SYMPTOM_OF.values()) <= set(SYMPTOMS)
 
 
 def test_what_ended_the_run_counts() -> None:

@@ -1,5 +1,6 @@
 """Curves of a run as the page draws them: nothing twice, nothing lost that matters, never too much."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -121,3 +122,35 @@ def test_only_so_many_runs_are_held(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         histories.follow(RunReader(tmp_path / name))
     assert [path.name for path in histories.kept] == ["b", "c"]
+
+
+def look(step: int, gradient: float = 1.0) -> dict[str, object]:
+    return {**training_line(step, 2.0), "layers": {"gradient_norm": {"tokens": gradient, "1 mlp": 2.0}, "activation_rms": {"1": 0.5}}}
+
+
+def test_layers_become_rows_over_the_logged_steps() -> None:
+    followed = History()
+    followed.take([look(10), look(20, float("nan")), training_line(30, 2.0)])
+    assert followed.heat.to_dict() == {
+        "steps": [10, 20],
+        "figures": {"gradient_norm": {"tokens": [1.0, None], "1 mlp": [2.0, 2.0]}, "activation_rms": {"1": [0.5, 0.5]}},
+    }
+
+
+def test_a_long_run_keeps_evenly_spaced_columns_of_its_layers() -> None:
+    followed = History()
+    followed.take([look(step) for step in range(10, 10_000, 10)])
+    steps = followed.heat.steps
+    assert len(steps) <= history.COLUMNS
+    assert len({after - before for before, after in itertools.pairwise(steps)}) == 1
+    assert steps[0] == 10
+    assert steps[-1] > 9000
+
+
+def test_alarms_of_a_long_run_come_from_a_bounded_number_of_lines() -> None:
+    followed = History()
+    steps = range(10, 10 * 3 * history.ALARM_LINES, 10)
+    followed.take([{**look(step, 0.0 if step > steps[-20] else 1.0), "unigram_entropy": 4.0, "loss": 100 / step} for step in steps])
+    assert len(followed.lines) <= history.ALARM_LINES
+    assert sum("layers" in line for line in followed.lines) <= 2 * history.LOOKS
+    assert [alarm.name for alarm in followed.alarms()] == ["blocked"]

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,26 @@ LEARNT = 0.98  # of the unigram entropy: a loss above that has learnt nothing bu
 WORSE = 1.1  # times the best validation loss
 FEWEST_CODES = 0.05  # share of the codebook in use
 FEWEST_PERPLEXITY = 4.0
+TOO_GOOD = 0.5  # of the validation loss with half of the future masked, which training masks like
+BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
+LARGE_STEP = 0.3  # of a layer's weights moved in one step
+LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
+
+
+SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
+    "not_a_number": "nan",
+    "exploding": "nan",
+    "large_steps": "nan",
+    "vanishing": "loss-flat",
+    "blocked": "loss-flat",
+    "not_below_entropy": "loss-flat",
+    "flat": "loss-flat",
+    "not_below_copying": "nothing-moves",
+    "gap": "samples-bad",
+    "too_good": "samples-bad",
+    "dead_codes": "one-colour",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,11 @@ class Alarm:
     serious: bool = True
     change: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def symptom(self) -> str:
+        """The name of the symptom to look under."""
+        return SYMPTOMS[self.name]
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -39,6 +63,7 @@ class Alarm:
             "step": self.step,
             "serious": self.serious,
             "change": self.change,
+            "symptom": self.symptom,
         }
 
 
@@ -51,11 +76,14 @@ def alarms(lines: Iterable[Line], error: str = "") -> list[Alarm]:
     found = [
         not_a_number(every, error),
         exploding(training),
+        large_steps(training),
         vanishing(training),
+        blocked(training),
         not_below_entropy(training, validation),
         not_below_copying(validation),
         flat(training),
         gap(training, validation),
+        too_good(training, main),
         dead_codes(first),
     ]
     return sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
@@ -64,6 +92,16 @@ def alarms(lines: Iterable[Line], error: str = "") -> list[Alarm]:
 def having(key: str, lines: Sequence[Line]) -> list[Line]:
     """The lines on which that figure is a finite number."""
     return [line for line in lines if is_number(line.get(key))]
+
+
+def layer_figures(line: Line) -> dict[str, dict[str, float]]:
+    """Figure -> layer -> value of a line of metrics, as far as they are finite numbers: lines may come from anywhere."""
+    found = line.get("layers")
+    return {
+        str(figure): {str(name): float(value) for name, value in layers.items() if is_number(value)}
+        for figure, layers in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(layers, Mapping)
+    }
 
 
 def is_number(value: object) -> bool:
@@ -95,7 +133,8 @@ def exploding(training: Sequence[Line]) -> Alarm | None:
     if recent <= EXPLODED * max(early, 1e-12) and usual <= ENORMOUS:
         return None
     advice = "Lower recipe.learning_rate to a third, and set recipe.gradient_clip=1; with model.norm=post try pre."
-    title = f"The gradient explodes: norm {recent:.3g} lately, {early:.3g} before"
+    where = extreme(training, "gradient_norm", max)
+    title = f"The gradient explodes{where and f', most of it in {where}'}: norm {recent:.3g} lately, {early:.3g} before"
     step = next(int(line["step"]) for line, norm in zip(lines, norms, strict=True) if norm > min(EXPLODED * early, ENORMOUS))
     rate = lines[-1].get("learning_rate")
     return Alarm("exploding", title, advice, step, change={"recipe.learning_rate": rounded(rate / 3)} if is_number(rate) and rate else {})
@@ -106,7 +145,59 @@ def vanishing(training: Sequence[Line]) -> Alarm | None:
     if len(lines) < RECENT or statistics.median(float(line["grad_norm"]) for line in lines[-RECENT // 2 :]) > VANISHED:
         return None
     advice = "Nothing moves any more: use model.norm=pre or fewer layers, and run the gradient check to see which block it stops in."
-    return Alarm("vanishing", "The gradient has vanished", advice, int(lines[-1]["step"]), change={"model.norm": "pre"})
+    where = extreme(training, "gradient_norm", min)
+    return Alarm(
+        "vanishing",
+        f"The gradient has vanished{where and f', most of all in {where}'}",
+        advice,
+        int(lines[-1]["step"]),
+        change={"model.norm": "pre"},
+    )
+
+
+def large_steps(training: Sequence[Line]) -> Alarm | None:
+    """A step that moves a good part of a layer's weights undoes what the steps before have learnt."""
+    ratios = lately(training, "update_ratio")
+    found = {layer: ratio for layer, ratio in ratios.items() if ratio > LARGE_STEP}
+    if not found or training[-1]["step"] < SETTLED:
+        return None
+    worst = max(found, key=lambda layer: found[layer])
+    rate = training[-1].get("learning_rate")
+    title = f"Steps are too large: each moves {in_words(worst)} by {found[worst]:.0%} of its weights"
+    change = {"recipe.learning_rate": rounded(rate / 3)} if is_number(rate) and rate else {}
+    advice = "About a thousandth is usual: lower recipe.learning_rate (and recipe.muon_learning_rate) to a third, or lower."
+    return Alarm("large_steps", title, advice, int(training[-1]["step"]), change=change)
+
+
+def blocked(training: Sequence[Line]) -> Alarm | None:
+    """Layers that no gradient reaches while others have one."""
+    norms = lately(training, "gradient_norm")
+    largest = max(norms.values(), default=0.0)
+    found = [layer for layer, norm in norms.items() if norm < BLOCKED * largest]
+    if not found:
+        return None
+    title = f"No gradient reaches {', '.join(map(in_words, found[:3]))}{' and others' if len(found) > 3 else ''}"
+    advice = "These weights learn nothing: run the gradient check to see where it stops, and use model.norm=pre."
+    return Alarm("blocked", title, advice, int(training[-1]["step"]), change={"model.norm": "pre"})
+
+
+def lately(training: Sequence[Line], figure: str) -> dict[str, float]:
+    """Layer -> median of a figure over the newest LOOKS lines that have layers; empty where there are fewer."""
+    looks = [layer_figures(line).get(figure, {}) for line in training[-2 * LOOKS :] if "layers" in line][-LOOKS:]
+    layers = {layer for look in looks for layer in look} if len(looks) == LOOKS else set()
+    return {layer: statistics.median(look[layer] for look in looks if layer in look) for layer in sorted(layers)}
+
+
+def extreme(training: Sequence[Line], figure: str, which: Callable[..., str]) -> str:
+    """The layer with the largest or smallest figure lately, in words; empty where layers are not known."""
+    found = lately(training, figure)
+    return in_words(which(found, key=lambda layer: found[layer])) if found else ""
+
+
+def in_words(layer: str) -> str:
+    """`time of block 2` for `2 time`."""
+    block, _, part = layer.partition(" ")
+    return f"{part} of block {block}" if part else f"the {layer}"
 
 
 def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:
@@ -162,6 +253,20 @@ def gap(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:
     title = f"Validation is {now / best['validation_loss_full'] - 1:.0%} above its best (step {best['step']:,}) while the training loss still falls"
     advice = "It learns its clips by heart: use more clips (run.training_clips=0), model.dropout=0.1, or the checkpoint of the best step."
     return Alarm("gap", title, advice, int(best["step"]), serious=False, change={"model.dropout": 0.1})
+
+
+def too_good(training: Sequence[Line], main: Sequence[Line]) -> Alarm | None:
+    """A training loss far below that of validation under the same kind of masks: learnt by heart, or not what is meant."""
+    validation = having("validation_loss_half", main)
+    if not validation or not training or validation[-1]["step"] < SETTLED:
+        return None
+    key = "loss_future" if having("loss_future", training[-RECENT:]) else "loss"
+    own, truth = mean_of(having(key, training[-RECENT:]), key), float(validation[-1]["validation_loss_half"])
+    if own > TOO_GOOD * truth:
+        return None
+    title = f"Training loss {own:.2f} is far below validation's {truth:.2f}, half masked"
+    advice = "Either it learns its clips by heart (run.training_clips=0 takes fresh ones) or the loss counts tokens that are not masked: run the checks."
+    return Alarm("too_good", title, advice, int(validation[-1]["step"]), serious=False)
 
 
 def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:

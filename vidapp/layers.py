@@ -28,6 +28,12 @@ def layer_of(parameter: str, attention: str) -> str:
     return "tokens" if parameter.startswith(("token_embedding", "code_projection")) else "head"
 
 
+def reading_order(layer: str) -> tuple[int, int]:
+    """From the tokens up to the head; within a block its parts stay as they are."""
+    block, _, part = layer.partition(" ")
+    return (1, int(block)) if part else ({"tokens": 0, "positions": 0}.get(layer, 2), layer == "positions")
+
+
 class LayerLook:
     """A look at one step of `model`: made before its forward pass, which it watches as a context manager.
 
@@ -76,7 +82,7 @@ class LayerLook:
         moved = torch.stack(torch._foreach_norm(torch._foreach_sub(self.parameters, self.before)))
         held = torch.stack(torch._foreach_norm(self.before))
         squares_3P = torch.stack([gradient_norms.float(), moved.float(), held.float()]).double().square().cpu()
-        totals = {name: torch.zeros(3, dtype=torch.float64) for name in dict.fromkeys(self.layers)}
+        totals = {name: torch.zeros(3, dtype=torch.float64) for name in sorted(dict.fromkeys(self.layers), key=reading_order)}
         for name, values in zip(self.layers, squares_3P.T, strict=True):
             totals[name] += values
         roots = {name: values.sqrt().tolist() for name, values in totals.items()}

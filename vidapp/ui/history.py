@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..alarms import LOOKS, Alarm, alarms, layer_figures
 from ..run_reader import Cursor, RunReader
 
 POINTS = 3000  # of one curve at most: more cannot be told apart on a screen
 READ_BYTES = 4 << 20  # of a run's file in one poll; a longer file comes in parts
 REFRESH_SECONDS = 0.5  # a run's file is read at most this often, whoever asks
 RUNS_HELD = 12
+COLUMNS = 160  # of a heatmap: more are narrower than can be seen
+ALARM_LINES = 4000  # kept for the alarms; of older ones every other is left out
 RECENT_LINES = 40  # training lines that the speed is measured over
 
 TRANSFORMER = "transformer"
@@ -44,6 +47,11 @@ FOLDED = {  # and those that it gets when it asks for more
     TOKENIZER: ("perplexity", "codebook_use", "learning_rate", "frames_per_second"),
 }
 CURVES = {phase: (*HEADLINE[phase], *FOLDED[phase]) for phase in HEADLINE}
+ALARM_KEYS = (  # what the alarms look at
+    *("step", "phase", "loss", "loss_future", "grad_norm", "learning_rate", "unigram_entropy", "skipped_steps", "layers"),
+    *("validation_loss_full", "validation_loss_half", "validation_accuracy", "validation_copy_accuracy"),
+    *("codebook_use", "perplexity", "validation_codebook_use", "validation_perplexity"),
+)
 FIRST_CURVES = {f"{phase}/{name}" for phase, names in HEADLINE.items() for name in names}
 
 
@@ -82,6 +90,36 @@ def shorten(value: float) -> float:
     return float(f"{value:.5g}")
 
 
+class Heat:
+    """What each layer did at evenly spaced logged steps: a column for each. Where they become too many every other is dropped."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.columns: list[dict[str, dict[str, float]]] = []
+        self.every, self.passed = 1, 0
+
+    def add(self, step: int, figures: dict[str, dict[str, float]]) -> None:
+        self.passed += 1
+        if not figures or (self.passed - 1) % self.every:
+            return
+        self.steps.append(step)
+        self.columns.append(figures)
+        if len(self.steps) > COLUMNS:
+            self.steps, self.columns, self.every = self.steps[::2], self.columns[::2], 2 * self.every
+
+    def to_dict(self) -> dict[str, Any]:
+        """steps, and by figure the layers in order with a row of values each; null where a step has none."""
+        found: dict[str, Any] = {}
+        for figure in dict.fromkeys(name for column in self.columns for name in column):
+            layers = dict.fromkeys(layer for column in self.columns for layer in column.get(figure, {}))
+            found[figure] = {layer: [tidy(column.get(figure, {}).get(layer)) for column in self.columns] for layer in layers}
+        return {"steps": self.steps, "figures": found}
+
+
+def tidy(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
 class History:
     """The curves and the newest figures of one run. `epoch` changes when points that a page may hold are gone."""
 
@@ -99,6 +137,10 @@ class History:
         self.curves: dict[str, Curve] = {}
         self.newest: dict[str, dict[str, float]] = {}
         self.recent: deque[tuple[str, int, float]] = deque(maxlen=RECENT_LINES)
+        self.heat = Heat()
+        self.lines: list[dict[str, Any]] = []
+        self.looks: deque[dict[str, Any]] = deque()
+        self.told: tuple[tuple[int, str], list[Alarm]] = ((-1, ""), [])
 
     def take(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Add logged lines. What is no finite number is left out; where a curve grows too long it is thinned."""
@@ -116,6 +158,9 @@ class History:
             self.epoch += 1
 
     def remember(self, phase: str, step: int, line: Mapping[str, Any]) -> None:
+        self.keep(line)
+        if phase == TRANSFORMER and "layers" in line:
+            self.heat.add(step, layer_figures(line))
         figures = self.newest.setdefault(phase, {})
         for name, value in line.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
@@ -124,6 +169,25 @@ class History:
                     self.curves.setdefault(f"{phase}/{name}", Curve()).add(step, value, self.serial)
         if "loss" in line and isinstance(line.get("time_s"), (int, float)):
             self.recent.append((phase, step, float(line["time_s"])))
+
+    def keep(self, line: Mapping[str, Any]) -> None:
+        """Keep what the alarms look at: of layers only the newest looks, and of lines a bounded number."""
+        kept = {key: line[key] for key in ALARM_KEYS if key in line}
+        self.lines.append(kept)
+        if "layers" in kept:
+            self.looks.append(kept)
+            if len(self.looks) > 2 * LOOKS:
+                self.looks.popleft().pop("layers")
+        if len(self.lines) > ALARM_LINES:
+            half = ALARM_LINES // 2
+            self.lines = self.lines[:half:2] + self.lines[half:]
+
+    def alarms(self, error: str = "") -> list[Alarm]:
+        """What is wrong by the lines so far; worked out anew only when there are new ones."""
+        about = (self.serial, error)
+        if self.told[0] != about:
+            self.told = (about, alarms(self.lines, error))
+        return self.told[1]
 
     def speed(self, phase: str) -> float | None:
         """Steps a second over the newest training lines of a phase; None before there are two."""

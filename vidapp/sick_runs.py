@@ -1,0 +1,89 @@
+"""The bundled example runs: a healthy one and four with one defect each, to learn reading curves by. Settings, metrics and strips, no weights.
+
+They are real trainings, made by `python -m vidapp.sick_training`. They are looked at like any run and steered by nobody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .run_reader import RunReader, open_run
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "sick-runs"
+PREFIX = "example:"  # no run can be called so: its name is a folder's
+
+
+@dataclass(frozen=True)
+class Example:
+    """change: the settings that make it what it is, by dotted key. see: what to look at in its curves, two sentences."""
+
+    name: str
+    title: str
+    see: str
+    change: Mapping[str, Any] = field(default_factory=dict)
+
+
+HEALTHY = Example(
+    "healthy",
+    "A healthy run",
+    "",
+)
+FRAMEWISE = Example(
+    "no-time-attention",
+    "No time attention",
+    "",
+    {"model.attention": "framewise"},
+)
+VISIBLE = Example(
+    "loss-on-visible",
+    "Loss on visible tokens",
+    "",
+)
+TOO_HIGH = Example(
+    "rate-too-high",
+    "Learning rate too high",
+    "",
+    {"recipe.learning_rate": 0.1, "recipe.muon_learning_rate": 0.6},
+)
+COLLAPSED = Example(
+    "collapsed-codebook",
+    "Collapsed codebook",
+    "",
+    {"tokenizer.quantizer": "vq"},
+)
+SICK_RUNS: dict[str, Example] = {example.name: example for example in (HEALTHY, FRAMEWISE, VISIBLE, TOO_HIGH, COLLAPSED)}
+
+
+def folder_of(name: str, place: Path = EXAMPLES) -> Path:
+    """Where an example lies; ValueError for an unknown one."""
+    if name not in SICK_RUNS:
+        raise ValueError(f"there is no bundled example {name[:60]!r}: choose {', '.join(SICK_RUNS)}")
+    return place / name
+
+
+def is_example(name: str | None) -> bool:
+    """Whether a run's name, as a page or a command gives it, means a bundled example (`example:healthy`)."""
+    return bool(name) and str(name).startswith(PREFIX)
+
+
+def example_of(name: str) -> Example:
+    """The example of `example:NAME`; ValueError for an unknown one."""
+    folder_of(name.removeprefix(PREFIX))
+    return SICK_RUNS[name.removeprefix(PREFIX)]
+
+
+def open_any(name: str) -> RunReader:
+    """An example (`example:NAME`) or a person's own run, to look at; ValueError where there is none of that name."""
+    return RunReader(folder_of(name.removeprefix(PREFIX))) if is_example(name) else open_run(name)
+
+
+def choices() -> list[tuple[str, str]]:
+    """(label, `example:NAME`) of those that are there: a copy of the app may come without them."""
+    return [(f"Bundled example: {example.title}", f"{PREFIX}{name}") for name, example in SICK_RUNS.items() if folder_of(name).is_dir()]
+
+
+def refuse_example(name: str | None) -> None:
+    """ValueError for what is done to one's own runs only."""
+    if is_example(name):
+        raise ValueError("a bundled example is only there to be looked at: choose one of your own runs")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from vidapp.bench import start
+from vidapp.bench import growth, presets, start
 from vidapp.bench.effort import TOY, Effort, repeat
 from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
-from vidapp.commands.bench import HEADLINES
+from vidapp.commands.bench import HEADLINES, TABLES
 from vidapp.peak import peak_mib_of
 
 ASKED = {
@@ -110,7 +110,29 @@ def test_scopes_together_say_whether_training_waits_for_clips() -> None:
 
 
 def test_scopes_of_the_command_are_those_there_are() -> None:
-    assert list(HEADLINES) == list(SCOPES) == list(ASKED)
+    assert [*HEADLINES, *TABLES] == list(SCOPES)
+    assert list(HEADLINES) == list(ASKED)
+
+
+@pytest.mark.parametrize(("scope", "sizes"), [("presets", 4), ("growth", 10)])
+def test_a_table_has_a_row_for_each_size_with_time_arithmetic_and_utilization(
+    scope: str, sizes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(presets, "PRESETS", ("debug",))
+    monkeypatch.setattr(growth, "AXES", {"frames": (2, 4), "grid": (4,), "width": (48, 96)})
+    found = measured(scope)
+    assert len(found["rows"]) == sizes
+    assert all(math.isfinite(number) and number > 0 for row in found["rows"] for number in numbers(row))
+    monkeypatch.setattr("vidapp.bench.scopes.run_one", lambda name, effort: found)
+    page = tmp_path / "page.md"
+    page.write_text(f"# Costs\n<!-- bench-{scope}:begin -->\n<!-- bench-{scope}:end -->\n")
+    assert main(["bench", scope, "--toy", "--readme", str(page)]) == 0
+    assert page.read_text().count("\n| ") == sizes + 2
+
+
+def test_a_readme_is_for_the_tables_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "data", "--toy", "--readme", "README.md"]) == 2
+    assert "name one of them" in capsys.readouterr().err
 
 
 def test_nothing_is_counted_of_the_first_run() -> None:

@@ -17,6 +17,8 @@ SCOPES = {  # by module name: what the page needs to be measured, nothing here m
     "data": "vidapp.bench.data",
     "ui": "vidapp.ui.bench",
     "start": "vidapp.bench.start",
+    "presets": "vidapp.bench.presets",
+    "growth": "vidapp.bench.growth",
 }
 PATIENCE_S = 1800.0
 Figures = dict[str, Any]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..batches import draw_masks
+from ..compiling import compile_choice
 from ..config import Config
 from ..data.source import open_source
 from ..device import pick_device, pick_precision
@@ -101,7 +102,8 @@ def compare(large: Steps, small: Steps) -> dict[str, float]:
 def new_phase(config: Config, device: torch.device, precision: str) -> TransformerPhase:
     """A training that can be stepped, with a new tokenizer: what its tokens say makes no difference to the time."""
     tokenizer = new_tokenizer(config.tokenizer, config.data.channels, torch_generator(0, "tokenizer")).eval()
-    return TransformerPhase(config, open_source(config.data), tokenizer, device, precision)
+    compiled, _ = compile_choice(config, device)
+    return TransformerPhase(config, open_source(config.data), tokenizer, device, precision, compiled=compiled)
 
 
 def train_steps(config: Config, device: torch.device, precision: str, effort: Effort) -> Steps:

@@ -1,9 +1,14 @@
 """Measure how fast training, sampling, encoding, data, page and start are, each beside what this machine could do."""
 
 import argparse
+import importlib
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from .. import markdown
+from ..files import write_text
 from .common import add_json, number, print_json, progress_bar, table, wants_json
 
 HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, the limit beside it)
@@ -14,13 +19,19 @@ HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, th
     "ui": {"tick_bytes": "points_bytes", "tick_milliseconds": "milliseconds_to_read_and_write"},
     "start": {"seconds_to_page": "seconds_to_import_gradio"},
 }
+TABLES = ("presets", "growth")  # scopes of many rows: asked for by name, not part of all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "scope", nargs="?", default="all", choices=[*HEADLINES, "all"], help="What to measure. Default: all, a few minutes on two cores."
+        "scope",
+        nargs="?",
+        default="all",
+        choices=[*HEADLINES, *TABLES, "all"],
+        help="What to measure. Default: all but presets and growth, which are tables of their own; a few minutes on two cores.",
     )
     parser.add_argument("--toy", action="store_true", help="Sizes so small that it takes seconds and the figures mean nothing.")
+    parser.add_argument("--readme", type=Path, metavar="FILE.md", help="Write the table of presets or growth between this page's markers.")
     add_json(parser)
 
 
@@ -28,6 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..bench.effort import TOY, Effort
     from ..bench.scopes import run
 
+    if arguments.readme and arguments.scope not in TABLES:
+        raise ValueError(f"--readme is for the tables of {' and '.join(TABLES)}: name one of them")
     names = list(HEADLINES) if arguments.scope == "all" else [arguments.scope]
     with progress_bar(len(names), "measuring", "scope") as bar:
 
@@ -37,12 +50,27 @@ def execute(arguments: argparse.Namespace) -> int:
 
         found = run(names, TOY if arguments.toy else Effort(), begun)
         bar.update(len(names) - bar.n)
+    if arguments.readme:
+        page = arguments.readme.read_text(encoding="utf-8")
+        write_text(
+            arguments.readme, markdown.put_between(page, f"bench-{arguments.scope}", rows_of(arguments.scope, found, markdown.table))
+        )
     if wants_json(arguments):
         print_json(found)
+    elif arguments.scope in TABLES:
+        print(rows_of(arguments.scope, found, lambda header, rows: table([header, *rows])))
     else:
         print(as_table(found))
         print("The limit is this machine's own, measured in the same run. --json has every figure.", file=sys.stderr)
     return 0
+
+
+def rows_of(scope: str, found: dict[str, Any], draw: Callable[[list[str], list[list[str]]], str]) -> str:
+    """The rows of one of TABLES, drawn, and what was left out."""
+    figures = found[scope]
+    header, rows = importlib.import_module(f"vidapp.bench.{scope}").table(figures)
+    left_out = figures.get("left_out", [])
+    return draw(header, rows) + (f"\n\nToo large for the memory at hand: {'; '.join(left_out)}." if left_out else "")
 
 
 def as_table(found: dict[str, dict[str, Any]]) -> str:

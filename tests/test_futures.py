@@ -1,6 +1,7 @@
 """Futures in one batch are those that each would have been alone, and a future goes on as if more had been asked for."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 from torch import Tensor
 
+from vidapp import futures as futures_module
 from vidapp.checkpoint import Checkpoint, load_checkpoint
 from vidapp.futures import Future, futures, goes_on
-from vidapp.rollout import rollout
+from vidapp.rollout import RolloutStep, rollout
 
 CONTEXT, FRAMES = 3, 3
 
@@ -43,6 +45,21 @@ def alone(checkpoint: Checkpoint, one: Future, frames: int = FRAMES) -> Tensor:
 def test_a_batch_holds_what_each_future_is_alone(checkpoint: Checkpoint) -> None:
     together = list(futures(checkpoint.transformer, context(checkpoint), FRAMES, wanted(checkpoint)))[-1]
     assert torch.equal(together, torch.cat([alone(checkpoint, one) for one in wanted(checkpoint)]))
+
+
+def test_a_future_that_is_asked_for_alone_is_decoded_in_a_batch_of_its_own(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+    original = futures_module.decoded
+
+    def decoded(transformer: object, context_BTHW: Tensor, *rest: object) -> Iterator[RolloutStep]:
+        batches.append(len(context_BTHW))
+        return original(transformer, context_BTHW, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(futures_module, "decoded", decoded)
+    found = list(futures(checkpoint.transformer, context(checkpoint), FRAMES, wanted(checkpoint), alone=[2]))
+    assert torch.equal(found[-1], torch.cat([alone(checkpoint, one) for one in wanted(checkpoint)]))
+    if checkpoint.config.model.causal:
+        assert (sorted(batches), len(found)) == ([1, 3], FRAMES)
 
 
 def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint) -> None:

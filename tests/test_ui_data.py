@@ -8,6 +8,7 @@ import pytest
 
 from vidapp.config import DataConfig
 from vidapp.ui import own_clips, sources
+from vidapp.ui.data_tab import brought_data
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
 from vidapp.ui.own_clips import keep, kept_name, read_brought
 
@@ -99,3 +100,13 @@ def test_kept_names_are_ours() -> None:
 
 def test_names_of_skipped_files_are_escaped() -> None:
     assert "<script>" not in skipped_html([("<script>", "<b>why</b>")])
+
+
+def test_a_skipped_file_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "broken.gif").write_bytes(b"no gif at all")
+    (tmp_path / "broken.mp4").write_bytes(b"no film at all")
+    *_, (_, brought) = read_brought([str(path) for path in sorted(tmp_path.iterdir())], brought_data(32, 1, 4))
+    text = skipped_html([*brought.skipped, ("short.npy", "it has 3 of 4 frames")])
+    assert [text.count(name) for name in ("broken.gif", "broken.mp4", "short.npy")] == [1, 1, 1]
+    assert "<b>broken.gif</b> is damaged" in text
+    assert "<b>short.npy</b>: it has 3" in text

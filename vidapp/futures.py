@@ -1,9 +1,10 @@
 """Several futures of one context in one batch, and a future that goes on from where it ended.
 
 Each future is what `rollout` makes with its own seed and settings: noise depends on (seed, frame, decode step), never on the batch.
+What depends on it is how a device rounds sums, so the same ids to the last one are promised only for futures that are decoded alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,22 +26,36 @@ class Future:
 
 
 @torch.no_grad()
-def futures(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[Tensor]:
+def futures(
+    transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], *, alone: Collection[int] = ()
+) -> Iterator[Tensor]:
     """Token grids (B, n, h, w) of the futures of one context, all that there are so far, until n is `frames`.
 
-    Causal models yield after each frame, others once. ValueError where nothing is asked for.
+    alone: places in `wanted` whose futures are to be those of `rollout` to the last bit: they are decoded beside the batch, in which
+    sums may be rounded differently and a token turn where two were nearly tied. Causal models yield after each frame, others, whose
+    futures are all decoded alone, once. ValueError where nothing is asked for.
     """
     if not wanted or frames < 1:
         raise ValueError(f"{len(wanted)} futures of {frames} frames: ask for at least one of one frame")
     given = context_1THW.shape[1]
     if is_causal(transformer):
-        context_BTHW = context_1THW.repeat(len(wanted), 1, 1, 1)
-        for step in decoded(transformer, context_BTHW, frames, wanted, context_BTHW[:, :0]):
-            if step.frame_done:
-                yield step.tokens_BTHW[:, given:]
+        together = [place for place in range(len(wanted)) if place not in alone]
+        groups = [[place] for place in sorted(alone)] + [together] * bool(together)
+        order = torch.tensor([place for group in groups for place in group]).argsort()
+        each = [future_frames(transformer, context_1THW, frames, [wanted[place] for place in group]) for group in groups]
+        for grids in zip(*each, strict=True):
+            yield torch.cat(grids)[order]
         return
     ends = [list(rollout(transformer, context_1THW, frames, one.sampling, one.seed))[-1].tokens_BTHW for one in wanted]
     yield torch.cat(ends)[:, given:]
+
+
+def future_frames(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[Tensor]:
+    """The futures of one batch, whenever a frame of all of them is done."""
+    context_BTHW = context_1THW.repeat(len(wanted), 1, 1, 1)
+    for step in decoded(transformer, context_BTHW, frames, wanted, context_BTHW[:, :0]):
+        if step.frame_done:
+            yield step.tokens_BTHW[:, context_1THW.shape[1] :]
 
 
 @torch.no_grad()

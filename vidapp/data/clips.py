@@ -135,6 +135,8 @@ def nothing_in(path: Path, skipped: list[Skipped]) -> ClipError:
     name, reason = skipped[0]
     others = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
     detail = reason if PurePosixPath(name).name in reason else f"{name}: {reason}"
+    if name == path.name:
+        return ClipError(detail)
     return ClipError(f"{path.name} holds no readable clip: {detail}{others}")
 
 

@@ -163,6 +163,13 @@ def skipped_html(skipped: Sequence[tuple[str, str]], *, what: str = "skipped") -
     """What could not be used and why; nothing where all could."""
     if not skipped:
         return ""
-    items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>" for name, reason in skipped[:LISTED])
+    items = "".join(f"<li>{named_once(name, reason)}</li>" for name, reason in skipped[:LISTED])
     more = f"<li>and {len(skipped) - LISTED:,} more</li>" if len(skipped) > LISTED else ""
     return f"<div class='skipped'><p>{len(skipped):,} {what}:</p><ul>{items}{more}</ul></div>"
+
+
+def named_once(name: str, reason: str) -> str:
+    """`<b>clip.gif</b> is damaged`: many reasons begin with the name of the file themselves."""
+    own = name.rsplit("/", 1)[-1]
+    rest = reason[len(own) :] if reason.startswith(own) else f": {reason}"
+    return f"<b>{html.escape(name)}</b>{html.escape(rest)}"

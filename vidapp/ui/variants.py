@@ -28,6 +28,9 @@ FRAME_S = 0.2
 FIRE = np.array([[5, 7, 12], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)  # dark to light, for a map
 
 
+ROUNDING = "A film with the very settings chosen is exactly what Generate makes; in others a token may differ: a batch rounds its sums differently."
+
+
 @dataclass(frozen=True)
 class Variant:
     """One future of a grid: what differs from the settings chosen."""
@@ -62,7 +65,8 @@ def seeds(first: int, number: int) -> list[Variant]:
 
 
 def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant], wanted: Callable[[int, int], bool]) -> Grid | None:
-    """The futures of the chosen clip, decoded together; each is what its settings give alone.
+    """The futures of the chosen clip, decoded together. The one that has the very settings chosen is what Generate makes, to the last bit;
+    the others are so up to a token that turns where two are nearly tied, since sums in a batch may be rounded differently.
 
     wanted(frames made, frames in all) is asked before each frame; None as soon as it says no.
     """
@@ -75,10 +79,13 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
     asked = [Future(one.seed, sampling_of(checkpoint.config, one.settings())) for one in each]
     if not wanted(0, frames):
         return None
-    for tokens in futures(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked):
+    same = [place for place, one in enumerate(each) if one == chosen]
+    for tokens in futures(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
         if not wanted(tokens.shape[1], frames):
             return None
     frames_u8 = to_u8(checkpoint.decode(tokens))
+    for place in same:
+        frames_u8[place] = np.concatenate([to_u8(checkpoint.decode(tokens[place, frame][None, None]))[0] for frame in range(frames)])
     known = min(frames, 0 if clip.truth_u8 is None else len(clip.truth_u8))
     if clip.truth_u8 is None or not known:
         return Grid(variants, frames_u8, None)
@@ -135,7 +142,7 @@ def sheet_html(grid: Grid) -> str:
     for row, temperature in enumerate(TEMPERATURES):
         cells = "".join(cell(grid, row * len(TOP_KS) + column, label=False) for column in range(len(TOP_KS)))
         rows += f'<div class="side">temp.<br>{temperature}</div>{cells}'
-    note = "Same clip, same seed; errors are squared, a frame. Press a film to generate it with its settings."
+    note = f"Same clip, same seed; errors are squared, a frame. Press a film to generate it with its settings. {ROUNDING}"
     style = f"grid-template-columns: 3.2em repeat({len(TOP_KS)}, minmax(0, 1fr))"
     return f'{FILM}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
 
@@ -152,7 +159,7 @@ def seeds_html(grid: Grid) -> str:
         else f"{100 * each[0]:.1f} %"
     )
     chart = sprite(fire(apart * 2), "Where the futures disagree")
-    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread} on average. Press a film to generate it."
+    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread} on average. Press a film to generate it. {ROUNDING}"
     films_grid = f'<div class="grid" style="grid-template-columns: repeat({columns}, minmax(0, 1fr)); flex: 2 1 300px">{films}</div>'
     map_grid = f'<div class="grid" style="flex: 1 1 180px; align-self: start"><div class="map">{chart}</div><div class="under">where they disagree</div></div>'
     return f'{FILM}<p class="grid-note">{note}</p><div style="display: flex; flex-wrap: wrap; gap: 14px">{films_grid}{map_grid}</div>'

@@ -145,6 +145,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     wire_clips(tab, arrived)
     wire_making(tab, arrived)
     page.load(quiet(tab.describe_first), **card)
+    arrived.then(quiet(stage.offer_opening), None, [tab.message, *stage.files.values()], **in_turn("files"), **PRIVATE, **AGAIN)
     controls.checkpoint.change(quiet(tab.describe), **card)
     for visit in (page.load, place.select):
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)

@@ -1,8 +1,11 @@
 """What happens when a page wishes for frames: a preview of the clip, a generation, ten frames more. The newest wish counts."""
 
+import atexit
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 GENERATE, MORE, PREVIEW, FIT = "generate", "more", "preview", "fit"  # kinds of wishes
 MORE_FRAMES = 10
 WISHES = Wishes()
+OPENING_FILES = ExitStack()
+atexit.register(OPENING_FILES.close)
 Updates = dict[Any, Any]
 
 
@@ -132,6 +137,14 @@ class Stage:
         with download_files(generation.clip, generation.prediction_u8) as paths:
             yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
 
+    def offer_opening(self, request: gr.Request) -> Iterator[Updates]:
+        """What the page opens with as files to take away, as long as the page has not wished for anything else. Needs no torch."""
+        if opening.opening() is None or WISHES.of(request.session_hash) is not None:
+            return
+        paths = opening_files()
+        if WISHES.of(request.session_hash) is None:
+            yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
+
     def preview(self, request: gr.Request) -> Updates:
         """The clip that was chosen, before anything is generated. Needs no checkpoint to be loaded.
 
@@ -174,6 +187,14 @@ class Stage:
         if opening.opening() is None or values[: len(Controls.names())] != tuple(getattr(FIRST, name) for name in Controls.names()):
             WISHES.claim(page, PREVIEW, values)
         return {}
+
+
+@cache
+def opening_files() -> dict[str, str]:
+    """The files of what the page opens with by kind, written once and kept as long as the app runs."""
+    first = opening.opening()
+    assert first is not None
+    return OPENING_FILES.enter_context(download_files(first.clip, first.prediction_u8))
 
 
 def fitted(chosen: Chosen, config: "Config") -> Chosen:

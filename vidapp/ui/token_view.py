@@ -68,6 +68,7 @@ class TokenView:
 
 
 VIEWS: Kept[TokenView] = Kept(held=48, held_bytes=512 << 20)
+NOTHING = {"said": "nothing to show"}  # the reason stands above it
 LOCK = threading.Lock()  # clicks are answered one at a time: they share the processor
 
 
@@ -212,7 +213,7 @@ def whole(asked: dict[str, Any], name: str) -> int:
 
 
 def token_view(**settings: Any) -> gr.HTML:
-    """The component; its value is what `value_of` returns, None for an empty place."""
+    """The component; its value is what `value_of` returns, None while the first clip is on its way, NOTHING where none could be had."""
     return gr.HTML(
         value=None,
         html_template=static("tokens.html"),

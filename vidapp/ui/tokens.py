@@ -18,7 +18,7 @@ from .messages import guarded, message_box, said
 from .plot import chart, figure_value
 from .theme import static
 from .token_files import token_files
-from .token_view import LOCK, VIEWS, TokenView, token_view, value_of
+from .token_view import LOCK, NOTHING, VIEWS, TokenView, token_view, value_of
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
 from .wishes import Wishes
 from .words import count, short
@@ -100,7 +100,12 @@ class TokensTab:
         if (wish.kind == OPEN and chosen.shown == chosen.signature) or (wish.kind == PICK and not chosen.at):
             return
         yield {self.message: said("Loading the checkpoint…")}
-        view = view_of(chosen)
+        try:
+            view = view_of(chosen)
+        except Exception:
+            if not chosen.shown:
+                yield {self.view: NOTHING}
+            raise
         closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
         value = value_of(view, start=int(chosen.at) if chosen.at.isdecimal() and len(chosen.at) < 6 else view.given or 0)
         yield {

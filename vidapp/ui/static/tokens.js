@@ -12,7 +12,7 @@ const [track, readout, scope] = ['.track', '.readout', '.scope'].map(find);
 const MODES = {
   ids: 'ids', true: 'ids of the true frame', differ: 'predicted and true, where they differ', flicker: 'flicker: changed id, unchanged pixels',
 };
-const EMPTY = { key: '', frames: [], drawn: [], ids: [], true_ids: null, replay: null, flicker: [], grid: [1, 1], kinds: [], errors: [], psnr: [], palette: ['#888'], atlas: null, start: 0, codebook: 0 };
+const EMPTY = { key: '', frames: [], drawn: [], ids: [], true_ids: null, replay: null, flicker: [], grid: [1, 1], kinds: [], errors: [], psnr: [], palette: ['#888'], atlas: null, start: 0, codebook: 0, said: 'loading…' };
 
 let clip = EMPTY;
 let now = 0;
@@ -220,7 +220,7 @@ function show(frame) {
   const total = clip.ids.length;
   now = total ? Math.max(0, Math.min(frame, total - 1)) : 0;
   const [truth, drawn] = [picture(now), drawing(now)];
-  const waiting = total ? 'the true frame is not known' : 'no clip yet';
+  const waiting = total ? 'the true frame is not known' : clip.said;
   paint(panels.frame, truth, waiting);
   paint(panels.drawn, drawn, waiting);
   paint(panels.error, truth && drawn ? difference(truth, drawn) : null, waiting);

@@ -31,7 +31,7 @@ def chart(value: dict[str, Any] | None = None, *, label: str, **settings: Any) -
     return gr.HTML(
         value=value,
         html_template='<div class="chart-box" hidden><div class="plot" role="img"></div></div>',
-        css_template=".chart-box { color: var(--body-text-color); } .plot { width: 100%; height: clamp(230px, 20vw, 340px); }",
+        css_template=".chart-box { color: var(--body-text-color); } .plot { width: 100%; height: calc(clamp(230px, 20vw, 340px) * var(--page-scale, 1)); }",
         js_on_load=with_plotly("chart.js"),
         plotly=serve_plotly(),
         title=label,

@@ -5,7 +5,7 @@ import torch
 from tiny import tiny
 
 from vidapp import device as device_module
-from vidapp.device import autocast, matrix_rate, memory_mib, pick_device, pick_precision
+from vidapp.device import Fastest, autocast, matrix_rate, memory_mib, pick_device, pick_precision
 
 CPU = torch.device("cpu")
 
@@ -37,6 +37,18 @@ def test_a_precision_asked_for_is_used_without_measuring(monkeypatch: pytest.Mon
     monkeypatch.setattr(device_module, "matrix_rate", None)
     assert pick_precision(tiny(recipe__precision="bf16"), CPU) == "bf16"
     assert pick_precision(tiny(recipe__precision="float32"), CPU) == "float32"
+
+
+def test_a_rate_is_the_fastest_seen_and_not_measured_again_at_once() -> None:
+    speeds = iter([2.0, 5.0, 1.0])
+
+    def measure(what: str) -> float:
+        return next(speeds)
+
+    lasting, forgetful = Fastest(), Fastest(fresh_s=-1)
+    assert [lasting(measure, "a"), lasting(measure, "a")] == [2.0, 2.0]
+    assert [forgetful(measure, "a"), forgetful(measure, "a")] == [5.0, 5.0]
+    assert next(speeds, None) is None
 
 
 def test_autocast_is_on_for_bf16_alone() -> None:

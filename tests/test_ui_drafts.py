@@ -3,17 +3,20 @@
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidapp.config import Config, parse_assignments
+from vidapp.preflight import Sizes
 from vidapp.presets import PRESETS, preset
 from vidapp.ui import configure, drafts, sources
 from vidapp.ui.drafts import Draft
-from vidapp.ui.estimates import ESTIMATES, Estimates, launch_command
+from vidapp.ui.estimates import ESTIMATES, Estimates, at_once, figures_html, launch_command
 
 CHANGES = st.fixed_dictionaries(
     {},
@@ -111,6 +114,44 @@ def test_what_a_run_takes_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert first.trains_tokenizer  # the bundled one is for 64 pixels
     assert first.found.parameters > first.found.blocks
     assert first.time.startswith(("about", "a few"))
+
+
+def test_figures_that_are_on_their_way_are_never_those_of_other_settings() -> None:
+    config = Draft.of("debug", {"model.layers": 3}).config
+    sizes = Sizes.of(config)
+    shown = figures_html(at_once(config))
+    assert 'aria-busy="true"' in shown
+    assert f"<dd>{sizes.parameters / 1e6:.2f} M</dd>" in shown
+    assert shown.count("<dd>…</dd>") == 4  # memory, time, work and arithmetic
+
+
+def test_of_two_looks_that_cross_the_newest_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tab = configuring()
+    page = SimpleNamespace(session_hash="crossing")
+    old, new = ({"preset": "debug", "changes": {"model.layers": layers}} for layers in (3, 4))
+    asked: list[int] = []
+
+    def of(config: Config) -> Any:
+        if not asked:
+            tab.look(new, page)  # type: ignore[arg-type]  # while the first one is being looked at
+        asked.append(config.model.layers)
+        return SimpleNamespace(values={"Time": f"{config.model.layers} layers"}, problem=None, notices=[])
+
+    monkeypatch.setattr(configure.ESTIMATES, "of", of)
+    tab.look(old, page)  # type: ignore[arg-type]
+    assert tab.measure(page) == {}  # type: ignore[arg-type]
+    assert "4 layers" in tab.measure(page)[tab.figures]  # type: ignore[arg-type]
+    assert tab.measure(page) == {}  # type: ignore[arg-type]
+    assert asked == [3, 4]
+
+
+def test_a_page_that_is_read_only_leads_to_no_training() -> None:
+    assert configuring(readonly=True).go is None
+
+
+def configuring(**how: bool) -> configure.ConfigureTab:
+    with gr.Blocks():
+        return configure.build(drafts.build(), **how)
 
 
 def test_clips_that_are_not_offered_are_not_looked_at() -> None:

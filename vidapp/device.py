@@ -1,7 +1,10 @@
 """The device a run uses: which one, which precision is faster on it, how much memory is taken."""
 
 import contextlib
+import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -19,7 +22,25 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def pick_precision(config: Config, device: torch.device) -> str:
+class Fastest:
+    """Rates by what was measured, of each the fastest seen: other work on a machine only makes it look slower.
+
+    What was measured within the last `fresh_s` seconds is not measured again, so what is said of a run does not swing.
+    """
+
+    def __init__(self, fresh_s: float = 60.0) -> None:
+        self.fresh_s = fresh_s
+        self.kept: dict[tuple[Any, ...], tuple[float, float]] = {}  # -> when, rate
+
+    def __call__(self, measure: Callable[..., float], *what: Any) -> float:
+        at, best = self.kept.get((measure, *what), (-math.inf, 0.0))
+        if time.monotonic() - at > self.fresh_s:
+            best = max(best, measure(*what))
+            self.kept[measure, *what] = time.monotonic(), best
+        return best
+
+
+def pick_precision(config: Config, device: torch.device, fastest: Fastest | None = None) -> str:
     """`float32` or `bf16`. auto: bf16 on CUDA where it is supported, the faster of the two, measured, on a CPU."""
     asked = config.recipe.precision
     if asked != "auto":
@@ -28,8 +49,8 @@ def pick_precision(config: Config, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type == "mps":
         return "float32"
-    width = config.model.width
-    return "bf16" if matrix_rate(torch.bfloat16, width) > 1.2 * matrix_rate(torch.float32, width) else "float32"
+    width, fastest = config.model.width, fastest or Fastest()
+    return "bf16" if fastest(matrix_rate, torch.bfloat16, width) > 1.2 * fastest(matrix_rate, torch.float32, width) else "float32"
 
 
 def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float = 0.05) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .config import Config
-from .device import matrix_rate, pick_device, pick_precision
+from .device import Fastest, matrix_rate, pick_device, pick_precision
 from .dry_run import Cost, tokenizer_step, transformer_step
 from .memory import free_memory
 from .schedules import notices
@@ -62,23 +62,40 @@ class Preflight:
 REMEDY = "lower recipe.batch_size or raise recipe.micro_batches, or set recipe.gradient_checkpointing=true"
 
 
-def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
-    """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch."""
-    device = pick_device(config.run.device)
-    precision = pick_precision(config, device)
-    with torch.device("meta"):
-        model, tokenizer = VideoTransformer.of(config), Tokenizer(config.tokenizer, config.data.channels)
-    parts = sum(parameter.numel() for parameter in tokenizer.parameters())
+@dataclass(frozen=True)
+class Sizes:
+    """Parameters of the transformer, in its blocks and in all, and of the tokenizer."""
+
+    blocks: int
+    parameters: int
+    tokenizer: int
+
+    @staticmethod
+    def of(config: Config) -> "Sizes":
+        """Arithmetic alone: no memory is taken."""
+        with torch.device("meta"):
+            model, tokenizer = VideoTransformer.of(config), Tokenizer(config.tokenizer, config.data.channels)
+        counts = model.parameter_counts
+        return Sizes(counts["blocks"], counts["total"], sum(parameter.numel() for parameter in tokenizer.parameters()))
+
+
+def preflight(config: Config, *, trains_tokenizer: bool = False, fastest: Fastest | None = None) -> Preflight:
+    """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch.
+
+    fastest: the rates that earlier looks have found.
+    """
+    device, fastest, sizes = pick_device(config.run.device), fastest or Fastest(), Sizes.of(config)
+    precision = pick_precision(config, device, fastest)
     step = transformer_step(config, precision)
     first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
-    rate = SHARE_OF_PEAK * flop_rate(device, precision, config.model.width)
+    rate = SHARE_OF_PEAK * fastest(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
     recipe, steps = config.recipe, config.run.steps
     total = step.flops * steps + first.flops * recipe.tokenizer_steps
     return Preflight(
-        blocks=model.parameter_counts["blocks"],
-        parameters=model.parameter_counts["total"],
-        tokenizer_parameters=parts,
-        memory=memory_of(config, model.parameter_counts["total"], parts, max(step.bytes, first.bytes)),
+        blocks=sizes.blocks,
+        parameters=sizes.parameters,
+        tokenizer_parameters=sizes.tokenizer,
+        memory=memory_of(config, sizes.parameters, sizes.tokenizer, max(step.bytes, first.bytes)),
         free=free_on(device),
         seconds=total / rate,
         flops=step.flops,
@@ -144,7 +161,6 @@ def free_on(device: torch.device) -> int:
 def flop_rate(device: torch.device, precision: str, width: int) -> float:
     """FLOPs a second of a matrix product of about the model's size."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    width = min(width, LARGEST_MEASURED)
     if device.type != "cuda":
         return matrix_rate(dtype, width)
     a, b = torch.ones(8192, width, dtype=dtype, device=device), torch.ones(width, 4 * width, dtype=dtype, device=device)

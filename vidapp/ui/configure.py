@@ -1,6 +1,7 @@
 """The Configure tab: every setting of the run that is yet to be started, what differs from its preset, and what it will take."""
 
 import html
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,21 @@ from ..presets import preset
 from . import form, sources
 from .chips import chips, chips_value
 from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
-from .estimates import ESTIMATES, figures_html, notices_html
+from .estimates import ESTIMATES, at_once, figures_html, notices_html
 from .messages import guarded, message_box, said, told
 from .takeaway import takeaway, takeaway_value
 from .theme import heading, static
-from .wiring import AGAIN, PRIVATE, in_turn
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+from .wishes import Wishes
 from .words import count
 
 KEYS = form.all_keys()
 FIRST_KEYS = form.first_order_keys()
 LARGEST_FILE = 1 << 20
+LOOKS = Wishes()
+READONLY_NOTE = (
+    '<p class="hint">This page is read-only: nothing is trained here. Take the command below, or the file, to where you train.</p>'
+)
 ABOUT = {
     "model": "the transformer",
     "tokenizer": "frames to ids and back",
@@ -47,7 +53,7 @@ class ConfigureTab:
     notices: gr.HTML
     takeaway: gr.HTML
     upload: gr.UploadButton
-    go: gr.Button
+    go: gr.Button | None  # not there on a read-only page, which starts nothing
 
     @property
     def form(self) -> list[Any]:
@@ -113,10 +119,26 @@ class ConfigureTab:
         draft = Draft.of_value(held)
         return {self.chips: chips_value(draft), self.takeaway: takeaway_value(draft)}
 
-    def measure(self, held: Any) -> Updates:
-        """What the draft will take."""
-        estimate = ESTIMATES.of(Draft.of_value(held).config)
-        return {self.figures: figures_html(estimate), self.notices: notices_html(estimate)}
+    def look(self, held: Any, request: gr.Request) -> Updates:
+        """What is known at once of what the draft will take; the rest is on its way, and nothing old is left standing."""
+        draft = Draft.of_value(held)
+        LOOKS.claim(request.session_hash, "look", (json.dumps(draft.value),))
+        known = ESTIMATES.known(draft.config)
+        return {self.figures: figures_html(known.values if known else at_once(draft.config))}
+
+    def measure(self, request: gr.Request) -> Updates:
+        """What the page's newest draft will take."""
+        wish = LOOKS.begin(request.session_hash, "look")
+        if wish is None:
+            return {}
+        config = Draft.of_value(json.loads(wish.values[0])).config
+        try:
+            estimate = ESTIMATES.of(config)
+        except ValueError as error:
+            return {self.message: told(error), self.figures: figures_html(at_once(config), missing="–"), self.notices: ""}
+        if not LOOKS.holds(request.session_hash, wish.number):
+            return {}
+        return {self.figures: figures_html(estimate.values), self.notices: notices_html(estimate)}
 
 
 def form_draft(name: str, values: tuple[Any, ...], leave_out: str = "") -> Draft:
@@ -141,8 +163,8 @@ def read_config(path: str) -> Config:
         raise ValueError(f"{Path(path).name} was not taken: {error}") from error
 
 
-def build(draft: gr.BrowserState) -> ConfigureTab:
-    """Lay the tab out (inside a gr.Tab)."""
+def build(draft: gr.BrowserState, *, readonly: bool = False) -> ConfigureTab:
+    """Lay the tab out (inside a gr.Tab). With `readonly` it leads to a command and a file, not to a training."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340, elem_id="configure-form"):
             heading("What to train")
@@ -155,7 +177,9 @@ def build(draft: gr.BrowserState) -> ConfigureTab:
             heading("What it takes")
             figures = gr.HTML('<div class="card">Looking ahead…</div>', elem_id="configure-figures", apply_default_css=False, padding=False)
             notices = gr.HTML("", elem_id="configure-notices", apply_default_css=False, padding=False)
-            go = gr.Button("Go on to Train", variant="primary", elem_id="configure-go")
+            go = None if readonly else gr.Button("Go on to Train", variant="primary", elem_id="configure-go")
+            if readonly:
+                gr.HTML(READONLY_NOTE, elem_id="configure-readonly", apply_default_css=False, padding=False)
             heading("The same elsewhere")
             away = takeaway(FIRST, elem_id="configure-takeaway", elem_classes=["snug"])
             upload = gr.UploadButton("Import a config (.json)", file_types=[".json"], size="sm", elem_id="configure-import")
@@ -217,7 +241,9 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: ConfigureTab) -> list[Any]:
     described, measured = [tab.message, tab.chips, tab.takeaway], [tab.message, tab.figures, tab.notices]
     page.load(quiet(tab.open), tab.draft, tab.outputs, **edits).then(quiet(tab.describe), tab.draft, described, **looks)
     tab.draft.change(quiet(tab.describe), tab.draft, described, **looks)
-    gr.on([tab.draft.change, place.select], quiet(tab.measure), tab.draft, measured, **ahead)
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+    looked = gr.on([tab.draft.change, place.select], quiet(tab.look), tab.draft, [tab.message, tab.figures], queue=False, **quick)
+    looked.then(quiet(tab.measure), None, measured, **ahead)
     return edited
 
 

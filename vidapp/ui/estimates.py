@@ -1,9 +1,11 @@
 """What a run will take, looked up before it starts: size, memory, time, and whether it can start at all."""
 
 import html
+import sys
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from ..config import Config
 from . import sources, words
 
 if TYPE_CHECKING:
+    from ..device import Fastest
     from ..preflight import Preflight
 
 HELD = 32
@@ -41,23 +44,49 @@ class Estimate:
         first = ["Trains its own tokenizer first: no trained one fits these clips and settings."] if self.trains_tokenizer else []
         return [*first, *self.found.notices]
 
-    def figures(self) -> list[tuple[str, str, str]]:
-        """(name, value, help) of each figure."""
+    @property
+    def values(self) -> dict[str, str]:
+        """What each figure is."""
         found = self.found
-        return [
-            ("Parameters", millions(found.parameters), "Of the transformer, its embeddings and output head included."),
-            ("in its blocks", millions(found.blocks), "The transformer's blocks alone."),
-            ("Tokenizer", millions(found.tokenizer_parameters), "Parameters of the tokenizer."),
-            ("Memory", gib(found.memory), f"About what the training takes; {gib(found.free)} are free on {found.device}."),
-            ("Time", words.duration(found.seconds), "For the whole run, from the speed of this machine's matrix products."),
-            ("Clips seen", f"{found.clips:,}", f"{found.steps:,} steps of a batch each."),
-            ("Work a step", operations(found.flops), "Floating-point operations of one training step."),
-            ("Arithmetic", f"{found.precision}, {found.device}", "Precision and device that the run would use."),
-        ]
+        return {
+            **sizes_in_words(found.parameters, found.blocks, found.tokenizer_parameters),
+            "Memory": gib(found.memory),
+            "Time": words.duration(found.seconds),
+            "Clips seen": f"{found.clips:,}",
+            "Work a step": operations(found.flops),
+            "Arithmetic": f"{found.precision}, {found.device}",
+        }
 
     def launch(self, command: str) -> str | None:
         """The command on all GPUs of this machine; None where there are not several."""
         return launch_command(command, self.devices) if self.devices > 1 else None
+
+
+FIGURES = {
+    "Parameters": "Of the transformer, its embeddings and output head included.",
+    "in its blocks": "The transformer's blocks alone.",
+    "Tokenizer": "Parameters of the tokenizer.",
+    "Memory": "About what the training takes.",
+    "Time": "For the whole run, from the speed of this machine's matrix products at its fastest; other work beside it makes it longer.",
+    "Clips seen": "Steps times clips in a batch.",
+    "Work a step": "Floating-point operations of one training step.",
+    "Arithmetic": "Precision and device that the run would use.",
+}
+
+
+def sizes_in_words(parameters: int, blocks: int, tokenizer: int) -> dict[str, str]:
+    return {"Parameters": millions(parameters), "in its blocks": millions(blocks), "Tokenizer": millions(tokenizer)}
+
+
+def at_once(config: Config) -> dict[str, str]:
+    """The figures that are mere arithmetic. Does not wait for torch where nothing has needed it yet."""
+    clips = {"Clips seen": f"{config.run.steps * config.recipe.batch_size:,}"}
+    if "torch" not in sys.modules:
+        return clips
+    from ..preflight import Sizes
+
+    sizes = Sizes.of(config)
+    return {**sizes_in_words(sizes.parameters, sizes.blocks, sizes.tokenizer), **clips}
 
 
 def launch_command(command: str, processes: int) -> str:
@@ -70,20 +99,29 @@ class Estimates:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.fastest: Fastest | None = None  # so the time does not swing with whatever else the machine does
         self.kept: OrderedDict[str, tuple[float, Estimate]] = OrderedDict()
 
     def of(self, config: Config) -> Estimate:
         """The estimate of a config (own clips as a choice or a path). Takes about a second, longer where torch is not loaded yet."""
         key = config.to_json()
         with self.lock:
-            made, estimate = self.kept.get(key, (0.0, None))
-            if estimate is None or time.monotonic() - made > HELD_SECONDS:
-                estimate = look_ahead(sources.resolved(config))
+            estimate = self.known(config)
+            if estimate is None:
+                from ..device import Fastest  # here and below: the page comes up before torch is imported
+
+                self.fastest = self.fastest or Fastest()
+                estimate = look_ahead(sources.resolved(config), self.fastest)
                 self.kept[key] = (time.monotonic(), estimate)
             self.kept.move_to_end(key)
             while len(self.kept) > HELD:
                 self.kept.popitem(last=False)
         return estimate
+
+    def known(self, config: Config) -> Estimate | None:
+        """The estimate of a config where it was made a moment ago."""
+        made, estimate = self.kept.get(config.to_json(), (0.0, None))
+        return estimate if time.monotonic() - made <= HELD_SECONDS else None
 
 
 ESTIMATES = Estimates()
@@ -96,12 +134,12 @@ def devices() -> int:
     return int(torch.cuda.device_count())
 
 
-def look_ahead(config: Config) -> Estimate:
+def look_ahead(config: Config, fastest: "Fastest") -> Estimate:
     from ..preflight import preflight
     from ..tokenizer_choice import choose_tokenizer
 
     trains_tokenizer = choose_tokenizer(config) is None
-    return Estimate(preflight(config, trains_tokenizer=trains_tokenizer), trains_tokenizer, devices())
+    return Estimate(preflight(config, trains_tokenizer=trains_tokenizer, fastest=fastest), trains_tokenizer, devices())
 
 
 def millions(count: int) -> str:
@@ -119,13 +157,14 @@ def operations(count: float) -> str:
     return f"{count / 1e6:.3g} MFLOP"
 
 
-def figures_html(estimate: Estimate) -> str:
-    """The figures as a small grid."""
+def figures_html(values: Mapping[str, str], *, missing: str = "…") -> str:
+    """The figures as a small grid; `missing` stands for those that are not known: yet, unless it is a dash."""
     cells = "".join(
-        f'<div title="{html.escape(help)}"><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>'
-        for name, value, help in estimate.figures()
+        f'<div title="{html.escape(help)}"><dt>{html.escape(name)}</dt><dd>{html.escape(values.get(name, missing))}</dd></div>'
+        for name, help in FIGURES.items()
     )
-    return f'<dl class="figures-grid">{cells}</dl>'
+    busy = missing == "…" and not all(name in values for name in FIGURES)
+    return f'<dl class="figures-grid" aria-busy="{str(busy).lower()}">{cells}</dl>'
 
 
 def notices_html(estimate: Estimate) -> str:

@@ -65,9 +65,7 @@ def generation() -> Generation | None:
 
     with np.load(ASSET, allow_pickle=False) as file:
         places, ids, sure = file["step_places"], file["step_tokens"], file["step_confidence"]
-        steps = tuple(
-            ReplayStep(int(frame), int(step), int(of), ids[index], sure[index]) for index, (frame, step, of) in enumerate(places)
-        )
+        steps = tuple(ReplayStep(int(frame), int(step), int(of), ids[index], sure[index]) for index, (frame, step, of) in enumerate(places))
         replay = Replay(len(found.clip.given_u8), int(file["mask_id"]), file["tokens"], steps)
     return Generation(found.clip, found.prediction_u8, 0, replay, session.BUNDLED, found.chosen, KEY)
 

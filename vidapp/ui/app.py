@@ -78,7 +78,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
             with gr.Tab("Data", id="data") as data_place:
                 clips = data_tab.build(readonly=readonly)
             with gr.Tab("Configure", id="configure") as configure_place:
-                configuring = configure.build(draft)
+                configuring = configure.build(draft, readonly=readonly)
             with gr.Tab("Train", id="train") as train_place:
                 training = train.build(draft, readonly=readonly)
             with gr.Tab("Debug", id="debug") as debug_place:
@@ -133,9 +133,9 @@ def join_strip(page: gr.Blocks, tabs: gr.Tabs, status: gr.HTML, training: train.
 def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: train.TrainTab, here: list[Any], there: list[Any]) -> None:
     """One run that is yet to be started, seen from two tabs: what is edited `here` (Configure) shows there (Train), and back."""
     quick = {**QUICK, **PRIVATE, **AGAIN}
-    configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **quick)
-    if training.new is None:
+    if training.new is None or configuring.go is None:
         return
+    configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **quick)
     training.new.configure.click(lambda: gr.Tabs(selected="configure"), None, tabs, **quick)
     for edited in here:
         edited.then(training.new.follow, configuring.draft, training.new.form, **quick)

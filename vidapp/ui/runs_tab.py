@@ -54,6 +54,7 @@ class RunsTab:
     open: gr.Button
     sample: gr.Button
     debug: gr.Button
+    hint: gr.HTML  # why some of the buttons are grey
     message: gr.HTML
     curve: gr.Radio
     plot: gr.HTML
@@ -62,7 +63,7 @@ class RunsTab:
 
     @property
     def outputs(self) -> list[Any]:
-        own = [self.message, self.table, self.open, self.sample, self.debug, self.plot, self.settings]
+        own = [self.message, self.table, self.open, self.sample, self.debug, self.hint, self.plot, self.settings]
         return [*own, *self.discarding.outputs] if self.discarding else own
 
     def show(self, value: Any, curve: str) -> Updates:
@@ -73,6 +74,7 @@ class RunsTab:
             self.open: gr.Button(interactive=one is not None),
             self.sample: gr.Button(interactive=bool(one and one.checkpoints())),
             self.debug: gr.Button(interactive=one is not None),
+            self.hint: hint_html(runs),
             **self.draw(runs, curve),
         }
         if self.discarding:
@@ -146,6 +148,17 @@ def none_html(label: str) -> str:
     return f'<p class="hint">No {label.lower()} was measured in what is chosen, or not yet: choose another curve.</p>'
 
 
+def hint_html(runs: list[RunReader]) -> str:
+    """Why some of the buttons are grey; nothing where none is."""
+    if not runs:
+        text = "Choose one run in the table for these buttons, two or more to compare them."
+    elif len(runs) > 1:
+        text = f"The grey buttons take one run; {len(runs)} are chosen, and compared below."
+    else:
+        text = "" if runs[0].checkpoints() else f"{runs[0].name} has no checkpoint to sample from."
+    return f'<p class="hint">{html.escape(text)}</p>' if text else ""
+
+
 def settings_html(runs: list[RunReader]) -> str:
     """The settings in which the runs differ, as a table; with one run or none, what to do."""
     if len(runs) < 2:
@@ -164,6 +177,8 @@ def settings_html(runs: list[RunReader]) -> str:
 def as_text(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -174,6 +189,7 @@ def build(*, readonly: bool = False) -> RunsTab:
         leading = [("Open in Train", "open-run"), ("Sample in Generate", "sample-chosen"), ("Find what is wrong", "debug-run")]
         opened, sample, debug = (gr.Button(text, interactive=False, size="md", min_width=150, elem_id=name) for text, name in leading)
         discarding = None if readonly else build_discarding()
+    hint = gr.HTML(hint_html([]), elem_id="runs-hint", apply_default_css=False, padding=False)
     message = message_box(elem_id="runs-message")
     if discarding:
         discarding.question.render()
@@ -183,7 +199,7 @@ def build(*, readonly: bool = False) -> RunsTab:
     )  # fmt: skip
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
     settings = gr.HTML(settings_html([]), elem_id="run-settings", apply_default_css=False, padding=False)
-    return RunsTab(table, opened, sample, debug, message, curve, plot, settings, discarding)
+    return RunsTab(table, opened, sample, debug, hint, message, curve, plot, settings, discarding)
 
 
 def build_discarding() -> Discarding:

@@ -15,13 +15,14 @@ from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
 from vidapp.commands.bench import HEADLINES, TABLES
 from vidapp.peak import peak_mib_of
+from vidapp.run_writer import RunWriter
 
 ASKED = {
     "train": {"tokens_per_second", "model_flops_utilization"},
     "sample": {"seconds_per_clip", "speedup_vs_recompute"},
     "tokenize": {"frames_per_second"},
     "data": {"clips_per_second"},
-    "ui": {"tick_bytes", "tick_milliseconds"},
+    "ui": {"tick_bytes", "tick_milliseconds", "page_share_of_processor", "step_with_pages_over_without"},
     "start": {"seconds_to_page"},
 }
 
@@ -43,7 +44,8 @@ def test_a_scope_gives_its_figures_with_the_machines_limit_beside_them(scope: st
     found = measured(scope)
     assert set(found) >= ASKED[scope]
     assert set(found) >= {name for pair in HEADLINES[scope].items() for name in pair if name} - {"peak_memory_mib"}
-    assert all(math.isfinite(number) and number > 0 for number in numbers(found))
+    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(number > 0 for number in numbers({key: value for key, value in found.items() if not key.startswith("page_share")}))
     json.dumps(found)
 
 
@@ -58,7 +60,11 @@ def test_cached_and_recomputed_sampling_give_the_same_tokens() -> None:
 
 
 def test_a_tick_sends_what_is_new_and_no_more() -> None:
-    found = importlib.import_module(SCOPES["ui"]).measure(Effort(lines=2000))
+    from vidapp.ui import bench
+
+    with RunWriter.create(bench.RUN, TOY.config("debug")) as run_written:
+        bench.log(run_written, 0, 2000)
+        found = bench.watch(run_written, 2000)
     assert found["tick_bytes"] < found["first_bytes"] / 5
 
 

@@ -44,8 +44,13 @@ class Process:
 
 
 def this_process() -> Process:
+    return _this_process(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _this_process(pid: int) -> Process:
     host, boot, namespace = _machine()
-    return Process(host, boot, namespace, os.getpid(), process_start(os.getpid()))
+    return Process(host, boot, namespace, pid, process_start(pid))
 
 
 @functools.cache

@@ -16,7 +16,12 @@ HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, th
     "sample": {"seconds_per_clip": "seconds_at_matrix_rate", "speedup_vs_recompute": "speedup_in_flops"},
     "tokenize": {"frames_per_second": "frames_per_second_at_matrix_rate", "share_of_training_step": None},
     "data": {"clips_per_second": "clips_per_second_at_copy_rate"},
-    "ui": {"tick_bytes": "points_bytes", "tick_milliseconds": "milliseconds_to_read_and_write"},
+    "ui": {
+        "tick_bytes": "points_bytes",
+        "tick_milliseconds": "milliseconds_to_read_and_write",
+        "page_share_of_processor": "page_share_allowed",
+        "step_with_pages_over_without": None,
+    },
     "start": {"seconds_to_page": "seconds_to_import_gradio"},
 }
 TABLES = ("presets", "growth")  # scopes of many rows: asked for by name, not part of all

@@ -1,4 +1,5 @@
-"""What a tick of the live view costs: the server function that a page asks every second, while a training goes on."""
+"""What a tick of the live view costs: the server function that a page asks every second, while a training goes on; and what ten pages
+cost that training."""
 
 import json
 import os
@@ -9,6 +10,7 @@ from typing import Any
 from ..bench.effort import Effort, typical
 from ..presets import preset
 from ..run_writer import RunWriter
+from . import audience
 
 TICKS = 30
 LINES = 10  # logged between two ticks of a quick training
@@ -17,12 +19,13 @@ RUN = "bench"
 
 
 def measure(effort: Effort) -> dict[str, object]:
-    """The figures of the scope: a page watches a run of many lines that grows by LINES a tick."""
+    """The figures of the scope: a page watches a run of many lines that grows by LINES a tick; then many watch one that is trained."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["VIDAPP_RUNS"] = folder  # of this process alone
         with RunWriter.create(RUN, preset("debug")) as run:
             log(run, 0, effort.lines)
-            return watch(run, effort.lines)
+            ticks = watch(run, effort.lines)
+        return {**ticks, **audience.measure(effort)}
 
 
 def log(run: RunWriter, first: int, count: int) -> None:

@@ -22,10 +22,12 @@ from ..run_reader import RunReader, RunStatus, list_runs, open_run
 from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
 from .learning import learning
+from .pace import Pace
 from .plot import PLOTLY, serve_plotly, with_plotly
 from .theme import static
 
 LIVE_MS, IDLE_MS, CATCH_UP_MS = 1000, 4000, 50
+PACE = Pace(250)
 NOTICES = 3
 STRIPS = 400  # that the slider reaches back
 SAMPLE_BYTES = 3 << 20
@@ -81,11 +83,11 @@ class Watcher:
         name = asked.get("run")
         shared = {"runs": SIGNATURE(), "run": ""}
         if not name:
-            return {**shared, "words": self.empty, "every_ms": IDLE_MS}
+            return {**shared, "words": self.empty, "every_ms": PACE(IDLE_MS)}
         try:
             reader = open_run(str(name))
         except ValueError as error:
-            return {**shared, "words": f"{error}", "every_ms": IDLE_MS}
+            return {**shared, "words": f"{error}", "every_ms": PACE(IDLE_MS)}
         return {**shared, "run": reader.name, **self.view(reader, asked)}
 
     def view(self, reader: RunReader, asked: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class Watcher:
             "sample": newest_sample(reader, str(asked.get("sample", ""))),
             "strip_count": len(strips),
             "strips": strips if asked.get("strips") != len(strips) else None,
-            "every_ms": CATCH_UP_MS if history.behind else LIVE_MS if status.live else IDLE_MS,
+            "every_ms": CATCH_UP_MS if history.behind else PACE(LIVE_MS if status.live else IDLE_MS),
         }
 
 
@@ -268,11 +270,15 @@ def strip_of(reader: RunReader, name: str) -> dict[str, str] | None:
 def picture_uri(path: Path) -> str | None:
     """A PNG file as a data URI; None where it is no picture or too large for a page. Re-encoded: what is sent is an image."""
     try:
-        if path.is_symlink() or path.stat().st_size > SAMPLE_BYTES:
-            return None
-        memory = io.BytesIO()
-        with Image.open(path, formats=["PNG"]) as image:
-            image.save(memory, "PNG")
+        facts = path.stat(follow_symlinks=False)
+        return _picture_uri(path, facts.st_mtime_ns, facts.st_size) if facts.st_size <= SAMPLE_BYTES and not path.is_symlink() else None
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
+
+
+@lru_cache(maxsize=8)  # every page asks for the newest one
+def _picture_uri(path: Path, changed_ns: int, size: int) -> str:
+    memory = io.BytesIO()
+    with Image.open(path, formats=["PNG"]) as image:
+        image.save(memory, "PNG")
     return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"

@@ -16,9 +16,11 @@ from . import words
 from .history import HISTORIES, TOKENIZER, History
 from .live import config_of, phase_of, remaining_seconds
 from .messages import sentence
+from .pace import Pace
 from .theme import static
 
 LIVE_MS, IDLE_MS = 2000, 5000
+PACE = Pace(500)
 LOOKED_SECONDS = 2.0  # all runs are looked through at most this often, whoever asks
 
 
@@ -60,8 +62,8 @@ class Live:
             reader = status = None
         if reader is None or status is None or not status.live:
             waits = f"{words.count(waiting, 'run')} in the queue" if waiting else ""
-            return {"run": "", "text": " · ".join(part for part in ("nothing trains now", waits) if part), "every_ms": IDLE_MS}
-        return {"run": reader.name, **facts(reader, status, waiting), "every_ms": LIVE_MS}
+            return {"run": "", "text": " · ".join(part for part in ("nothing trains now", waits) if part), "every_ms": PACE(IDLE_MS)}
+        return {"run": reader.name, **facts(reader, status, waiting), "every_ms": PACE(LIVE_MS)}
 
     def look(self) -> tuple[str, int]:
         with self.lock:

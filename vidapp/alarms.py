@@ -17,9 +17,10 @@ LEARNT = 0.98  # of the unigram entropy: a loss above that has learnt nothing bu
 WORSE = 1.1  # times the best validation loss
 FEWEST_CODES = 0.05  # share of the codebook in use
 FEWEST_PERPLEXITY = 4.0
-TOO_GOOD = 0.5  # of the validation loss with half of the future masked, which training masks like
+TOO_GOOD = 0.75  # of the validation loss with half of the future masked, which training masks like
 BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
 LARGE_STEP = 0.3  # of a layer's weights moved in one step
+GROWN = 1e3  # RMS of the residual stream; a healthy one stays below a hundred
 LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
 
@@ -28,10 +29,12 @@ SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to
     "not_a_number": "nan",
     "exploding": "nan",
     "large_steps": "nan",
+    "activations": "nan",
     "vanishing": "loss-flat",
     "blocked": "loss-flat",
     "not_below_entropy": "loss-flat",
     "flat": "loss-flat",
+    "stalled": "loss-flat",
     "not_below_copying": "nothing-moves",
     "gap": "samples-bad",
     "too_good": "samples-bad",
@@ -77,11 +80,13 @@ def alarms(lines: Iterable[Line], error: str = "") -> list[Alarm]:
         not_a_number(every, error),
         exploding(training),
         large_steps(training),
+        activations(training),
         vanishing(training),
         blocked(training),
         not_below_entropy(training, validation),
         not_below_copying(validation),
         flat(training),
+        stalled(validation),
         gap(training, validation),
         too_good(training, main),
         dead_codes(first),
@@ -169,6 +174,21 @@ def large_steps(training: Sequence[Line]) -> Alarm | None:
     return Alarm("large_steps", title, advice, int(training[-1]["step"]), change=change)
 
 
+def activations(training: Sequence[Line]) -> Alarm | None:
+    """A residual stream so large that what a block adds to it is lost: weights that were thrown far off."""
+    scales = lately(training, "activation_rms")
+    worst = max(scales, key=lambda block: scales[block], default="")
+    if not worst or scales[worst] < GROWN:
+        return None
+    title = f"Activations have grown to an RMS of {scales[worst]:.2g} behind block {worst}"
+    advice = (
+        "The weights were thrown far off, which no later step repairs: begin anew with a third of the learning rate, or a longer warm-up."
+    )
+    rate = max((float(line["learning_rate"]) for line in having("learning_rate", training)), default=0.0)
+    change = {"recipe.learning_rate": rounded(rate / 3)} if rate else {}
+    return Alarm("activations", title, advice, int(training[-1]["step"]), change=change)
+
+
 def blocked(training: Sequence[Line]) -> Alarm | None:
     """Layers that no gradient reaches while others have one."""
     norms = lately(training, "gradient_norm")
@@ -238,6 +258,20 @@ def flat(training: Sequence[Line]) -> Alarm | None:
         return None
     title = f"The loss does not fall: {before:.3g} at first, {after:.3g} lately"
     return Alarm("flat", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(training[-1]["step"]))
+
+
+def stalled(validation: Sequence[Line]) -> Alarm | None:
+    """The validation loss has not fallen over the later half of the run."""
+    if len(validation) < 8 or validation[-1]["step"] < SETTLED:
+        return None
+    losses = [float(line["validation_loss_full"]) for line in validation]
+    half = len(losses) // 2
+    if min(losses[half:]) < (1 - FLAT / 2) * min(losses[:half]):
+        return None
+    best = losses.index(min(losses[:half]))
+    title = f"Validation has not fallen since step {validation[best]['step']:,}: {losses[best]:.3g} then, {losses[-1]:.3g} now"
+    advice = "More steps will not help: see what the model cannot know (model.attention=framewise sees no motion), its size and its rate."
+    return Alarm("stalled", title, advice, int(validation[best]["step"]), serious=False)
 
 
 def gap(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:

@@ -46,7 +46,7 @@ class LayerLook:
 
     def __init__(self, model: VideoTransformer) -> None:
         self.model = model
-        self.parameters = list(model.parameters())
+        self.parameters: list[Tensor] = list(model.parameters())
         self.layers = [layer_of(name, model.config.attention) for name, _ in model.named_parameters()]
         self.squares: list[Tensor] = []
         self.places: list[tuple[int, int]] = []  # (block, values) of each

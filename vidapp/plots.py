@@ -172,8 +172,10 @@ def add_smoothed(figure: "Figure", name: str, curve: Curve, smoothing: float, *,
     add_curve(figure, name, curve, look=look)
 
 
-def add_curve(figure: "Figure", name: str, curve: Curve, *, look: int, markers: bool = False, faint: bool = False) -> None:
-    """Draw a curve; `look` picks colour and dash. A faint one is not named in the legend: its smoothed twin is."""
+def add_curve(
+    figure: "Figure", name: str, curve: Curve, *, look: int, markers: bool = False, faint: bool = False, plain: bool = False
+) -> None:
+    """Draw a curve; `look` picks colour and dash, of which a plain one has none. A faint one is not named in the legend: its smoothed twin is."""
     steps, values = thinned(*curve)
     colour, dash = COLOURS[look % len(COLOURS)], DASHES[look % len(DASHES)]
     figure.add_scatter(
@@ -181,7 +183,7 @@ def add_curve(figure: "Figure", name: str, curve: Curve, *, look: int, markers: 
         y=values,
         name=LABELS.get(name, name),
         mode="lines+markers" if markers or len(steps) == 1 else "lines",  # a line through one point is nothing
-        line={"color": colour, "dash": "solid" if faint else dash, "width": 1 if faint else 2},
+        line={"color": colour, "dash": "solid" if faint or plain else dash, "width": 1 if faint else 2},
         marker={"color": colour, "size": 5},
         opacity=0.25 if faint else 1.0,
         showlegend=not faint,

@@ -27,23 +27,31 @@ class Example:
 HEALTHY = Example(
     "healthy",
     "A healthy run",
-    "",
+    "Validation falls below the entropy of the tokens at once and goes on falling, with training beside it. In Layers every row "
+    "has a gradient, steps move the weights by a hundredth and less, activations stay below ten; samples still melt after a frame "
+    "or two, as they do this early.",
 )
 FRAMEWISE = Example(
     "no-time-attention",
     "No time attention",
-    "",
+    "The loss falls at first as in the healthy run, since single frames and frequencies can be learnt, then validation stays at "
+    "3.05 from step 75 on where the healthy one goes down to 2.5. The future frames are empty: what sees no other frame guesses "
+    "the commonest token, the background.",
     {"model.attention": "framewise"},
 )
 VISIBLE = Example(
     "loss-on-visible",
     "Loss on visible tokens",
-    "",
+    "The training loss looks far better than that of the healthy run, 1.7 against 2.7, because a third of it is copying what is "
+    "shown; validation, which counts masked tokens only, is no better. Where training is far below validation from the first steps "
+    "on, ask what the loss counts.",
 )
 TOO_HIGH = Example(
     "rate-too-high",
     "Learning rate too high",
-    "",
+    "Both losses jump, then settle above 3.1, and fewer tokens are guessed right than by the healthy run at step 25. In Layers the "
+    "activations are a million where a healthy run stays below ten: the first steps threw the weights far off, and clipping the "
+    "gradient does not prevent that.",
     {"recipe.learning_rate": 0.1, "recipe.muon_learning_rate": 0.6},
 )
 COLLAPSED = Example(
@@ -62,6 +70,11 @@ def folder_of(name: str, place: Path = EXAMPLES) -> Path:
     return place / name
 
 
+def open_example(name: str) -> RunReader:
+    """An example by its own name; ValueError where it is unknown or not there."""
+    return RunReader(folder_of(name))
+
+
 def is_example(name: str | None) -> bool:
     """Whether a run's name, as a page or a command gives it, means a bundled example (`example:healthy`)."""
     return bool(name) and str(name).startswith(PREFIX)
@@ -75,7 +88,7 @@ def example_of(name: str) -> Example:
 
 def open_any(name: str) -> RunReader:
     """An example (`example:NAME`) or a person's own run, to look at; ValueError where there is none of that name."""
-    return RunReader(folder_of(name.removeprefix(PREFIX))) if is_example(name) else open_run(name)
+    return open_example(name.removeprefix(PREFIX)) if is_example(name) else open_run(name)
 
 
 def choices() -> list[tuple[str, str]]:

@@ -90,7 +90,7 @@ class CollapsingPhase(TokenizerPhase):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        codebook = self.tokenizer.quantizer._codebook
+        codebook: Any = self.tokenizer.quantizer._codebook
         codebook.threshold_ema_dead_code = 0
         for name in ("embed", "embed_avg"):
             getattr(codebook, name).mul_(FAR)

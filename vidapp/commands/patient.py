@@ -65,9 +65,9 @@ class Case:
 
 def case_of_run(name: str) -> Case:
     """ValueError where there is no such run, or it has no config."""
-    from ..runs import open_run
+    from ..sick_runs import open_any
 
-    run = open_run(name)
+    run = open_any(name)
     checkpoints = run.checkpoints()
     lines, _ = run.metrics()
     return Case(run.config(), tuple(lines), run.status().error or "", checkpoints[0][1] if checkpoints else None)

@@ -148,7 +148,7 @@ def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.Genera
     checkpoint = generating.controls.checkpoint
 
     def one(value: Any) -> str:
-        return train.chosen_run(next(iter(run_table.chosen_of(value)), None)).name
+        return train.known_name(next(iter(run_table.chosen_of(value)), None))
 
     def follow(value: Any) -> dict[Any, Any]:
         return {tabs: gr.Tabs(selected="train"), **training.shown(one(value))}
@@ -169,14 +169,20 @@ def join_debug(
     quick = {**QUICK, **PRIVATE, **AGAIN}
 
     def look_at(value: Any) -> dict[Any, Any]:
-        name = train.chosen_run(next(iter(run_table.chosen_of(value)), None)).name
+        name = train.known_name(next(iter(run_table.chosen_of(value)), None))
         return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name)}
+
+    def find_cause(event: gr.EventData) -> dict[Any, Any]:
+        asked = train.known_name(str(getattr(event, "run", "")))
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(asked, str(getattr(event, "symptom", "")))}
 
     def take(value: Any) -> dict[Any, Any]:
         return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(value).value}
 
     looked = [runs.message, tabs, debugging.subject]
     runs.debug.click(guarded(runs.message)(look_at), runs.table, looked, **quick)
+    symptom = [debugging.asking.symptom] if debugging.asking else []
+    training.live.find_cause(guarded(training.message)(find_cause), None, [training.message, tabs, debugging.subject, *symptom], **quick)
     if debugging.asking is None or training.new is None:
         return
     taken = debugging.asking.train.click(

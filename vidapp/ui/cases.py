@@ -9,7 +9,9 @@ from typing import Any
 
 from ..config import Config
 from ..presets import PRESETS, preset
-from ..runs import RunReader, list_runs, open_run
+from ..runs import RunReader, list_runs
+from ..sick_runs import choices as example_choices
+from ..sick_runs import example_of, is_example, open_any
 from . import session, sources
 from .drafts import Draft
 
@@ -46,6 +48,7 @@ def choices(*, readonly: bool = False) -> list[tuple[str, str]]:
     """(label, choice) of what there is, the likeliest first."""
     found = [] if readonly else [("The new run, as it is configured", DRAFT)]
     found += [(f"Run {run.name}", f"run:{run.name}") for run in list_runs()[:RUNS_LISTED]]
+    found += [(label, f"run:{name}") for label, name in example_choices()]
     if session.BUNDLED.is_file():
         found.append(("The bundled checkpoint", BUNDLED))
     return found + [(f"Preset {name}", f"preset:{name}") for name in PRESETS]
@@ -63,9 +66,18 @@ def case_of(choice: str | None, draft: Any) -> Case:
         path = session.find_checkpoint(session.BUNDLED_CHOICE)
         return Case(BUNDLED, "the bundled checkpoint", session.read_header(path).config, ("--checkpoint", str(path)), path)
     if kind == "run":
-        run = open_run(name)
+        run = open_any(name)
         checkpoints = run.checkpoints()
-        return Case(
-            f"run:{run.name}", f"run {run.name}", run.config(), (f"--run={run.name}",), checkpoints[0][1] if checkpoints else None, run
-        )
+        called = name if is_example(name) else run.name
+        title = f"bundled example: {example_of(name).title}" if is_example(name) else f"run {run.name}"
+        return Case(f"run:{called}", title, run.config(), (f"--run={called}",), checkpoints[0][1] if checkpoints else None, run)
     raise ValueError(f"unknown choice {choice!r}: choose from the list" if choice else "nothing is chosen to look at: choose from the list")
+
+
+def run_of(choice: str | None) -> RunReader | None:
+    """The run or example that a choice names; None where it names none (any more)."""
+    kind, _, name = (choice or "").partition(":")
+    try:
+        return open_any(name) if kind == "run" and name else None
+    except ValueError:
+        return None

@@ -7,13 +7,15 @@ from typing import Any
 import gradio as gr
 
 from .. import alarms as metrics
+from ..run_reader import RunReader
 from ..symptoms import SYMPTOMS
-from . import cases
+from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
 from .examiner import EXAMINER, STRIP, Order
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
+from .sick_compare import SickCompare
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 
 PUBLIC = ("sampler", "masks", "data")  # groups that a read-only page offers: seconds, and no model
@@ -52,11 +54,13 @@ class DebugTab:
     check: gr.Button
     message: gr.HTML
     report: gr.HTML
+    compare: SickCompare
     asking: Asking | None
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.message, self.subject, self.alarms, self.report, *([self.asking.train] if self.asking else [])]
+        own = [self.message, self.subject, self.alarms, self.report, *self.compare.outputs]
+        return [*own, self.asking.symptom, self.asking.train] if self.asking else own
 
     def find(self, choice: str | None, draft: Any, symptom: str) -> Updates:
         """Find the cause of a symptom."""
@@ -118,10 +122,10 @@ class DebugTab:
             raise ValueError("no setting is suggested here: find the cause of what you see first")
         return Draft.of_config(report.order.config.replace(report.change))
 
-    def choose(self, choice: str | None) -> Updates:
-        """What the metrics of a run say by themselves."""
-        kind, _, name = (choice or "").partition(":")
-        return {self.alarms: alarms_html(cases.case_of(choice, None)) if kind == "run" and name else ""}
+    def choose(self, choice: str | None, sick: str | None) -> Updates:
+        """What the metrics of a run say by themselves, and how they look beside those of an example."""
+        run = cases.run_of(choice)
+        return {self.alarms: alarms_html(run) if run else "", **self.compare.show(run, sick)}
 
     def refresh(self, choice: str | None) -> Updates:
         """What there is to look at now; what is chosen stays where it still exists."""
@@ -129,15 +133,33 @@ class DebugTab:
         known = [value for _, value in found]
         return {self.subject: gr.Dropdown(choices=found) if choice in known else gr.Dropdown(choices=found, value=first_of(known))}
 
-    def look_at(self, run: str) -> Updates:
-        """Choose that run."""
-        return {self.subject: gr.Dropdown(choices=cases.choices(readonly=self.asking is None), value=f"run:{run}")}
+    def look_at(self, run: str, symptom: str = "") -> Updates:
+        """Choose that run, and the symptom where one is given."""
+        return self.pick(f"run:{run}", symptom)
 
-    def open(self) -> Updates:
-        """The page was opened: the newest run is chosen, and the newest report shown, which may still be on its way."""
-        found, newest = cases.choices(readonly=self.asking is None), EXAMINER.look()
+    def pick(self, choice: str | None, symptom: str = "") -> Updates:
+        updates: Updates = {self.subject: gr.Dropdown(choices=cases.choices(readonly=self.asking is None), value=choice)}
+        if self.asking and symptom in SYMPTOMS:
+            updates[self.asking.symptom] = gr.Radio(value=symptom)
+        return updates
+
+    def open(self, request: gr.Request) -> Updates:
+        """The page was opened: the run that its address names (`?tab=debug&run=NAME&symptom=flicker`) or the newest is chosen, and the
+        newest report shown, which may still be on its way."""
+        newest = EXAMINER.look()
         shown = {self.report: {"key": newest.order.key}} if newest else {}
-        return {self.subject: gr.Dropdown(choices=found, value=first_of([value for _, value in found])), **shown}
+        asked = dict(request.query_params) if request else {}
+        name, symptom = str(asked.get("run", "")), str(asked.get("symptom", ""))
+        first = first_of([value for _, value in cases.choices(readonly=self.asking is None)])
+        if asked.get("tab") != "debug":
+            return {**self.pick(first), **shown}
+        if name and cases.run_of(f"run:{name}") is None:
+            told = said(f"There is no run {name[:100]!r} (any more): another one is shown.", "bad")
+            return {**self.pick(first, symptom), self.message: told, **shown}
+        if symptom and symptom not in SYMPTOMS:
+            told = said(f"There is no symptom {symptom[:60]!r}: choose one of the list.", "bad")
+            return {**self.pick(f"run:{name}" if name else first), self.message: told, **shown}
+        return {**self.pick(f"run:{name}" if name else first, symptom), **shown}
 
 
 def newest_line(case: Case) -> tuple[object, ...]:
@@ -150,11 +172,10 @@ def first_of(known: list[str]) -> str | None:
     return next((value for value in known if value.startswith("run:")), known[0] if known else None)
 
 
-def alarms_html(case: Case) -> str:
+def alarms_html(run: RunReader) -> str:
     """The alarms of a run, one line each; a calm line where there is none."""
-    assert case.run
-    lines, _ = case.run.metrics()
-    found = metrics.alarms(lines, case.run.status().error or "")
+    lines, _ = run.metrics()
+    found = metrics.alarms(lines, run.status().error or "")
     if not found:
         text = "Its metrics raise no alarm." if lines else "It has not logged anything yet."
         return f'<div class="message info" role="status">{text}</div>'
@@ -182,10 +203,11 @@ def build(draft: Any, *, readonly: bool = False) -> DebugTab:
         with gr.Column(scale=5, min_width=340):
             message = message_box(elem_id="debug-message")
             alarms = gr.HTML("", elem_id="debug-alarms", apply_default_css=False, padding=False)
+            compare = sick_compare.build()
             report = report_view(elem_id="report")
             if asking:
                 asking.train.render()
-    return DebugTab(draft, subject, alarms, check, message, report, asking)
+    return DebugTab(draft, subject, alarms, check, message, report, compare, asking)
 
 
 def build_asking() -> tuple[Asking, gr.Button]:
@@ -214,9 +236,11 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab) -> None:
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
     ordered = {**in_turn("examiner"), **PRIVATE, **AGAIN}
-    page.load(quiet(tab.open), None, tab.outputs, **quick).then(quiet(tab.choose), tab.subject, tab.outputs, **quick)
+    chosen = [tab.subject, tab.compare.choice]
+    page.load(quiet(tab.open), None, tab.outputs, **quick).then(quiet(tab.choose), chosen, tab.outputs, **quick)
     place.select(quiet(tab.refresh), tab.subject, tab.outputs, **quick)
-    gr.on([tab.subject.change, place.select], guard(tab.choose), tab.subject, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
+    changes = [tab.subject.change, place.select, tab.compare.choice.input]
+    gr.on(changes, guard(tab.choose), chosen, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
     if tab.asking is None:
         tab.check.click(guard(tab.run_public), tab.subject, tab.outputs, **ordered)
         return

@@ -6,6 +6,7 @@ one call reads and returns is bounded.
 """
 
 import base64
+import html
 import io
 import time
 import zlib
@@ -18,7 +19,8 @@ from PIL import Image
 
 from ..config import Config
 from ..run_folder import moment_of
-from ..run_reader import RunReader, RunStatus, list_runs, open_run
+from ..run_reader import RunReader, RunStatus, list_runs
+from ..sick_runs import PREFIX, SICK_RUNS, example_of, is_example, open_any
 from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
 from .learning import learning
@@ -39,7 +41,7 @@ EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a
 def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **settings: Any) -> gr.HTML:
     """The component. Its value is {"run": name}, its `runs` the signature of the runs that the page knows.
 
-    Events: `state_changed` of the run shown, `runs_changed` of the list of runs.
+    Events: `state_changed` of the run shown, `runs_changed` of the list of runs, `find_cause` of an alarm (its data holds `run` and `symptom`).
     """
     watcher = Watcher(empty=EMPTY_READONLY if readonly else EMPTY)
 
@@ -49,12 +51,18 @@ def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **
     def strip(request: dict[str, Any]) -> dict[str, str]:
         return strip_named(request)
 
+    def layers(request: dict[str, Any]) -> dict[str, Any]:
+        return layers_of(request)
+
+    def sick(request: dict[str, Any]) -> dict[str, Any]:
+        return sick_curves(request)
+
     return gr.HTML(
         value=value or {"run": ""},
-        html_template=static("live.html"),
+        html_template=static("live.html").replace("SICK_OPTIONS", sick_options(), 1),
         css_template=static("live.css"),
-        js_on_load=with_plotly("live.js"),
-        server_functions=[watch, strip],
+        js_on_load=with_plotly("live.js") + static("layers.js"),
+        server_functions=[watch, strip, layers, sick],
         plotly=serve_plotly(),
         runs="",
         apply_default_css=False,
@@ -85,12 +93,16 @@ class Watcher:
         if not name:
             return {**shared, "words": self.empty, "every_ms": PACE(IDLE_MS)}
         try:
-            reader = open_run(str(name))
+            reader = open_any(str(name))
         except ValueError as error:
             return {**shared, "words": f"{error}", "every_ms": PACE(IDLE_MS)}
-        return {**shared, "run": reader.name, **self.view(reader, asked)}
+        if not is_example(name):
+            return {**shared, "run": reader.name, **self.view(reader, asked)}
+        example = example_of(name)
+        banner = f"Bundled example: {example.title}. {example.see}" + ("" if list_runs() else f" {self.empty}")
+        return {**shared, "run": name, **self.view(reader, asked, example=True), "banner": banner}
 
-    def view(self, reader: RunReader, asked: dict[str, Any]) -> dict[str, Any]:
+    def view(self, reader: RunReader, asked: dict[str, Any], *, example: bool = False) -> dict[str, Any]:
         history = HISTORIES.follow(reader)
         status = reader.status()
         config = config_of(reader)
@@ -102,24 +114,33 @@ class Watcher:
             shown = figures(history, phase)
             eta = remaining_seconds(history, status)
             first = min(config.run.validate_every, config.run.steps) if config else 0  # the last step is followed by a validation, too
+            found = history.alarms(status.error or "")
+            looks = len(history.heat.steps)
             said = learning(history, phase, codebook=codebook, validate_every=first, live=status.live or status.state == "queued")
         return {
             **points,
             "state": status.state,
-            "words": state_words(status, eta, can_sample=bool(checkpoints)),
+            "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
             "notices": notices_of(status),
             "verdict": [said.tone, said.text],
+            "alarms": [alarm.to_dict() for alarm in found],
+            "looks": looks,
             "phase": phase,
             "progress": min(1.0, status.step / status.total) if status.total else 0.0,
             "figures": shown,
             "checkpoints": len(checkpoints),
             "clip": config.recipe.gradient_clip if config else 0.0,
             "codebook": codebook,
-            "sample": newest_sample(reader, str(asked.get("sample", ""))),
+            "sample": newest_sample(reader, str(asked.get("sample", "")), shared_name(reader, example)),
             "strip_count": len(strips),
             "strips": strips if asked.get("strips") != len(strips) else None,
             "every_ms": CATCH_UP_MS if history.behind else PACE(LIVE_MS if status.live else IDLE_MS),
         }
+
+
+def shared_name(reader: RunReader, example: bool) -> str:
+    """What a page calls the run."""
+    return f"{PREFIX}{reader.name}" if example else reader.name
 
 
 class Signature:
@@ -240,17 +261,18 @@ def strips_of(reader: RunReader) -> list[str]:
     return [name for _, _, name in found[-STRIPS:]]
 
 
-def newest_sample(reader: RunReader, shown: str) -> dict[str, str] | None:
-    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already."""
+def newest_sample(reader: RunReader, shown: str, called: str) -> dict[str, str] | None:
+    """The newest sample strip as a data URI with its caption; None where there is none or the page shows it already. `called`: the
+    name that the page knows the run by."""
     name = next(reversed(strips_of(reader)), None)
-    return None if name is None or shown == f"{reader.name}/{name}" else strip_of(reader, name)
+    return None if name is None or shown == f"{called}/{name}" else strip_of(reader, name)
 
 
 def strip_named(request: Any) -> dict[str, str]:
     """The strip that a page's slider asks for by run and file; {} where there is none of that name (any more)."""
     asked = request if isinstance(request, dict) else {}
     try:
-        reader = open_run(str(asked.get("run")))
+        reader = open_any(str(asked.get("run")))
     except ValueError:
         return {}
     name = str(asked.get("name"))
@@ -282,3 +304,33 @@ def _picture_uri(path: Path, changed_ns: int, size: int) -> str:
     with Image.open(path, formats=["PNG"]) as image:
         image.save(memory, "PNG")
     return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"
+
+
+def layers_of(request: Any) -> dict[str, Any]:
+    """The heatmaps of a run's layers; {} where the page has them already (`looks` as it got them), or there is no such run."""
+    asked = request if isinstance(request, dict) else {}
+    try:
+        history = HISTORIES.follow(open_any(str(asked.get("run"))))
+    except ValueError:
+        return {}
+    with history.lock:
+        looks = f"{history.epoch}/{len(history.heat.steps)}/{history.heat.every}"
+        return {} if asked.get("looks") == looks else {"looks": looks, **history.heat.to_dict()}
+
+
+def sick_options() -> str:
+    """The choices of what to compare with, as HTML."""
+    return "".join(f'<option value="{name}">{html.escape(example.title)}</option>' for name, example in SICK_RUNS.items())
+
+
+def sick_curves(request: Any) -> dict[str, Any]:
+    """The headline curves of a bundled example with what there is to see in them; {} where there is none of that name."""
+    name = str(request.get("name")) if isinstance(request, dict) else ""
+    try:
+        reader = open_any(f"{PREFIX}{name}")
+    except ValueError:
+        return {}
+    history = HISTORIES.follow(reader)
+    with history.lock:
+        curves = history.since(0, 0)["curves"]
+    return {"name": name, "title": SICK_RUNS[name].title, "see": SICK_RUNS[name].see, "curves": curves}

@@ -13,6 +13,8 @@ import gradio as gr
 
 from ..run_compare import Figures, size_of
 from ..run_reader import RunReader, RunStatus, list_runs
+from ..sick_runs import choices as example_choices
+from ..sick_runs import open_any
 from . import words
 from .theme import static
 
@@ -66,12 +68,17 @@ class Rows:
                 self.read()
                 self.read_at = time.monotonic()
             more = f"The newest {MOST_ROWS} of {self.count} runs are shown." if self.count > MOST_ROWS else ""
-            return {"rows": self.found, "words": more if self.found else empty}
+            return {
+                "rows": self.found,
+                "words": more if self.count else f"{empty} Until then, bundled examples to learn reading curves by:",
+            }
 
     def read(self) -> None:
         runs = list_runs()
         self.count = len(runs)
-        self.found = [self.row(run) for run in runs[:MOST_ROWS]]
+        self.found = [self.row(run) for run in runs[:MOST_ROWS]] or [
+            {**self.row(open_any(name)), "name": name, "label": label} for label, name in example_choices()
+        ]
         while len(self.followed) > MOST_ROWS:
             self.followed.popitem(last=False)
 

@@ -10,7 +10,8 @@ import gradio as gr
 from .. import run_trash
 from ..plots import loss_figure
 from ..run_compare import differing_settings
-from ..runs import RunReader, open_run
+from ..runs import RunReader
+from ..sick_runs import is_example, open_any
 from .history import HISTORIES
 from .messages import guarded, message_box, said
 from .plot import chart, figure_value
@@ -68,7 +69,8 @@ class RunsTab:
 
     def show(self, value: Any, curve: str) -> Updates:
         """What is chosen: curves over one another, settings that differ, and the buttons that go with it."""
-        runs = [open_run(name) for name in chosen_of(value)]
+        names = chosen_of(value)
+        runs = [open_any(name) for name in names]
         one = runs[0] if len(runs) == 1 else None
         updates: Updates = {
             self.open: gr.Button(interactive=one is not None),
@@ -78,12 +80,15 @@ class RunsTab:
             **self.draw(runs, curve),
         }
         if self.discarding:
-            updates |= {self.discarding.question: gr.Group(visible=False), self.discarding.discard: gr.Button(interactive=bool(runs))}
+            updates |= {
+                self.discarding.question: gr.Group(visible=False),
+                self.discarding.discard: gr.Button(interactive=bool(runs) and not any(map(is_example, names))),
+            }
         return updates
 
     def redraw(self, value: Any, curve: str) -> Updates:
         """The curves again, of runs that have moved on."""
-        return self.draw([open_run(name) for name in chosen_of(value)], curve)
+        return self.draw([open_any(name) for name in chosen_of(value)], curve)
 
     def draw(self, runs: list[RunReader], curve: str) -> Updates:
         label, key, title = CURVES.get(curve, CURVES["validation"])

@@ -9,6 +9,8 @@ import gradio as gr
 from .. import jobs
 from ..run_queue import processes_of
 from ..runs import RunReader, list_runs, open_run
+from ..sick_runs import choices as example_choices
+from ..sick_runs import is_example, open_any, refuse_example
 from . import new_run
 from .drafts import Draft
 from .estimates import devices
@@ -109,8 +111,9 @@ class TrainTab:
     def refresh(self, run: str | None) -> Updates:
         """The runs that there are now. The one shown is left alone where it still exists, else the first one is shown."""
         choices = run_choices()
-        if run not in [name for _, name in choices]:
-            return self.shown(first_run())
+        first = first_run()
+        if run not in [name for _, name in choices] or (is_example(run) and first_of_ones_own(first)):
+            return self.shown(first)
         return {self.picker: gr.Dropdown(choices=choices), self.live: live_update(), **self.buttons(run)}
 
     def buttons(self, run: str | None) -> Updates:
@@ -118,6 +121,8 @@ class TrainTab:
         reader = find_run(run)
         status = reader.status() if reader else None
         state = status.state if status else ""
+        if is_example(run):
+            state, status = "", None  # there to be looked at
         live, waits = bool(status and status.live), state == "queued"
         updates: Updates = {self.sample: gr.Button(interactive=bool(reader and reader.checkpoints()))}
         if self.steering:
@@ -213,25 +218,42 @@ def take_up(reader: RunReader) -> bool:
 
 
 def run_choices() -> list[tuple[str, str]]:
-    return [(f"{run.name} ({run.status().state})", run.name) for run in list_runs()]
+    """(label, name) of one's own runs, newest first, then of the bundled examples."""
+    return [(f"{run.name} ({run.status().state})", run.name) for run in list_runs()] + example_choices()
 
 
 def first_run() -> str | None:
-    """The run that trains in this app, or one that trains elsewhere, or the newest."""
+    """The run that trains in this app, or one that trains elsewhere, or the newest; where there is none the healthy example."""
     runs = list_runs()
     live = [run.name for run in runs if run.status().live]
-    return jobs.running() or next(iter(live + [run.name for run in runs]), None)
+    examples = [name for _, name in example_choices()]
+    return jobs.running() or next(iter([*live, *(run.name for run in runs), *examples]), None)
+
+
+def first_of_ones_own(first: str | None) -> bool:
+    """Whether that is the only run so far and trains: it takes the place of an example that was shown for want of one."""
+    return not is_example(first) and len(list_runs()) == 1 and bool((run := find_run(first)) and run.status().live)
 
 
 def chosen_run(name: str | None) -> RunReader:
-    """The run of that name; ValueError where none is chosen or it is gone."""
+    """The run of one's own of that name; ValueError where none is chosen, it is gone, or it is an example, which nobody steers."""
     if not name:
         raise ValueError(NO_RUN)
+    refuse_example(name)
     return open_run(name)
 
 
+def known_name(name: str | None) -> str:
+    """The name of a run or an example that can be shown; ValueError where there is none."""
+    if not name:
+        raise ValueError(NO_RUN)
+    open_any(name)
+    return name
+
+
 def find_run(name: str | None) -> RunReader | None:
+    """The run or example of that name, to look at."""
     try:
-        return chosen_run(name)
+        return open_any(name) if name else None
     except ValueError:
         return None

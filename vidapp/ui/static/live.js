@@ -49,7 +49,10 @@ const NAMED = ['loss', 'error', 'accuracy', 'objectives'];  // charts of more th
 const LOGARITHMIC = ['gradient', 'error'];
 const FROM_ZERO = ['accuracy', 'schedule', 'speed'];
 
-const PARTS = ['.state', '.learning', '.bar', '.figures', '.charts', '.more'];
+const PARTS = ['.state', '.learning', '.bar', '.figures', '.charts', '.more', '.layer-fold'];
+const SICK = ['transformer/loss', 'transformer/validation_loss_full', 'transformer/grad_norm', 'tokenizer/loss', 'tokenizer/reconstruction_mse', 'tokenizer/grad_norm'];
+const SICK_COLOUR = '#CC79A7';
+const LONGER = 3;  // times as long as the example: then its steps are stretched, or it would be a sliver
 
 let asked = null;      // the run that the page wants to see
 let held = null;       // { run, epoch, serial, points: curve -> [steps, values] } as far as it has come
@@ -65,6 +68,7 @@ let stateSeen = null;
 let timer = null;
 let busy = false;
 let sized = 0;
+let sick = null;       // the bundled example that is drawn over the run
 
 // No button that uploads a chart to another host; where nothing hovers the bar would lie over the legend for good.
 const TOOLS = {
@@ -135,7 +139,40 @@ function traces(chart) {
       result.push({ x: [...x], y: bold, name: drawn.smoothed.name, type: 'scatter', mode: 'lines', line: { color: drawn.smoothed.color, width: 2 * pageScale(root) } });
     }
   }
-  return result;
+  return [...result, ...sickTraces(chart)];
+}
+
+// How much the example's steps are stretched to lie over a much longer run.
+function stretch() {
+  const own = (held.points[`${phase}/loss`] || [[]])[0], its = ((sick.curves[`${phase}/loss`]) || [[]])[0];
+  const share = own.length && its.length ? own[own.length - 1] / its[its.length - 1] : 1;
+  return share > LONGER ? share : 1;
+}
+
+function sickTraces(chart) {
+  if (!sick) return [];
+  const times = stretch();
+  const title = times > 1 ? `${sick.title} (steps × ${times.toPrecision(2)})` : sick.title;
+  return DRAWN[phase].filter((one) => one.chart === chart && SICK.includes(one.curve) && sick.curves[one.curve]).map((one) => {
+    const [x, y] = sick.curves[one.curve];
+    const scored = one.curve.includes('validation');
+    return {
+      x: x.map((step) => step * times), y, name: `${title}: ${scored ? 'validation' : chart === 'gradient' ? 'norm' : 'training'}`, type: 'scatter', mode: 'lines',
+      line: { color: SICK_COLOUR, width: (scored ? 3 : 1.5) * pageScale(root), dash: scored ? 'dash' : 'dot' },
+    };
+  });
+}
+
+async function compare() {
+  const name = find('.sick').value;
+  const found = name ? await server.sick({ name }) : null;
+  if (find('.sick').value !== name) return;
+  sick = found && found.curves ? found : null;
+  const words = find('.sick-words');
+  words.hidden = !sick;
+  words.replaceChildren(...(sick ? [Object.assign(document.createElement('b'), { textContent: `${sick.title} (dashed). ` }), sick.see] : []));
+  root.dataset.sick = sick ? sick.name : '';
+  drawAll();
 }
 
 function drawAll() {
@@ -216,6 +253,7 @@ function takeState(answer) {
   const verdict = find('.learning');
   if (verdict.textContent !== answer.verdict[1]) verdict.textContent = answer.verdict[1];
   verdict.dataset.tone = answer.verdict[0];
+  takeAlarms(answer);
   const bar = find('.bar');
   const share = Math.round(100 * (answer.progress || 0));
   bar.firstElementChild.style.width = `${share}%`;
@@ -237,6 +275,26 @@ function takeState(answer) {
   const state = `${answer.run}/${answer.state}/${answer.checkpoints}`;
   if (stateSeen !== null && stateSeen !== state) trigger('state_changed', { run: answer.run });
   stateSeen = state;
+}
+
+// What is wrong by the metrics alone, each with the way to its cause. Redrawn only when it changes: a button keeps its focus.
+function takeAlarms(answer) {
+  const list = find('.alarms');
+  const wanted = JSON.stringify([answer.run, answer.alarms]);
+  if (list.dataset.shown === wanted) return;
+  list.dataset.shown = wanted;
+  list.hidden = !answer.alarms.length;
+  list.replaceChildren(...answer.alarms.map((alarm) => {
+    const item = document.createElement('li');
+    item.dataset.alarm = alarm.name;
+    item.dataset.serious = String(alarm.serious);
+    const text = document.createElement('span');
+    text.append(Object.assign(document.createElement('b'), { textContent: `${alarm.title}. ` }), alarm.advice);
+    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: 'Find the cause in Debug' });
+    button.addEventListener('click', () => trigger('find_cause', { run: answer.run, symptom: alarm.symptom }));
+    item.append(text, button);
+    return item;
+  }));
 }
 
 function showStrip(strip) {
@@ -289,7 +347,8 @@ function notice(text) {
 function nothing(text) {
   notice(text);
   for (const part of PARTS) find(part).style.display = 'none';
-  for (const part of ['.notices', '.tools', '.sample']) find(part).hidden = true;
+  for (const part of ['.notices', '.tools', '.sample', '.alarms', '.sick-words']) find(part).hidden = true;
+  find('.alarms').dataset.shown = '';
 }
 
 async function take(answer) {
@@ -298,11 +357,13 @@ async function take(answer) {
   if (!answer.run) { held = null; delete root.dataset.run; return nothing(answer.words); }
   for (const part of PARTS) find(part).style.display = '';
   find('.tools').hidden = false;
-  notice('');
+  find('.sick-words').hidden = !sick;
+  notice(answer.banner || '');
   last = answer;
   takeState(answer);
   takeSample(answer);
   await takePoints(answer);
+  await takeLayers(answer);
 }
 
 async function poll() {
@@ -349,14 +410,16 @@ for (const button of root.querySelectorAll('.phases button')) {
 }
 find('.smooth').addEventListener('input', drawAll);
 find('.log').addEventListener('change', drawAll);
+find('.sick').addEventListener('change', compare);
 find('.strip').addEventListener('input', slide);
 find('.more').addEventListener('toggle', () => { if (find('.more').open) held = null; poll(); });  // all of the curves, from their first points
-new MutationObserver(drawAll).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+new MutationObserver(() => { drawAll(); drawLayers(); }).observe(document.body, { attributes: true, attributeFilter: ['class'] });
 new ResizeObserver(() => {
   const width = root.clientWidth;
   if (width && width !== sized && window.Plotly && plots.loss.data) {
     sized = width;
     for (const chart of shownCharts()) if (plots[chart].data) window.Plotly.Plots.resize(plots[chart]);
+    drawLayers();
   }
 }).observe(root);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });

@@ -40,10 +40,10 @@ function draw() {
     row.dataset.run = run.name;
     const box = document.createElement('input');
     box.type = 'checkbox';
-    box.setAttribute('aria-label', `Choose ${run.name}`);
+    box.setAttribute('aria-label', `Choose ${run.label || run.name}`);
     box.addEventListener('change', () => choose(run.name, box.checked));
     cell(row, '').append(box);
-    const name = cell(row, run.name, 'th');
+    const name = cell(row, run.label || run.name, 'th');
     name.scope = 'row';
     name.append(Object.assign(document.createElement('small'), { textContent: [run.state, run.steps, run.size].filter(Boolean).join(' · ') }));
     const badge = Object.assign(document.createElement('span'), { className: 'badge', textContent: run.state, title: run.words });

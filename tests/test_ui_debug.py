@@ -3,7 +3,7 @@
 import pytest
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
-from vidapp.runs import RunWriter
+from vidapp.runs import RunReader, RunWriter
 from vidapp.ui import cases, debug
 from vidapp.ui.drafts import FIRST, Draft
 
@@ -56,11 +56,33 @@ def test_the_same_question_has_the_same_key_and_other_settings_another(run: str)
 
 
 def test_alarms_of_a_run_are_shown_with_their_advice(run: str) -> None:
-    text = debug.alarms_html(cases.case_of("run:sick", None))
+    text = debug.alarms_html(run_of("run:sick"))
     assert 'data-alarm="not_below_entropy"' in text
 
 
 def test_a_run_without_metrics_says_so() -> None:
     with RunWriter.create("new", tiny_config()):
         pass
-    assert "has not logged anything yet" in debug.alarms_html(cases.case_of("run:new", None))
+    assert "has not logged anything yet" in debug.alarms_html(run_of("run:new"))
+
+
+def run_of(choice: str) -> RunReader:
+    run = cases.run_of(choice)
+    assert run is not None
+    return run
+
+
+def test_an_example_is_looked_at_like_a_run_and_the_command_line_finds_it() -> None:
+    case = cases.case_of("run:example:no-time-attention", None)
+    assert case.config.model.attention == "framewise"
+    assert case.check == ("--run=example:no-time-attention",)
+    assert "Bundled example: A healthy run" in [label for label, _ in cases.choices(readonly=True)]
+
+
+def test_without_a_run_of_ones_own_the_healthy_example_is_looked_at() -> None:
+    assert debug.first_of([value for _, value in cases.choices()]) == "run:example:healthy"
+
+
+@pytest.mark.parametrize("choice", [None, "draft", "run:gone", "run:example:gone", "run:example:../../runs", "preset:debug"])
+def test_what_is_no_run_has_no_alarms(choice: str | None) -> None:
+    assert cases.run_of(choice) is None

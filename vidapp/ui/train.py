@@ -105,15 +105,14 @@ class TrainTab:
             return self.refresh(run)
         if find_run(asked) is None:
             told = said(f"There is no run {asked[:100]!r} (any more): another one is shown.", "bad")
-            return {**self.shown(first_run()), self.message: told}
+            return {**self.shown(first_shown()), self.message: told}
         return self.shown(asked)
 
     def refresh(self, run: str | None) -> Updates:
         """The runs that there are now. The one shown is left alone where it still exists, else the first one is shown."""
         choices = run_choices()
-        first = first_run()
-        if run not in [name for _, name in choices] or (is_example(run) and first_of_ones_own(first)):
-            return self.shown(first)
+        if run not in [name for _, name in choices] or outgrown(run):
+            return self.shown(first_shown())
         return {self.picker: gr.Dropdown(choices=choices), self.live: live_update(), **self.buttons(run)}
 
     def buttons(self, run: str | None) -> Updates:
@@ -157,14 +156,14 @@ def build(draft: gr.BrowserState, *, readonly: bool = False) -> TrainTab:
         with gr.Column(scale=5, min_width=340, elem_classes=["first-on-a-phone"]):
             heading("Runs")
             picker = gr.Dropdown(
-                run_choices(), value=first_run(), label="Run", allow_custom_value=True, elem_id="run-picker",
+                run_choices(), value=first_shown(), label="Run", allow_custom_value=True, elem_id="run-picker",
                 info="Every run in the runs folder, also those that were started in a shell.",
             )  # fmt: skip
             with gr.Row(elem_classes=["actions"]):
                 steering = None if readonly else build_steering()
                 sample = gr.Button("Sample this checkpoint", interactive=False, size="sm", min_width=150, elem_id="sample-run")
             message = message_box(elem_id="train-message")
-            live = live_view({"run": first_run() or ""}, readonly=readonly, elem_id="live")
+            live = live_view({"run": first_shown() or ""}, readonly=readonly, elem_id="live")
     return TrainTab(picker, live, sample, message, new, steering)
 
 
@@ -223,16 +222,20 @@ def run_choices() -> list[tuple[str, str]]:
 
 
 def first_run() -> str | None:
-    """The run that trains in this app, or one that trains elsewhere, or the newest; where there is none the healthy example."""
+    """The run that trains in this app, or one that trains elsewhere, or the newest."""
     runs = list_runs()
     live = [run.name for run in runs if run.status().live]
-    examples = [name for _, name in example_choices()]
-    return jobs.running() or next(iter([*live, *(run.name for run in runs), *examples]), None)
+    return jobs.running() or next(iter(live + [run.name for run in runs]), None)
 
 
-def first_of_ones_own(first: str | None) -> bool:
-    """Whether that is the only run so far and trains: it takes the place of an example that was shown for want of one."""
-    return not is_example(first) and len(list_runs()) == 1 and bool((run := find_run(first)) and run.status().live)
+def first_shown() -> str | None:
+    """What the page opens with: the first run, and where there is none of one's own the healthy example."""
+    return first_run() or next((name for _, name in example_choices()), None)
+
+
+def outgrown(run: str | None) -> bool:
+    """Whether an example was shown for want of a run, and the first one trains now: it takes the example's place."""
+    return is_example(run) and [reader.status().live for reader in list_runs()] == [True]
 
 
 def chosen_run(name: str | None) -> RunReader:

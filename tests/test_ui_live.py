@@ -1,0 +1,89 @@
+"""What the live view answers beside curves: alarms, layers, bundled examples; all of it public, so nothing asked may hurt."""
+
+from typing import Any
+
+import pytest
+from tiny_checkpoint import tiny_config
+
+from vidapp.runs import RunWriter
+from vidapp.ui import live, sick_compare, train
+from vidapp.ui.live import Watcher
+from vidapp.ui.run_table import Rows
+
+
+def look(step: int, **figures: Any) -> dict[str, Any]:
+    layers = {"gradient_norm": {"tokens": 1.0, "1 mlp": 0.5}, "update_ratio": {"tokens": 1e-3}, "activation_rms": {"1": 2.0}}
+    return {"step": step, "phase": "transformer", "loss": 4.5, "grad_norm": 1.0, "unigram_entropy": 4.0, "layers": layers, **figures}
+
+
+@pytest.fixture
+def sick_run() -> str:
+    with RunWriter.create("sick", tiny_config()) as run:
+        for step in range(10, 600, 10):
+            run.log(look(step))
+    return "sick"
+
+
+def test_a_run_is_answered_with_its_alarms_and_where_to_look(sick_run: str) -> None:
+    alarms = Watcher().answer({"run": sick_run})["alarms"]
+    assert [(alarm["name"], alarm["symptom"]) for alarm in alarms] == [("not_below_entropy", "loss-flat"), ("flat", "loss-flat")]
+    assert all(alarm["advice"] for alarm in alarms)
+
+
+def test_layers_come_when_asked_for_and_not_twice(sick_run: str) -> None:
+    Watcher().answer({"run": sick_run})
+    found = live.layers_of({"run": sick_run})
+    assert found["steps"] == list(range(10, 600, 10))
+    assert list(found["figures"]["gradient_norm"]) == ["tokens", "1 mlp"]
+    assert live.layers_of({"run": sick_run, "looks": found["looks"]}) == {}
+
+
+def test_without_a_run_the_healthy_example_is_shown_and_said_to_be_one() -> None:
+    assert train.first_shown() == "example:healthy"
+    answer = Watcher().answer({"run": "example:healthy"})
+    assert answer["banner"].startswith("Bundled example: A healthy run.")
+    assert live.EMPTY in answer["banner"]
+    assert answer["verdict"][0] == "good"
+    assert answer["alarms"] == []
+    assert answer["curves"]["transformer/loss"][0][0] == 1
+
+
+def test_with_a_run_of_ones_own_it_is_shown_first_and_the_example_only_when_chosen(sick_run: str) -> None:
+    assert train.first_shown() == sick_run
+    assert [name for _, name in train.run_choices()][:2] == [sick_run, "example:healthy"]
+    assert live.EMPTY not in Watcher().answer({"run": "example:healthy"})["banner"]
+
+
+def test_nobody_steers_an_example() -> None:
+    with pytest.raises(ValueError, match="only there to be looked at"):
+        train.chosen_run("example:healthy")
+
+
+def test_the_table_of_runs_is_never_empty_and_lists_only_ones_own_where_there_are_any() -> None:
+    rows = Rows().answer("No run yet.")
+    assert next(row["label"] for row in rows["rows"]) == "Bundled example: A healthy run"
+    assert rows["words"].startswith("No run yet.")
+    with RunWriter.create("own", tiny_config()):
+        pass
+    assert [row["name"] for row in Rows().answer("No run yet.")["rows"]] == ["own"]
+
+
+def test_the_curves_of_a_sick_run_come_with_what_to_see() -> None:
+    found = live.sick_curves({"name": "rate-too-high"})
+    assert found["title"] == "Learning rate too high"
+    assert {"transformer/loss", "transformer/validation_loss_full", "transformer/grad_norm"} <= set(found["curves"])
+
+
+@pytest.mark.parametrize(
+    "asked", [None, [], {}, {"run": 3}, {"run": "../.."}, {"run": "example:../healthy"}, {"name": "../healthy"}, {"name": None}]
+)
+def test_what_a_page_makes_up_gets_nothing(asked: Any) -> None:
+    assert live.layers_of(asked) == {}
+    assert live.sick_curves(asked) == {}
+    assert live.strip_named(asked) == {}
+
+
+@pytest.mark.parametrize(("own", "theirs", "times"), [(400.0, 250.0, 1.0), (2500.0, 250.0, 10.0), (0.0, 250.0, 1.0)])
+def test_an_example_is_stretched_only_under_a_much_longer_run(own: float, theirs: float, times: float) -> None:
+    curves = [{"loss": ([1.0, last], [2.0, 1.0])} if last else {} for last in (own, theirs)]
+    assert sick_compare.stretch(*curves) == times

@@ -36,8 +36,11 @@ def ended(page: Page) -> None:
 def test_a_symptom_leads_to_its_cause_and_its_setting_into_train(ready: Page) -> None:
     expect(ready.locator("#debug-alarms .alarm").first).to_contain_text("Nothing learnt but frequencies")
     ready.get_by_label("Nothing moves").check()
+    expect(ready.locator("#stop-checks")).to_be_disabled()
     ready.locator("#find-cause").click()
+    expect(ready.locator("#stop-checks")).to_be_enabled()
     ended(ready)
+    expect(ready.locator("#stop-checks")).to_be_disabled()
     expect(ready.locator(".report .diagnosis h4")).to_contain_text("The cause: the model cannot see other frames")
     expect(ready.locator(".report .diagnosis code").first).to_have_text("model.attention=factorized")
     ready.locator("#train-with").click()

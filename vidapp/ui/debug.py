@@ -12,7 +12,7 @@ from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
-from .examiner import EXAMINER, STRIP, Order
+from .examiner import EXAMINER, RUNNING, STRIP, Order, Report
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
 from .sick_compare import SickCompare
@@ -60,7 +60,7 @@ class DebugTab:
     @property
     def outputs(self) -> list[Any]:
         own = [self.message, self.subject, self.alarms, self.report, *self.compare.outputs]
-        return [*own, self.asking.symptom, self.asking.train] if self.asking else own
+        return [*own, self.asking.symptom, self.asking.stop, self.asking.train] if self.asking else own
 
     def find(self, choice: str | None, draft: Any, symptom: str) -> Updates:
         """Find the cause of a symptom."""
@@ -99,15 +99,20 @@ class DebugTab:
 
     def ordered(self, order: Order, *, again: bool = True) -> Updates:
         report = EXAMINER.start(order, again=again)
-        return {self.report: {"key": report.order.key, "begun": True}, **self.advise({})}
+        return {self.report: {"key": report.order.key, "begun": True}, **self.advise({}), **self.stoppable(report)}
 
     def stop(self) -> Updates:
-        return {self.message: said("Stopped." if EXAMINER.stop() else "Nothing is running.")}
+        stopped = said("Stopped." if EXAMINER.stop() else "Nothing is running.")
+        return {self.message: stopped, **self.stoppable(None)}
+
+    def stoppable(self, report: Report | None) -> Updates:
+        """Stop looking is there to be pressed only while something is looked at."""
+        return {self.asking.stop: gr.Button(interactive=bool(report and report.state == RUNNING))} if self.asking else {}
 
     def settled(self, value: Any) -> Updates:
         """A report has come to its end: offer its setting."""
         report = EXAMINER.look(key_of(value)) if key_of(value) else None
-        return self.advise(report.change if report else {})
+        return {**self.advise(report.change if report else {}), **self.stoppable(report)}
 
     def advise(self, change: dict[str, Any]) -> Updates:
         if self.asking is None:  # on a read-only page there is nothing to train with
@@ -147,7 +152,7 @@ class DebugTab:
         """The page was opened: the run that its address names (`?tab=debug&run=NAME&symptom=flicker`) or the newest is chosen, and the
         newest report shown, which may still be on its way."""
         newest = EXAMINER.look()
-        shown = {self.report: {"key": newest.order.key}} if newest else {}
+        shown = {**({self.report: {"key": newest.order.key}} if newest else {}), **self.stoppable(newest)}
         asked = dict(request.query_params) if request else {}
         name, symptom = str(asked.get("run", "")), str(asked.get("symptom", ""))
         first = first_of([value for _, value in cases.choices(readonly=self.asking is None)])
@@ -226,7 +231,7 @@ def build_asking() -> tuple[Asking, gr.Button]:
         info="Test clips from truth to free running, stage by stage; needs a checkpoint.",
     )  # fmt: skip
     locate = gr.Button("Where is it lost?", elem_id="locate")
-    stop = gr.Button("Stop looking", variant="stop", elem_id="stop-checks")
+    stop = gr.Button("Stop looking", variant="stop", interactive=False, elem_id="stop-checks")
     train = gr.Button(TRAIN, variant="primary", visible=False, elem_id="train-with", render=False)
     return Asking(symptom, find, scope, clips, locate, stop, train), check
 

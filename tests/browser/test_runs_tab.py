@@ -38,7 +38,13 @@ def choose(page: Page, *names: str) -> None:
 
 def test_two_runs_are_compared_by_curve_and_settings(ready: Page) -> None:
     expect(ready.locator(".runs tr[data-run=first]")).to_contain_text("3.95")
-    choose(ready, "first", "second")
+    expect(ready.locator("#runs-hint")).to_contain_text("Choose a run in the table")
+    expect(ready.locator("#open-run")).to_be_disabled()
+    choose(ready, "first")
+    expect(ready.locator("#open-run")).to_be_enabled()
+    expect(ready.locator("#runs-hint .hint")).to_have_count(0)
+    choose(ready, "second")
+    expect(ready.locator("#runs-hint")).to_contain_text("The grey buttons take one run; 2 are chosen")
     expect(ready.locator("#run-settings")).to_contain_text("recipe.learning_rate")
     expect(ready.locator("#run-settings")).to_contain_text("0.0005")
     ready.wait_for_function("document.querySelector('#run-chart .plot').data?.length == 2")

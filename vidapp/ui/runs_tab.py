@@ -19,7 +19,6 @@ from .run_table import chosen_of, run_table
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 from .words import count
 
-NONE_CHOSEN = "Choose a run in the table to see its curve, two or more to compare them."
 CURVES = {
     "validation": ("Validation loss", "transformer/validation_loss_full", "nats per token, whole future masked"),
     "training": ("Training loss", "transformer/loss", "nats per masked token"),
@@ -96,7 +95,9 @@ class RunsTab:
         if not found:
             return {self.plot: None, self.settings: none_html(label) * bool(runs) + settings_html(runs)}
         figure = loss_figure(found, y_title=title) if curve != "gradient" else gradients(found)
-        return {self.plot: figure_value(figure), self.settings: settings_html(runs)}
+        without = [run.name for run in runs if run.name not in found]
+        note = f'<p class="hint">No {label.lower()} of {html.escape(", ".join(without))} (yet).</p>' if without else ""
+        return {self.plot: figure_value(figure), self.settings: note + settings_html(runs)}
 
     def ask(self, value: Any) -> Updates:
         """Name what would be moved, and ask."""
@@ -156,7 +157,7 @@ def none_html(label: str) -> str:
 def hint_html(runs: list[RunReader]) -> str:
     """Why some of the buttons are grey; nothing where none is."""
     if not runs:
-        text = "Choose one run in the table for these buttons, two or more to compare them."
+        text = "Choose a run in the table to see its curve and to use these buttons, two or more to compare them."
     elif len(runs) > 1:
         text = f"The grey buttons take one run; {len(runs)} are chosen, and compared below."
     else:
@@ -165,9 +166,9 @@ def hint_html(runs: list[RunReader]) -> str:
 
 
 def settings_html(runs: list[RunReader]) -> str:
-    """The settings in which the runs differ, as a table; with one run or none, what to do."""
+    """The settings in which the runs differ, as a table; nothing with one run or none."""
     if len(runs) < 2:
-        return f'<p class="hint">{html.escape(NONE_CHOSEN)}</p>' if not runs else ""
+        return ""
     differing = differing_settings(runs)
     if not differing:
         return '<p class="hint">These runs have the same settings throughout.</p>'
@@ -203,7 +204,7 @@ def build(*, readonly: bool = False) -> RunsTab:
         info="Validation loss is of the same clips and masks all along, so runs can be compared by it.",
     )  # fmt: skip
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
-    settings = gr.HTML(settings_html([]), elem_id="run-settings", apply_default_css=False, padding=False)
+    settings = gr.HTML("", elem_id="run-settings", apply_default_css=False, padding=False)
     return RunsTab(table, opened, sample, debug, hint, message, curve, plot, settings, discarding)
 
 

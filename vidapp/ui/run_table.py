@@ -70,7 +70,7 @@ class Rows:
             more = f"The newest {MOST_ROWS} of {self.count} runs are shown." if self.count > MOST_ROWS else ""
             return {
                 "rows": self.found,
-                "words": more if self.count else f"{empty} Until then, bundled examples to learn reading curves by:",
+                "words": more if self.count else f"{empty} · These are bundled examples to learn reading curves by.",
             }
 
     def read(self) -> None:

@@ -148,6 +148,15 @@ def test_the_generation_can_be_taken_away(ready: Page, tmp_path: Path) -> None:
     assert (frames.shape, frames.dtype) == ((FRAMES, 32, 32), np.uint8)
 
 
+def test_what_the_page_opens_with_can_be_taken_away_until_something_else_is_shown(page: Page, tmp_path: Path) -> None:
+    with page.expect_download() as download:
+        page.locator("#download-npy").click()
+    download.value.save_as(tmp_path / "opening.npy")
+    assert np.load(tmp_path / "opening.npy", allow_pickle=False).shape == (10, 64, 64)
+    page.locator("#new-clip").click()
+    expect(page.locator("#download-npy")).to_be_disabled()
+
+
 def test_a_checkpoint_file_can_be_dropped_in(page: Page, tmp_path: Path) -> None:
     path = write_tiny_checkpoint(tmp_path / "mine.safetensors", step=123)
     page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
@@ -213,13 +222,14 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
     ready.locator("#copy-link").click()
     expect(ready.locator("#generate-message .message.good")).to_contain_text("copied")
-    ready.goto(ready.evaluate("window.copied"))
-    ready.wait_for_function(
+    opened = ready.context.new_page()
+    opened.goto(ready.evaluate("window.copied"))
+    opened.wait_for_function(
         "(n) => { const p = (document.querySelector('.player') || { dataset: {} }).dataset; return p.predicted == n && p.making == 'no' }",
         arg=FRAMES,
     )
-    expect(ready.locator("#seed input")).to_have_value("3")
-    assert predicted_frames(ready) == frames
+    expect(opened.locator("#seed input")).to_have_value("3")
+    assert predicted_frames(opened) == frames
 
 
 def test_a_digit_that_is_drawn_and_flicked_is_continued(ready: Page) -> None:

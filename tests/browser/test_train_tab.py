@@ -211,6 +211,19 @@ def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, a
         expect(caption).to_contain_text("Sample at step 100: of each clip the truth above")
 
 
+def test_a_sample_asked_for_now_is_drawn_and_appears(page: Page, app: App) -> None:
+    with RunWriter.create("asked", tiny_config(), folder=app.runs) as run:
+        run.log(line(1))
+        run.status("running", 1, 300, phase="transformer")
+        page.goto(f"{app.url}?tab=train&run=asked")
+        page.locator("#draw").click()
+        expect(page.locator("#train-message")).to_contain_text("A sample is drawn")
+        assert run.poll_control().sample
+        run.save_sample(2, "strip.png", lambda path: Image.new("L", (64, 8), 50).save(path, format="PNG"))
+        run.status("running", 2, 300, phase="transformer")
+        expect(page.locator(".sample figcaption span")).to_contain_text("Sample at step 2")
+
+
 def start(page: Page, name: str) -> None:
     page.locator("#run-name input, #run-name textarea").fill(name)
     page.locator("#start").click()
@@ -226,7 +239,7 @@ def test_a_read_only_page_shows_runs_and_changes_nothing(browser: Browser, tmp_p
         page.wait_for_selector(".player")
         open_train(page)
         wait_for_points(page, 2)
-        assert page.locator("#start, #stop, #pause, #save").count() == 0
+        assert page.locator("#start, #stop, #pause, #save, #configure-go").count() == 0
         names = json.loads(page.request.get(f"{app.url}gradio_api/info").text())["named_endpoints"]
         assert "/train_start" not in names
         page.close()

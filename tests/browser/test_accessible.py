@@ -1,0 +1,43 @@
+"""Each tab, light and dark, holds nothing that axe calls serious: contrast, names of controls, roles."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from serving import App
+from tiny_checkpoint import tiny_config
+
+from vidapp.runs import RunWriter
+
+SHOWN = {  # by tab: what there is to see once it is filled
+    "Generate": "#verdict .verdict",
+    "Tokens": "#token-figures dt",
+    "Data": "#data-survey table",
+    "Configure": "#configure-figures dl[aria-busy=false]",
+    "Train": ".live .badge",
+    "Debug": "#debug-subject input",
+    "Runs": ".runs tbody tr",
+}
+LOADING_MS = 240_000  # torch is loaded on the way
+
+
+@pytest.fixture(scope="module", autouse=True)
+def live_run(app: App) -> str:
+    """A run that trains, so that the strip above every tab is filled as well."""
+    with RunWriter.create("live", tiny_config(), folder=app.runs) as run:
+        for step in range(1, 20):
+            run.log({"step": step, "phase": "transformer", "loss": 4 - step / 50, "grad_norm": 1.0})
+        run.status("running", 19, 100, phase="transformer")
+    return "live"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Page, app: App, theme: str) -> None:
+    page.goto(f"{app.url}?__theme={theme}")
+    found = []
+    for tab, shown in SHOWN.items():
+        page.get_by_role("tab", name=tab, exact=True).click()
+        expect(page.locator(shown).first).to_be_visible(timeout=LOADING_MS)
+        for violation in Axe().run(page).response["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                found += [f"{tab}: {violation['id']}: {node['target']} {node['failureSummary']}" for node in violation["nodes"]]
+    assert found == []

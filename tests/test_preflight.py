@@ -73,6 +73,14 @@ def test_the_memory_foretold_is_within_a_fifth_of_what_is_then_taken(kind: str, 
     assert found.memory == pytest.approx(taken, rel=0.2), f"{found.memory / 2**20:.0f} MiB foretold, {taken / 2**20:.0f} MiB taken"
 
 
+def test_checkpointing_is_foretold_to_save_memory_and_to_cost_time() -> None:
+    plain = tiny(model__layers=8, model__width=64)
+    saving = plain.replace({"recipe.gradient_checkpointing": True})
+    before, after = (transformer_step(config, "float32", returned=True) for config in (plain, saving))
+    assert after.bytes < before.bytes / 2
+    assert 1.1 < after.flops / before.flops < 1.5
+
+
 def test_it_says_sizes_clips_and_time() -> None:
     config = preset("debug").replace({"run.device": "cpu", "recipe.precision": "float32"})
     found = preflight.preflight(config)

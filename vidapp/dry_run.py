@@ -3,6 +3,7 @@
 The step's own code runs on tensors that have shapes but no memory, so the figures follow every setting and change of it.
 """
 
+import contextlib
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .batches import TokenBatch, draw_masks
 from .config import Config
 from .device import autocast
+from .masking import ClipMask
 from .objective import masked_logits
 from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
@@ -63,14 +65,28 @@ class Ledger(TorchDispatchMode):
         self.alive -= self.known.pop(key)
 
 
-def transformer_step(config: Config, precision: str) -> Cost:
-    """One step of the transformer phase, at the clip length of its last steps and with the most masks among a few draws."""
-    recipe, data = config.recipe, config.data
+def transformer_step(config: Config, precision: str, *, returned: bool = False) -> Cost:
+    """One step of the transformer phase, at the clip length of its last steps and with the most masks among a few draws.
+
+    returned: memory that gradient checkpointing lets go of is free again, as on a GPU. A CPU's allocator keeps much of it: measured.
+    """
+    recipe = config.recipe
     step = max(range(max(0, config.run.steps - DRAWS), config.run.steps), key=lambda at: masked_count(config, at))
     clips_asked = recipe.batch_size // recipe.micro_batches
     masks = draw_masks(config, step, range(min(clips_asked, MOST_CLIPS)))
+    times = clips_asked / len(masks)
+    taken, flops = passes(config, precision, masks, counted=True)
+    if recipe.gradient_checkpointing and returned:  # counting holds on to what checkpointing lets go of
+        taken, _ = passes(config, precision, masks, counted=False)
+    return Cost(round(times * taken), round(times * recipe.micro_batches * flops))
+
+
+def passes(config: Config, precision: str, masks: list[ClipMask], *, counted: bool) -> tuple[int, int]:
+    """Both passes of a micro-batch of zeros: the most bytes alive at once beside the weights, and where `counted` the FLOPs (else 0)."""
+    recipe, data = config.recipe, config.data
     tokenizer = new_tokenizer(config.tokenizer, data.channels).eval().requires_grad_(False)
-    with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, FlopCounterMode(display=False) as flops:
+    with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, contextlib.ExitStack() as more:
+        flops = more.enter_context(FlopCounterMode(display=False)) if counted else None
         with CPU:
             model = VideoTransformer.of(config).train()
         model.gradient_checkpointing = recipe.gradient_checkpointing
@@ -82,8 +98,7 @@ def transformer_step(config: Config, precision: str) -> Cost:
         with autocast(CPU, precision):
             losses = masked_logits(model, batch, clean_past=recipe.clean_past).losses_P
         losses.sum().backward()
-        times = clips_asked / len(masks)
-        return Cost(round(times * (ledger.most - weights)), round(times * recipe.micro_batches * flops.get_total_flops()))
+        return ledger.most - weights, flops.get_total_flops() if flops else 0
 
 
 def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:

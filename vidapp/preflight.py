@@ -86,7 +86,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False, fastest: Fastes
     """
     device, fastest, sizes = pick_device(config.run.device), fastest or Fastest(), Sizes.of(config)
     precision = pick_precision(config, device, fastest)
-    step = transformer_step(config, precision)
+    step = transformer_step(config, precision, returned=device.type == "cuda")
     first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
     rate = SHARE_OF_PEAK * fastest(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
     recipe, steps = config.recipe, config.run.steps
@@ -126,7 +126,7 @@ def needed(config: Config, device: torch.device) -> str:
     precision = "float32" if config.recipe.precision == "float32" else "bf16"
     with torch.device("meta"):
         parameters = VideoTransformer.of(config).parameter_counts["total"]
-    memory = memory_of(config, parameters, 0, transformer_step(config, precision).bytes)
+    memory = memory_of(config, parameters, 0, transformer_step(config, precision, returned=device.type == "cuda").bytes)
     return f" (it needs about {gib(memory)}, and {gib(free_on(device))} are free now)"
 
 

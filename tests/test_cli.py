@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shell import SMALLEST, Shell
 
 from vidapp.cli import main
 from vidapp.config import Config
@@ -18,59 +19,7 @@ from vidapp.data.clips import read_clip
 from vidapp.presets import preset
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 
-TINY = [
-    "model.width=16",
-    "model.layers=1",
-    "model.heads=2",
-    "tokenizer.levels=4,4",
-    "tokenizer.channels=8",
-    "tokenizer.encoder_blocks=0",
-    "tokenizer.decoder_blocks=0",
-    "data.size=32",
-    "data.clip_frames=4",
-    "data.context_frames=2",
-    "data.digits=1",
-    "recipe.batch_size=2",
-    "recipe.tokenizer_steps=3",
-    "recipe.tokenizer_batch_size=4",
-    "sampling.steps=2",
-    "run.log_every=1",
-    "run.validate_every=4",
-    "run.sample_every=4",
-    "run.checkpoint_every=4",
-    "run.validation_clips=2",
-    "run.device=cpu",
-    "run.threads=1",
-]
-
-
-class Shell:
-    """Calls the command line in this process and keeps what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def run(self, *argv: object) -> tuple[int, str, str]:
-        self.capsys.readouterr()
-        code = main([str(part) for part in argv])
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def json(self, *argv: object) -> dict[str, Any]:
-        code, out, err = self.run(*argv, "--json")
-        assert code == 0, err
-        value = json.loads(out)
-        assert isinstance(value, dict)
-        return value
-
-    def refuses(self, *argv: object) -> str:
-        """The one line that a refused request prints."""
-        code, out, err = self.run(*argv)
-        assert code == 2, (code, out, err)
-        assert out == ""
-        assert err.startswith("vidapp: ")
-        assert err.count("\n") == 1
-        return err
+TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
 
 
 @pytest.fixture
@@ -388,7 +337,11 @@ def test_evaluate_labels_what_several_futures_are_scored_by(shell: Shell, tiny: 
     ):
         assert words in out
     assert "--samples N" in shell.run("evaluate", checkpoint_of(tiny), "--clips", 2)[1]
-    assert "sampling.top_k" in shell.refuses("evaluate", checkpoint_of(tiny), "--top-k", 1000)
+
+
+def test_a_top_k_above_the_codebook_is_refused_with_what_to_do(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    for command in (["evaluate", checkpoint_of(tiny)], ["sample", checkpoint_of(tiny), "--out", tmp_path / "a.gif"]):
+        assert "sampling.top_k 1000 is above the codebook size 16: use 0 for all codes" in shell.refuses(*command, "--top-k", 1000)
 
 
 def test_all_of_it_works_where_gradio_cannot_be_imported(tiny: RunReader, tmp_path: Path) -> None:

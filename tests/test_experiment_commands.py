@@ -8,37 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shell import SMALLEST, Shell
 
 import vidapp.train
 from vidapp.ablation_table import MARKERS
-from vidapp.cli import main
 from vidapp.markdown import between, markers
 from vidapp.runs import list_runs, open_run
 
-TINY = [
-    "model.width=16",
-    "model.layers=1",
-    "model.heads=2",
-    "tokenizer.levels=4,4",
-    "tokenizer.channels=8",
-    "tokenizer.encoder_blocks=0",
-    "tokenizer.decoder_blocks=0",
-    "data.size=32",
-    "data.clip_frames=4",
-    "data.context_frames=2",
-    "data.digits=1",
-    "recipe.batch_size=2",
-    "recipe.tokenizer_steps=3",
-    "recipe.tokenizer_batch_size=4",
-    "recipe.curriculum=2,4",
-    "sampling.steps=2",
-    "run.log_every=1",
-    "run.validation_clips=2",
-    "run.device=cpu",
-    "run.threads=1",
-]
-
-
+TINY = [*SMALLEST, "recipe.curriculum=2,4"]
 SAME = {  # as tiny_checkpoint's tokenizer, and as small
     "model.width": 16,
     "model.layers": 1,
@@ -58,23 +35,8 @@ SAME = {  # as tiny_checkpoint's tokenizer, and as small
 
 
 @pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> "Shell":
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
-
-
-class Shell:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def run(self, *argv: object) -> tuple[int, str, str]:
-        self.capsys.readouterr()
-        code = main([str(part) for part in argv])
-        return code, *self.capsys.readouterr()
-
-    def json(self, *argv: object) -> tuple[int, dict[str, Any]]:
-        code, out, err = self.run(*argv, "--json")
-        assert code in (0, 1), err
-        return code, json.loads(out)
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +88,7 @@ def test_a_rung_is_left_taken_up_again_and_judged_at_its_end(shell: Shell, monke
     assert code == 130
     assert "under way: 0 of 1 runs finished; ladder-quick-1-overfit is stopped at step" in out
     assert "the same command goes on from there" in err
-    code, found = shell.json(*asked)
+    code, found = shell.answer(*asked)
     run = open_run("ladder-quick-1-overfit")
     assert run.status().state == "finished"
     steps = [line["step"] for line in run.metrics()[0] if "loss" in line and line["phase"] == "transformer"]
@@ -136,7 +98,7 @@ def test_a_rung_is_left_taken_up_again_and_judged_at_its_end(shell: Shell, monke
     assert first["passed"] is (first["figures"]["loss"] <= 0.05)
     assert (code, found["next"]) == ((0, 2) if first["passed"] else (1, 1))
     forbid_training(monkeypatch)
-    assert shell.json("ladder", "--quick", "--rung", "1", "--set", *TINY)[1]["rungs"][0]["verdict"] == first["verdict"]
+    assert shell.answer("ladder", "--quick", "--rung", "1", "--set", *TINY)[1]["rungs"][0]["verdict"] == first["verdict"]
 
 
 def test_later_rungs_take_the_tokenizer_of_the_first(shell: Shell) -> None:
@@ -144,7 +106,7 @@ def test_later_rungs_take_the_tokenizer_of_the_first(shell: Shell) -> None:
         assert shell.run("ladder", "--quick", "--rung", rung, "--set", *TINY, "run.steps=2")[0] in (0, 1)
     assert {line["phase"] for line in open_run("ladder-quick-1-overfit").metrics()[0]} == {"tokenizer", "transformer"}
     assert {line["phase"] for line in open_run("ladder-quick-2-small").metrics()[0]} == {"transformer"}
-    _, found = shell.json("ladder", "--quick", "--status", "--set", *TINY, "run.steps=2")
+    _, found = shell.answer("ladder", "--quick", "--status", "--set", *TINY, "run.steps=2")
     assert found["rungs"][1]["state"] in ("passed", "failed")
     assert "unigram_entropy" in found["rungs"][1]["figures"]
 
@@ -172,7 +134,7 @@ def test_an_ablation_is_left_taken_up_again_written_and_not_trained_twice(
     assert "0 runs finished" in text
     assert "Not measured yet" in between(page.read_text(), MARKERS)
 
-    code, found = shell.json(*asked)
+    code, found = shell.answer(*asked)
     assert code == 0
     assert len(found["trials"]) == 6
     assert set(found["effects"]) == {"muon", "dropout"}
@@ -181,8 +143,8 @@ def test_an_ablation_is_left_taken_up_again_written_and_not_trained_twice(
     assert page.read_text().startswith("before\n")
 
     forbid_training(monkeypatch)
-    assert shell.json(*asked)[1]["trials"] == found["trials"]
-    assert shell.json(*asked, "--clips", 1)[1]["effects"]["muon"]["free_running_mse"]["seeds"] == 2
+    assert shell.answer(*asked)[1]["trials"] == found["trials"]
+    assert shell.answer(*asked, "--clips", 1)[1]["effects"]["muon"]["free_running_mse"]["seeds"] == 2
     scores = [open_run(trial["run"]).path / "scores.json" for trial in found["trials"]]
     assert all(path.is_file() for path in scores)
 

@@ -426,6 +426,8 @@ def test_generation_grows_and_is_repeatable(tmp_path: Path) -> None:
     assert len(found.model) == 3
 
 
-def test_a_top_k_above_the_codebook_means_all_of_it() -> None:
+def test_a_top_k_above_the_codebook_means_all_of_it_and_is_said() -> None:
     config = tiny_config()
     assert generation.sampling_of(config, {"top_k": 100}).top_k == config.tokenizer.codebook_size == 64
+    assert generation.adjusted(config, {"top_k": 100}) == "Top-k is 64, all codes that this checkpoint has: 100 were asked for."
+    assert generation.adjusted(config, {"top_k": 64}) == ""

@@ -47,6 +47,12 @@ def test_generate_works_with_its_defaults(client: Client) -> None:
     assert report["verdict"]
 
 
+def test_a_top_k_that_is_too_large_is_adjusted_and_the_report_says_so(client: Client) -> None:
+    report, *_ = client.predict(api_name="/generate", frames=1, top_k=500)
+    assert report["top_k"] == 64
+    assert "500 were asked for" in report["notice"]
+
+
 def test_same_seed_same_frames_another_seed_others(client: Client) -> None:
     def frames(**settings: float) -> np.ndarray:
         return np.load(client.predict(api_name="/generate", frames=2, **settings)[1])

@@ -16,7 +16,7 @@ from ..runs import RunReader, list_runs, open_run
 from . import session, sources
 from .choices import chosen_from
 from .downloads import download_files
-from .generation import TEST, UPLOAD, errors_of, predicted, reconstructed, sampling_of, verdict
+from .generation import TEST, UPLOAD, adjusted, errors_of, predicted, reconstructed, sampling_of, verdict
 from .history import HISTORIES
 from .live import phase_of, remaining_seconds
 from .messages import api_guarded
@@ -87,6 +87,8 @@ def generate(
         "frames": chosen.frames,
         "seed": chosen.seed,
         **chosen.settings(),
+        "top_k": sampling.top_k,
+        "notice": adjusted(loaded.config, chosen.settings()),
         "squared_error_per_frame": errors.rows if errors else None,
         "verdict": f"{said.headline} {said.figures}",
     }

@@ -87,6 +87,12 @@ def sampling_of(config: Config, settings: dict[str, Any]) -> SamplingConfig:
     return SamplingConfig(**chosen)
 
 
+def adjusted(config: Config, settings: dict[str, Any]) -> str:
+    """What `sampling_of` made of settings that this checkpoint cannot follow, in a sentence; empty where it follows them."""
+    codes, asked = config.tokenizer.codebook_size, int(settings["top_k"])
+    return f"Top-k is {codes}, all codes that this checkpoint has: {asked} were asked for." if asked > codes else ""
+
+
 def predicted(
     checkpoint: "Checkpoint",
     given_u8: np.ndarray,

@@ -16,7 +16,7 @@ from .cards import error_chart, verdict_html
 from .choices import FIRST, Chosen, chosen_from
 from .controls import Controls, thumbnails_value
 from .downloads import download_files
-from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, errors_of, predicted, sampling_of, source_of, verdict
+from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, adjusted, errors_of, predicted, sampling_of, source_of, verdict
 from .kept import GENERATIONS, Generation
 from .messages import said, told
 from .player import Reel
@@ -127,7 +127,8 @@ class Stage:
             raise
         scores = errors_of(checkpoint, clip, frames)
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
-        yield {self.result: verdict_html(verdict(scores, chosen.frames)), self.errors: error_chart(scores), self.made: made}
+        told_html = said(adjusted(checkpoint.config, chosen.settings()))
+        yield {self.result: verdict_html(verdict(scores, chosen.frames)) + told_html, self.errors: error_chart(scores), self.made: made}
 
     def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:
         """The last generation as files to take away, unless the page wishes for something else by now."""

@@ -87,3 +87,9 @@ def test_what_a_page_makes_up_gets_nothing(asked: Any) -> None:
 def test_an_example_is_stretched_only_under_a_much_longer_run(own: float, theirs: float, times: float) -> None:
     curves = [{"loss": ([1.0, last], [2.0, 1.0])} if last else {} for last in (own, theirs)]
     assert sick_compare.stretch(*curves) == times
+
+
+def test_a_verdict_is_not_green_beside_a_serious_alarm() -> None:
+    answer = Watcher().answer({"run": "example:rate-too-high"})
+    assert [alarm["name"] for alarm in answer["alarms"] if alarm["serious"]] == ["activations"]
+    assert answer["verdict"][0] == "info"

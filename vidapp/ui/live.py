@@ -122,7 +122,7 @@ class Watcher:
             "state": status.state,
             "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
             "notices": notices_of(status),
-            "verdict": [said.tone, said.text],
+            "verdict": ["info" if said.tone == "good" and any(alarm.serious for alarm in found) else said.tone, said.text],
             "alarms": [alarm.to_dict() for alarm in found],
             "looks": looks,
             "phase": phase,

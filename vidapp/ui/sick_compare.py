@@ -55,7 +55,7 @@ def figure_of(own: RunReader, example: Example) -> dict[str, Any] | None:
         return None
     times = stretch(mine, theirs)
     stretched = f", steps × {times:.2g}" if times > 1 else ""
-    figure = empty_figure("step", "loss (nats per masked token)")
+    figure = empty_figure("step", "nats per masked token")
     for place, (label, key) in enumerate((("training", LOSS), ("validation", SCORED))):
         if key in mine:
             add_curve(figure, f"{own.name}: {label}", mine[key], look=0 if place else 5, plain=True)

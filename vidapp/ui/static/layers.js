@@ -2,6 +2,7 @@
 // Cividis: the same to colour-blind eyes, and light to dark in print. Colours are decades, words are the figures themselves.
 const HEATS = Object.fromEntries([...root.querySelectorAll('[data-heat]')].map((place) => [place.dataset.heat, place.querySelector('.plot')]));
 const ROW_PX = 17, AROUND_PX = 64, LEAST_PX = 150;
+const MOST_TICKS = 5;
 const LEAST_DECADES = 0.4;  // a range narrower than that is widened: else noise would look like news
 const LAYER_WORDS = {
   none: 'Nothing here yet: layers are looked at on every logged step of the transformer, by runs of this version on.',
@@ -44,7 +45,8 @@ function drawHeat(plot, rows) {
   let low = Math.min(...known), high = Math.max(...known);
   if (high - low < LEAST_DECADES) { const middle = (low + high) / 2; low = middle - LEAST_DECADES / 2; high = middle + LEAST_DECADES / 2; }
   const ticks = [];
-  for (let decade = Math.ceil(low); decade <= Math.floor(high); decade += 1) ticks.push(decade);
+  const every = Math.ceil((high - low) / MOST_TICKS);
+  for (let decade = Math.ceil(low); decade <= Math.floor(high); decade += every) ticks.push(decade);
   const few = ticks.length < 2;  // less than two whole decades: the ends say more
   const tickvals = few ? [low, (low + high) / 2, high] : ticks;
   const height = Math.max(LEAST_PX, names.length * ROW_PX * scale + AROUND_PX * scale);

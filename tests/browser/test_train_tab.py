@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from serving import App, served
 from tiny_checkpoint import tiny_config
 
+from vidapp.presets import preset
 from vidapp.runs import RunWriter, open_run
 
 TRAINING_S = 240_000  # a debug step takes a second where two cores are shared
@@ -50,8 +51,21 @@ def test_an_empty_house_says_what_to_do(page: Page) -> None:
     expect(page.locator("#stop")).to_be_disabled()
 
 
-def test_a_debug_training_can_be_watched_stopped_and_sampled(page: Page, app: App) -> None:
+def choose_quick(page: Page, folder: Path) -> None:
+    """Bring the settings of a run whose steps are quick and all logged, as a person brings a config."""
+    config = preset("debug").replace({"recipe.batch_size": 1, "run.log_every": 1, "run.validation_clips": 1})
+    (folder / "quick.json").write_text(config.to_json())
+    page.get_by_role("tab", name="Configure").click()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#configure-import").click()
+    chooser.value.set_files(folder / "quick.json")
+    expect(page.locator("#configure-chips button[data-key='recipe.batch_size']")).to_be_visible()
+
+
+def test_a_debug_training_can_be_watched_stopped_and_sampled(page: Page, app: App, tmp_path: Path) -> None:
+    choose_quick(page, tmp_path)
     open_train(page)
+    expect(page.locator("#train-chips button[data-key='recipe.batch_size']")).to_be_visible()
     page.locator("#run-name input, #run-name textarea").fill("watched")
     page.locator("#start").click()
     expect(page.locator("#start-message .message.good")).to_contain_text("watched")

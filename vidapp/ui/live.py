@@ -208,7 +208,7 @@ def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: boo
     return (
         said
         if can_sample or status.live or status.state == "queued"
-        else f"{said} There is nothing to sample from: the transformer had not begun."
+        else f"{said.removesuffix('.')}. There is nothing to sample from: the transformer had not begun."
     )
 
 

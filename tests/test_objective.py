@@ -190,8 +190,11 @@ def test_the_figures_of_a_step_do_not_depend_on_its_micro_batches() -> None:
     whole, parts = (phase_of(config.replace({"recipe.micro_batches": count})).train_step(1, measure=True) for count in (1, 4))
     assert set(whole) == set(parts)
     assert {"masked_accuracy", "changed_accuracy", "copy_accuracy", "mask_ratio", "clip_frames"} <= set(whole)
+    layers, others = whole.pop("layers"), parts.pop("layers")
     for name, value in whole.items():
         assert parts[name] == pytest.approx(value, rel=1e-4), name
+    for name, figures in layers.items():
+        assert others[name] == pytest.approx(figures, rel=1e-2), name
 
 
 # ------------------------------------------------------------------ figures

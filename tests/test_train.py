@@ -131,6 +131,8 @@ def test_lines_have_the_keys_that_readers_count_on(finished: Path) -> None:
 
 def test_figures_are_finite_and_within_their_ranges(finished: Path) -> None:
     for line in RunReader(finished).metrics()[0]:
+        layers = line.pop("layers", {})
+        assert all(math.isfinite(value) and value >= 0 for figures in layers.values() for value in figures.values())
         for key, value in line.items():
             assert isinstance(value, str) or math.isfinite(value), key
             if key.endswith("accuracy") or key in ("mask_ratio", "codebook_use"):

@@ -154,12 +154,12 @@ def seeds_html(grid: Grid) -> str:
     films = "".join(cell(grid, index, label=True) for index in range(len(grid.variants)))
     each = apart.mean(axis=(1, 2))
     spread = (
-        f"from {100 * each[0]:.1f} % in the first frame to {100 * each[-1]:.1f} % in the last"
+        f"{100 * each[0]:.1f} % in the first frame and {100 * each[-1]:.1f} % in the last"
         if len(each) > 1
         else f"{100 * each[0]:.1f} %"
     )
     chart = sprite(fire(apart * 2), "Where the futures disagree")
-    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread} on average. Press a film to generate it. {ROUNDING}"
+    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread}, on average. Press a film to generate it. {ROUNDING}"
     films_grid = f'<div class="grid" style="grid-template-columns: repeat({columns}, minmax(0, 1fr)); flex: 2 1 300px">{films}</div>'
     map_grid = f'<div class="grid" style="flex: 1 1 180px; align-self: start"><div class="map">{chart}</div><div class="under">where they disagree</div></div>'
     return f'{FILM}<p class="grid-note">{note}</p><div style="display: flex; flex-wrap: wrap; gap: 14px">{films_grid}{map_grid}</div>'

@@ -9,15 +9,20 @@ import torch
 from tiny import TINY, tiny, tiny_tokenizer
 from tiny_checkpoint import write_tiny_checkpoint
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
+from vidapp.device import autocast
+from vidapp.objective import masked_logits
 from vidapp.optimizer import Average, Optimizers
 from vidapp.ranks import ALONE
 from vidapp.run_writer import RunWriter
 from vidapp.runs import open_run
 from vidapp.tokenizer_phase import TokenizerPhase
 from vidapp.train import train
+from vidapp.transformer import VideoTransformer
 from vidapp.transformer_phase import TransformerPhase
 from vidapp.update import MOST_IN_A_ROW, Update
 
@@ -224,3 +229,29 @@ def test_counts_survive_a_resume() -> None:
     phase.train_step(0, True)
     other.load(phase.tensors())
     assert other.update.figures() == {"skipped_steps": 3}
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_on_a_gpu_no_step_waits_for_it_until_one_is_looked_at(optimizer: str, policy: str) -> None:
+    """On tensors that have no numbers, so that whatever asks for one of them fails: as a device would have to be waited for."""
+    config = tiny(recipe__optimizer=optimizer, recipe__gradient_clip=0.5, recipe__gradient_checkpointing=True, model__dropout=0.1)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            model, averaged = VideoTransformer.of(config).train(), VideoTransformer.of(config)
+            tokens = torch.zeros(4, 4, config.grid, config.grid, dtype=torch.int64)
+        average = Average(model, averaged, 0.99)
+        optimizers = Optimizers(model, config.recipe, 10)
+        update = Update(model, optimizers, clip=0.5, policy=policy, advice="", ranks=ALONE)
+        assert not update.on_host
+        for step in range(2):
+            update.begin()
+            batch = TokenBatch(tokens, draw_masks(config, step, range(4)))
+            with autocast(torch.device("cuda"), "bf16"):
+                loss = masked_logits(model, batch, clean_past=True).losses_P.sum()
+            for parameter in model.parameters():  # in place of the backward pass, which needs a real device
+                parameter.grad = torch.zeros_like(parameter)
+            update.apply(step, loss.detach())
+            average.update(step, update.skip, on_host=update.on_host)
+        with pytest.raises(DataDependentOutputException):
+            update.check(lambda: None)

@@ -119,6 +119,8 @@ def words(folder: Path, rank: int) -> str:
 
 
 def close(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):  # figures of layers
+        return one.keys() == other.keys() and all(close(one[name], other[name]) for name in one)
     return bool(one == other or (isinstance(one, float) and one == pytest.approx(other, rel=1e-3, abs=1e-5)))
 
 

@@ -154,9 +154,7 @@ def seeds_html(grid: Grid) -> str:
     films = "".join(cell(grid, index, label=True) for index in range(len(grid.variants)))
     each = apart.mean(axis=(1, 2))
     spread = (
-        f"{100 * each[0]:.1f} % in the first frame and {100 * each[-1]:.1f} % in the last"
-        if len(each) > 1
-        else f"{100 * each[0]:.1f} %"
+        f"{100 * each[0]:.1f} % in the first frame and {100 * each[-1]:.1f} % in the last" if len(each) > 1 else f"{100 * each[0]:.1f} %"
     )
     chart = sprite(fire(apart * 2), "Where the futures disagree")
     note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread}, on average. Press a film to generate it. {ROUNDING}"

@@ -1,6 +1,5 @@
 """Chromium in front of the app, which is served in a process of its own."""
 
-import importlib.util
 import shutil
 from collections.abc import Iterator
 
@@ -9,7 +8,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import App, served
 
 PATIENCE_MS = 60_000  # two cores may be busy with other tests
-collect_ignore = [] if importlib.util.find_spec("axe_playwright_python") else ["test_accessible.py"]  # see README.md
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
-from playwright.sync_api import sync_playwright
 from take_screenshots import chromium, save
 
 from vidapp.plots import COLOURS

@@ -3,14 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.config import Config
+from vidapp.metrics import to_unit
 from vidapp.presets import PRESETS, preset
 from vidapp.run_reader import RunStatus
 from vidapp.runs import RunWriter
@@ -18,7 +22,7 @@ from vidapp.ui import form, generation, live, messages, session, sources, words
 from vidapp.ui.app import Serving, build
 from vidapp.ui.choices import Chosen, chosen_from
 from vidapp.ui.downloads import side_by_side
-from vidapp.ui.generation import Clip, Errors, verdict
+from vidapp.ui.generation import Clip, Errors, errors_of, verdict
 from vidapp.ui.kept import Generation, Kept
 from vidapp.ui.live import Watcher, state_words
 from vidapp.ui.player import Reel
@@ -150,24 +154,61 @@ class TestWords:
 
 
 class TestVerdict:
-    def test_it_counts_the_frames_that_are_ahead(self) -> None:
+    def test_a_good_one_names_what_it_is_better_than_and_how_far(self) -> None:
         found = verdict(errors([20.0, 50.0, 120.0]), 3)
-        assert found.headline.startswith("Better than repeating the last given frame for the first 2 frames of 3.")
+        assert found.headline.startswith("Better than repeating the last given frame and an all black frame, on average over 3 frames.")
+        assert "for the first 2 frames" in found.headline
         assert "first 20.0, last 120, mean 63.3" in found.figures
-        assert found.good
+        assert found.tone == "good"
+
+    def test_one_frame_is_the_first_frame(self) -> None:
+        assert verdict(errors([20.0, 90.0, 90.0]), 3).headline.endswith("for the first frame.")
 
     def test_a_failure_is_called_one(self) -> None:
         found = verdict(errors([150.0, 160.0]), 2)
-        assert found.headline.startswith("No better than repeating")
-        assert not found.good
+        assert found.headline.startswith("No better than an all black frame")
+        assert found.tone == "bad"
 
-    def test_worse_than_an_empty_frame_is_no_success(self) -> None:
-        found = verdict(errors([90.0, 95.0], repeat=100.0, empty=80.0), 2)
-        assert "From the start, an empty frame would have been closer" in found.headline
-        assert not found.good
+    @pytest.mark.parametrize("model", [[79.0, 79.0], [76.1, 76.1]])
+    def test_a_hair_better_is_no_success(self, model: list[float]) -> None:
+        found = verdict(errors(model), 2)
+        assert found.headline.startswith("Hardly better than an all black frame")
+        assert found.tone == "info"
+
+    def test_the_mean_training_frame_has_to_be_beaten_too(self) -> None:
+        with_mean = dataclasses.replace(errors([60.0, 60.0]), mean=[50.0, 50.0])
+        assert verdict(with_mean, 2).headline.startswith("No better than the mean training frame")
+        assert "pixel_mean" in with_mean.rows
+
+    @given(
+        st.lists(st.floats(0, 500), min_size=1, max_size=12),
+        st.floats(0, 500),
+        st.floats(0, 500),
+        st.none() | st.floats(0, 2),
+        st.none() | st.floats(0, 2),
+    )
+    def test_headline_and_tone_agree(
+        self, model: list[float], repeat: float, empty: float, edges: float | None, light: float | None
+    ) -> None:
+        found = verdict(dataclasses.replace(errors(model, repeat, empty), edges=edges, light=light), len(model))
+        assert found.good == found.headline.startswith("Better than")
+        assert found.good <= (sum(model) / len(model) <= 0.95 * min(repeat, empty) + 1e-6)
+        assert found.tone != "info" or found.headline.startswith("Hardly better")
+
+    @pytest.mark.parametrize(("level", "said"), [(0.0, "all black frame: nothing was predicted"), (0.3, "This is a blur")])
+    def test_a_prediction_that_shows_nothing_is_no_success_however_small_its_error(self, level: float, said: str) -> None:
+        squares = np.zeros((4, 1, 32, 32), np.uint8)
+        squares[:, :, 8:24, 8:24] = 255
+        clip = Clip(np.roll(squares, 16, axis=3), squares, "squares")
+        checkpoint = SimpleNamespace(encode=lambda frames: frames, decode=to_unit)
+        scores = errors_of(checkpoint, clip, np.full(squares.shape, level, np.float32))  # type: ignore[arg-type]
+        found = verdict(scores, 4)
+        assert said in found.headline
+        assert found.tone == "bad"
 
     def test_an_unknown_future_has_no_error(self) -> None:
         assert "not known" in verdict(None, 5).figures
+        assert verdict(None, 5).tone == "info"
 
     def test_a_truth_shorter_than_the_future_is_said(self) -> None:
         assert "Truth is known for 2 of 5 frames" in verdict(errors([10.0, 20.0]), 5).figures

@@ -50,7 +50,8 @@ def error_curve(
     for place, (name, errors) in enumerate(per_frame.items()):
         add_curve(figure, name, (list(range(1, len(errors) + 1)), errors), look=KNOWN.get(name, place), markers=True)
     longest = max((len(errors) for errors in per_frame.values()), default=0)
-    figure.update_xaxes(dtick=max(1, math.ceil(longest / 10)), tick0=1)
+    step = max(1, math.ceil(longest / 10))
+    figure.update_xaxes(dtick=step, tick0=step, range=[0.5, longest + 0.5] if longest else None)
     figure.update_yaxes(rangemode="tozero")
     return figure
 

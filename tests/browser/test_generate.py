@@ -117,9 +117,9 @@ def test_the_verdict_is_in_words_with_the_error_of_each_frame(ready: Page) -> No
     generate(ready)
     expect(ready.locator("#verdict")).to_contain_text("repeating the last given frame")
     expect(ready.locator("#verdict")).to_contain_text("Squared error a frame: first")
-    ready.wait_for_function("(document.querySelector('#error-chart .plot').data || []).length == 4")
+    ready.wait_for_function("(document.querySelector('#error-chart .plot').data || []).length == 5")
     points = ready.evaluate("document.querySelector('#error-chart .plot').data.map((line) => line.x.length)")
-    assert points == [FRAMES] * 4
+    assert points == [FRAMES] * 5
 
 
 def test_three_screens_follow_one_scrubber(ready: Page) -> None:

@@ -16,7 +16,7 @@ from ..runs import RunReader, list_runs, open_run
 from . import session, sources
 from .choices import chosen_from
 from .downloads import download_files
-from .generation import TEST, UPLOAD, adjusted, errors_of, predicted, reconstructed, sampling_of, verdict
+from .generation import TEST, UPLOAD, adjusted, errors_of, mean_frame_for, predicted, reconstructed, sampling_of, verdict
 from .history import HISTORIES
 from .live import phase_of, remaining_seconds
 from .messages import api_guarded
@@ -78,7 +78,8 @@ def generate(
     found = chosen.clip(loaded.config)
     sampling = sampling_of(loaded.config, chosen.settings())
     prediction = deque(predicted(loaded, found.given_u8, chosen.frames, sampling, chosen.seed), maxlen=1).pop()
-    errors = errors_of(loaded, found, prediction)
+    mean = mean_frame_for(loaded.config, trusted=choice != session.DROPPED_CHOICE)
+    errors = errors_of(loaded, found, prediction, mean)
     said = verdict(errors, chosen.frames)
     report = {
         "checkpoint": choice,

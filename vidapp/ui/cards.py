@@ -39,5 +39,4 @@ def error_chart(errors: Errors | None) -> dict[str, Any] | None:
 
 
 def verdict_html(found: Verdict) -> str:
-    tone = "good" if found.good else "bad"
-    return f'<div class="verdict {tone}"><b>{html.escape(found.headline)}</b><span>{html.escape(found.figures)}</span></div>'
+    return f'<div class="verdict {found.tone}"><b>{html.escape(found.headline)}</b><span>{html.escape(found.figures)}</span></div>'

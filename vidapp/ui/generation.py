@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import Config, DataConfig, SamplingConfig
-from ..metrics import black, frame_mse, repeat_last, to_unit
+from ..metrics import black, frame_gradient, frame_mse, mean_of_frames, pixel_mean, repeat_last, to_unit
 from .words import count, leading, short
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 TEST_CLIPS = 200  # numbers that can be chosen
 LONGEST_FUTURE = 100
+MEAN_CLIPS, MEAN_OWN_CLIPS = 256, 32  # training clips that the mean frame is taken of: drawn ones, and those that are read from files
+MARGIN = 0.05  # of the error: what is closer than this is no difference
+BLUR = 0.2  # of the true frames' edges: a prediction with less has no shapes
+DARK = 0.02  # of the true frames' light (squared): a prediction with less shows nothing
 TEST, DRAWN, UPLOAD = SOURCES = ("test", "drawn", "upload")
 
 
@@ -60,7 +64,7 @@ def uploaded_clip(path: str | None, data: DataConfig, given: int, future: int) -
     frames = read_clip(Path(path), data.size, data.channels, given + future)
     if len(frames) < given:
         raise ValueError(
-            f"{Path(path).name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} or less, "
+            f"{Path(path).name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} (under More settings), "
             "or use a longer clip"
         )
     truth = frames[given : given + future]
@@ -132,67 +136,136 @@ def reconstructed(checkpoint: "Checkpoint", frames_u8: np.ndarray) -> np.ndarray
     return checkpoint.decode(checkpoint.encode(frames_u8[None]))[0]
 
 
+@lru_cache(maxsize=8)
+def mean_frame(data: DataConfig) -> np.ndarray:
+    """The mean training frame of that data, float32 (C, H, W) in [0, 1]; ValueError or OSError where its clips cannot be had."""
+    from ..data.source import open_source
+
+    source = open_source(data)
+    clips = MEAN_CLIPS if data.source.startswith("moving-mnist") else MEAN_OWN_CLIPS
+    return mean_of_frames(source.training_clip(0, 0, sample, data.clip_frames) for sample in range(clips))
+
+
+def mean_frame_for(config: Config, *, trusted: bool) -> np.ndarray | None:
+    """The mean training frame of what a checkpoint was trained on; None where that is not here."""
+    try:
+        return mean_frame(source_of(config, trusted=trusted))
+    except (ValueError, OSError):
+        return None
+
+
 @dataclass(frozen=True)
 class Errors:
-    """Squared error summed over a frame's pixels, for each future frame whose truth is known, of four ways to predict it."""
+    """Squared error summed over a frame's pixels, for each future frame whose truth is known, of five ways to predict it.
+
+    mean: by the mean training frame, where it is known. edges, light: of the prediction as a share of the true frames', on average
+    (mean gradient, and squared brightness); None where those have none.
+    """
 
     model: list[float]
     repeat: list[float]
     empty: list[float]
     tokenizer: list[float]
+    mean: list[float] | None = None
+    edges: float | None = None
+    light: float | None = None
+
+    @property
+    def trivial(self) -> dict[str, list[float]]:
+        """Of the predictions that need no model."""
+        return {"repeat_last": self.repeat, **({"pixel_mean": self.mean} if self.mean else {}), "black": self.empty}
 
     @property
     def rows(self) -> dict[str, list[float]]:
-        return {"prediction": self.model, "repeat_last": self.repeat, "black": self.empty, "reconstruction": self.tokenizer}
+        return {"prediction": self.model, **self.trivial, "reconstruction": self.tokenizer}
 
 
-def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray) -> Errors | None:
-    """Errors of float frames (n, C, H, W) against the truth; None where nothing is known of the future."""
+def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean: np.ndarray | None = None) -> Errors | None:
+    """Errors of float frames (n, C, H, W) against the truth; None where nothing is known of the future. mean: the mean training frame."""
     if clip.truth_u8 is None or not len(prediction):
         return None
     known = min(len(prediction), len(clip.truth_u8))
-    truth = to_unit(clip.truth_u8[:known])
+    truth, made = to_unit(clip.truth_u8[:known]), prediction[:known]
     last = repeat_last(to_unit(clip.given_u8[-1:])[None], known)[0]
-    guesses = (prediction[:known], last, black(truth), reconstructed(checkpoint, clip.truth_u8[:known]))
-    return Errors(*(frame_mse(guess, truth).tolist() for guess in guesses))
+    guesses = (made, last, black(truth), reconstructed(checkpoint, clip.truth_u8[:known]))
+    four = [frame_mse(guess, truth).tolist() for guess in guesses]
+    fifth = None if mean is None or mean.shape != truth.shape[1:] else frame_mse(pixel_mean(mean, truth), truth).tolist()
+    light = share_of(frame_mse(made, black(truth)), frame_mse(truth, black(truth)))
+    return Errors(*four, fifth, share_of(frame_gradient(made), frame_gradient(truth)), light)
+
+
+def share_of(some: np.ndarray, whole: np.ndarray) -> float | None:
+    return float(some.mean() / whole.mean()) if whole.mean() > 0 else None
+
+
+NAMES = {"repeat_last": "repeating the last given frame", "pixel_mean": "the mean training frame", "black": "an all black frame"}
+NOWHERE = "What really followed is not known, so there is no error to show."
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a generation is worth: a headline, the figures behind it, and whether it is good news."""
+    """What a generation is worth: a headline, the figures behind it, and its tone, which is the headline's: good, bad or info."""
 
     headline: str
     figures: str
-    good: bool
+    tone: str
+
+    @property
+    def good(self) -> bool:
+        return self.tone == "good"
 
 
 def verdict(errors: Errors | None, frames: int) -> Verdict:
-    """A generation in words, against predictions that need no model."""
+    """A generation in words, against predictions that need no model; headline and tone are by the mean over the known frames."""
     if errors is None:
-        return Verdict(
-            f"{count(frames, 'future frame')} generated.", "What really followed is not known, so there is no error to show.", True
-        )
+        return Verdict(f"{count(frames, 'future frame')} generated.", NOWHERE, "info")
     known = len(errors.model)
-    ahead = leading([own < other for own, other in zip(errors.model, errors.repeat, strict=True)])
-    above_empty = leading([own < other for own, other in zip(errors.model, errors.empty, strict=True)])
-    if ahead == 0:
-        headline = "No better than repeating the last given frame, from the first frame on."
-    elif ahead == known:
-        headline = "Better than repeating the last given frame, for " + ("the one frame" if known == 1 else f"all {known} frames") + "."
-    else:
-        headline = f"Better than repeating the last given frame for the first {count(ahead, 'frame')} of {known}."
-    if ahead and above_empty < known:
-        headline += (
-            f" {'From the start' if above_empty == 0 else f'From frame {above_empty + 1} on'}, an empty frame would have been closer."
-        )
+    over = "in the one frame" if known == 1 else f"on average over {known} frames"
     mean = {name: sum(values) / known for name, values in errors.rows.items()}
+    best = min(errors.trivial, key=lambda name: mean[name])
+    if mean["prediction"] <= (1 - MARGIN) * mean[best]:
+        headline, tone = f"Better than {listed([NAMES[name] for name in errors.trivial])}, {over}.", "good"
+    else:
+        hardly = mean["prediction"] < mean[best]
+        headline, tone = f"{'Hardly' if hardly else 'No'} better than {NAMES[best]}, {over}.", "info" if hardly else "bad"
+    failure = failure_of(errors)
+    if failure:
+        return Verdict(f"{failure} {headline}", figures_of(errors, mean, frames), "bad")
+    return Verdict(headline + how_far(errors, best, better=tone == "good"), figures_of(errors, mean, frames), tone)
+
+
+def failure_of(errors: Errors) -> str:
+    """What no squared error says by itself: a prediction that shows nothing; empty where it shows something."""
+    if errors.light is not None and errors.light < DARK:
+        return "This is (almost) an all black frame: nothing was predicted."
+    if errors.edges is not None and errors.edges < BLUR:
+        return f"This is a blur: it has {100 * errors.edges:.0f} % of the true frames' edges."
+    return ""
+
+
+def how_far(errors: Errors, best: str, *, better: bool) -> str:
+    """How many frames it is ahead for, of those that it is not ahead for throughout; empty where the headline says all."""
+    known = len(errors.model)
+    ahead = leading([own < other for own, other in zip(errors.model, errors.trivial[best], strict=True)])
+    if known == 1 or ahead == known or (ahead == 0 and not better):
+        return ""
+    against = "" if not better else f" of {NAMES[best]}"
+    if ahead == 0:
+        return f" Not in the first frame, where {NAMES[best]} is closer."
+    return f" It stays ahead{against} for the first {'frame' if ahead == 1 else count(ahead, 'frame')}."
+
+
+def figures_of(errors: Errors, mean: dict[str, float], frames: int) -> str:
+    known = len(errors.model)
     first, last = errors.model[0], errors.model[-1]
     spread = f"first {short(first)}, last {short(last)}, mean {short(mean['prediction'])}" if known > 1 else short(first)
-    figures = (
-        f"Squared error a frame: {spread}. For comparison: repeating the last frame {short(mean['repeat_last'])}, "
-        f"an empty frame {short(mean['black'])}, the tokenizer alone {short(mean['reconstruction'])}."
-    )
-    if known < frames:
-        figures += f" Truth is known for {known} of {frames} frames."
-    better = mean["prediction"] < min(mean["repeat_last"], mean["black"])
-    return Verdict(headline, figures, better)
+    others = ", ".join(f"{NAMES[name]} {short(mean[name])}" for name in errors.trivial)
+    text = f"Squared error a frame: {spread}. For comparison: {others}, the tokenizer alone {short(mean['reconstruction'])}."
+    if errors.edges is not None:
+        text += f" Edges: {100 * errors.edges:.0f} % of the true frames'."
+    return text + (f" Truth is known for {known} of {frames} frames." if known < frames else "")
+
+
+def listed(names: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -16,7 +16,7 @@ from .cards import error_chart, verdict_html
 from .choices import FIRST, Chosen, chosen_from
 from .controls import Controls, thumbnails_value
 from .downloads import download_files
-from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, adjusted, errors_of, predicted, sampling_of, source_of, verdict
+from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, adjusted, errors_of, mean_frame_for, predicted, sampling_of, source_of, verdict
 from .kept import GENERATIONS, Generation
 from .messages import said, told
 from .player import Reel
@@ -125,7 +125,8 @@ class Stage:
         except Exception:
             yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
             raise
-        scores = errors_of(checkpoint, clip, frames)
+        mean = mean_frame_for(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
+        scores = errors_of(checkpoint, clip, frames, mean)
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
         told_html = said(adjusted(checkpoint.config, chosen.settings()))
         yield {self.result: verdict_html(verdict(scores, chosen.frames)) + told_html, self.errors: error_chart(scores), self.made: made}

@@ -17,7 +17,7 @@ import numpy as np
 from ..config import DataConfig
 from . import session
 from .choices import FIRST, Chosen
-from .generation import Clip, Errors, Verdict, errors_of, predicted, sampling_of, source_of, verdict
+from .generation import Clip, Errors, Verdict, errors_of, mean_frame_for, predicted, sampling_of, source_of, verdict
 from .kept import Generation
 
 ASSET = session.BUNDLED.parent / "first-generation.npz"
@@ -81,7 +81,7 @@ def make() -> dict[str, np.ndarray]:
     recorder = Recorder(checkpoint.transformer.mask_id)
     sampling = sampling_of(checkpoint.config, FIRST.settings())
     frames = deque(predicted(checkpoint, clip.given_u8, FIRST.frames, sampling, FIRST.seed, recorder), maxlen=1).pop()
-    errors = errors_of(checkpoint, clip, frames)
+    errors = errors_of(checkpoint, clip, frames, mean_frame_for(checkpoint.config, trusted=True))
     assert errors is not None
     assert clip.truth_u8 is not None
     replay = recorder.replay()

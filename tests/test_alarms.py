@@ -97,6 +97,23 @@ def test_activations_that_have_grown_are_said() -> None:
     assert (alarm.name, alarm.title) == ("activations", "Activations have grown to an RMS of 2e+05 behind block 2")
 
 
+def test_activations_of_a_hundred_are_ten_times_what_is_healthy() -> None:
+    assert names(with_layers(300, activation_rms={"1": 392.0})) == ["activations"]
+    assert names(with_layers(300, activation_rms={"1": 33.0})) == []
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, ["empty_samples"]), (0.05, ["empty_samples"]), (0.5, [])])
+def test_almost_empty_samples_are_said(share: float, found: list[str]) -> None:
+    drawn = [{"step": step, "phase": "transformer", "sample_sharpness": share} for step in (900, 1000)]
+    assert names([*healthy(), *drawn]) == found
+    assert names([*healthy(), drawn[0]]) == []  # one strip may be bad luck
+
+
+def test_empty_samples_are_no_emergency_at_first() -> None:
+    drawn = [{"step": step, "phase": "transformer", "sample_sharpness": 0.0} for step in (40, 80)]
+    assert [(alarm.name, alarm.serious) for alarm in alarms([*healthy(100), *drawn])] == [("empty_samples", False)]
+
+
 def test_a_validation_that_falls_no_more_is_said_without_alarm() -> None:
     (alarm,) = alarms(changed(300, validation_loss_full=2.9))
     assert (alarm.name, alarm.serious, alarm.step) == ("stalled", False, 300)

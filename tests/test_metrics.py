@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from vidapp import metrics
 from vidapp.config import DataConfig
-from vidapp.scores import ScoreTable, confidence_95, frames_ahead, ratio
+from vidapp.scores import ScoreTable, confidence_95, frames_ahead, ratio, sample_figures
 
 SMALL_FRAMES = arrays(np.float32, (2, 1, 8, 8), elements=st.floats(0, 1, width=32))
 
@@ -174,3 +174,12 @@ def test_the_confidence_interval_holds_the_mean_and_narrows_with_more_clips() ->
 def test_metrics_need_no_torch() -> None:
     code = "import sys; import vidapp.metrics, vidapp.scores; sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_empty_sample_has_none_of_the_truths_edges() -> None:
+    truth = noise(4, 1, 8, 8)
+    drawn = truth.copy()
+    assert sample_figures([truth, drawn], 2) == {"sample_mse": 0.0, "sample_sharpness": 1.0}
+    drawn[2:] = 0
+    assert sample_figures([truth, drawn], 2)["sample_sharpness"] == 0.0
+    assert "sample_sharpness" not in sample_figures([np.zeros_like(truth), drawn], 2)  # nothing to compare with

@@ -45,6 +45,28 @@ def test_the_trend_is_said(losses: list[float], said: str) -> None:
     assert said in verdict(losses, unigram_entropy=9.0).text
 
 
+def stepwise(losses: list[float], right: list[float], **known: float) -> Learning:
+    history = History()
+    lines = [
+        {"validation_loss_full": loss, "validation_changed_accuracy": share, **known} for loss, share in zip(losses, right, strict=True)
+    ]
+    history.take([{"step": 10 * at, "phase": "transformer", **line} for at, line in enumerate(lines)])
+    return learning(history, "transformer", codebook=1000, validate_every=50, live=True)
+
+
+def test_a_flat_loss_with_no_motion_learnt_is_not_called_learning() -> None:
+    found = stepwise([3.09, 2.932, 2.939, 2.909], [0.085, 0.087, 0.082, 0.082], unigram_entropy=3.57)
+    assert found.tone == "info"
+    assert "does not get on" in found.text
+    assert stepwise([2.56, 2.55, 2.542], [0.098, 0.102, 0.104], unigram_entropy=3.57).tone == "good"
+
+
+def test_empty_samples_are_not_called_learning() -> None:
+    found = stepwise([3.0, 2.5, 2.0], [0.1, 0.2, 0.3], unigram_entropy=3.57, sample_sharpness=0.01)
+    assert found.tone == "info"
+    assert "almost empty" in found.text
+
+
 def test_copying_blindly_among_equal_codes_knows_nothing() -> None:
     assert copy_loss(1 / 50, 50) == pytest.approx(math.log(50))
     assert copy_loss(None, 50) is None

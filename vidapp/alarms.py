@@ -20,7 +20,8 @@ FEWEST_PERPLEXITY = 4.0
 TOO_GOOD = 0.75  # of the validation loss with half of the future masked, which training masks like
 BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
 LARGE_STEP = 0.3  # of a layer's weights moved in one step
-GROWN = 1e3  # RMS of the residual stream; a healthy one stays below a hundred
+GROWN = 100.0  # RMS of the residual stream; healthy ones stay below ten, and 33 is the most that still learnt something
+EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
 LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
 
@@ -29,7 +30,7 @@ SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to
     "not_a_number": "nan",
     "exploding": "nan",
     "large_steps": "nan",
-    "activations": "nan",
+    "activations": "loss-flat",
     "vanishing": "loss-flat",
     "blocked": "loss-flat",
     "not_below_entropy": "loss-flat",
@@ -39,6 +40,7 @@ SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to
     "gap": "samples-bad",
     "too_good": "samples-bad",
     "dead_codes": "one-colour",
+    "empty_samples": "one-colour",
 }
 
 
@@ -90,6 +92,7 @@ def alarms(lines: Iterable[Line], error: str = "") -> list[Alarm]:
         gap(training, validation),
         too_good(training, main),
         dead_codes(first),
+        empty_samples(main),
     ]
     return sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
 
@@ -170,7 +173,7 @@ def large_steps(training: Sequence[Line]) -> Alarm | None:
     rate = training[-1].get("learning_rate")
     title = f"Steps are too large: each moves {in_words(worst)} by {found[worst]:.0%} of its weights"
     change = {"recipe.learning_rate": rounded(rate / 3)} if is_number(rate) and rate else {}
-    advice = "About a thousandth is usual: lower recipe.learning_rate (and recipe.muon_learning_rate) to a third, or lower."
+    advice = "A hundredth and less is usual: lower recipe.learning_rate (and recipe.muon_learning_rate) to a third, or lower."
     return Alarm("large_steps", title, advice, int(training[-1]["step"]), change=change)
 
 
@@ -180,7 +183,7 @@ def activations(training: Sequence[Line]) -> Alarm | None:
     worst = max(scales, key=lambda block: scales[block], default="")
     if not worst or scales[worst] < GROWN:
         return None
-    title = f"Activations have grown to an RMS of {scales[worst]:.2g} behind block {worst}"
+    title = f"Activations have grown to an RMS of {scales[worst]:.3g} behind block {worst}"
     advice = (
         "The weights were thrown far off, which no later step repairs: begin anew with a third of the learning rate, or a longer warm-up."
     )
@@ -318,6 +321,22 @@ def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:
     title = f"Dead codes: {use:.1%} of the codebook in use" + (f", perplexity {perplexity:.1f}" if is_number(perplexity) else "")
     advice = "Frames are told apart by a handful of ids: use tokenizer.quantizer=fsq, or a third of recipe.tokenizer_learning_rate."
     return Alarm("dead_codes", title, advice, int(newest["step"]), change={"tokenizer.quantizer": "fsq"})
+
+
+def empty_samples(main: Sequence[Line]) -> Alarm | None:
+    """The two newest samples show next to nothing where the true frames show something."""
+    lines = having("sample_sharpness", main)
+    if len(lines) < 2 or any(line["sample_sharpness"] >= EMPTY for line in lines[-2:]):
+        return None
+    newest = lines[-1]
+    title = f"What it generates is an almost empty frame: {max(0.0, newest['sample_sharpness']):.0%} of the true frames' edges"
+    early = newest["step"] < SETTLED
+    advice = (
+        "That is usual this early: the background is the commonest token. It has to change within the next hundreds of steps."
+        if early
+        else "The background is the commonest token, and it has learnt little more: look under Everything is one colour."
+    )
+    return Alarm("empty_samples", title, advice, int(newest["step"]), serious=not early)
 
 
 def mean_of(lines: Sequence[Line], key: str) -> float:

@@ -134,7 +134,7 @@ def learning_rate_high(seen: Evidence) -> Finding | None:
     rate, check = seen.config.recipe.learning_rate, seen.failed("rate_range")
     if check and check.direction == "at most":
         return Finding(name, title, CERTAIN, check.advice, {"recipe.learning_rate": rounded(check.details["suggested_peak"])})
-    alarm = seen.alarm("not_a_number", "exploding")
+    alarm = seen.alarm("not_a_number", "exploding", "activations", "large_steps")
     if alarm:
         why = f"{alarm.title} (from step {alarm.step:,})."
         return Finding(name, title, LIKELY, why, {"recipe.learning_rate": rounded(rate / 3)})

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import METRICS, score_frames
+from .metrics import METRICS, frame_gradient, score_frames
 
 REPORTED = ("mse", "mae", "ssim", "ssim_data_range_1", "psnr")
 RESAMPLES = 2000
@@ -44,6 +44,18 @@ class ScoreTable:
 def ratio(gradient: float, true_gradient: float) -> float | None:
     """Sharpness: 1 is as sharp as the truth, below 1 blurred, above 1 noisy; None where the truth has no edge at all."""
     return float(gradient / true_gradient) if true_gradient > 0 else None
+
+
+def sample_figures(rows: Sequence[NDArray[Any]], given: int) -> dict[str, float]:
+    """Whether a strip's samples are blurred or empty. rows: truth and prediction in turn, each (T, C, H, W) in [0, 1], T > given.
+
+    sample_mse: squared error of the future frames, summed over a frame. sample_sharpness: their edges as a share of the truth's,
+    left out where the truth has none.
+    """
+    truth, drawn = (np.stack(rows[start::2])[:, given:].astype(np.float64) for start in (0, 1))
+    figures = {"sample_mse": float(((drawn - truth) ** 2).sum(axis=(-3, -2, -1)).mean())}
+    sharpness = ratio(float(frame_gradient(drawn).mean()), float(frame_gradient(truth).mean()))
+    return figures if sharpness is None else {**figures, "sample_sharpness": sharpness}
 
 
 def frames_ahead(per_frame_mse: Sequence[float], repeat_last_mse: Sequence[float]) -> int:

@@ -41,6 +41,7 @@ SYMPTOMS: dict[str, Symptom] = {
                 causes.never_all_masked,
                 causes.gradient_blocked,
                 causes.learning_rate_low,
+                causes.learning_rate_high,
                 causes.undertrained,
             ),
             ("data", "tokens", "gradient", "rate", STAGES),

@@ -33,6 +33,7 @@ from .ranks import ALONE, Ranks
 from .resume import Resume, environment, resume_from_first, starting_tokenizer, tokenizer_from_first
 from .run_writer import RunWriter
 from .schedules import notices
+from .scores import sample_figures
 from .tokenizer import new_tokenizer
 from .tokenizer_phase import TokenizerPhase
 from .trackers import Tracker, open_tracker
@@ -202,7 +203,7 @@ class Loop:
         if control.save:
             self.save(step)
         if control.sample:
-            self.sample(step)
+            list(self.sample(step))
         return "pause" if control.pause else "go"
 
     def after(self, step: int, figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -221,7 +222,7 @@ class Loop:
             due |= self.is_best(step, line)
             yield line
         if step % settings.sample_every == 0 or final:
-            self.sample(step)
+            yield from self.sample(step)
         if due and not final:
             self.save(step)
 
@@ -256,10 +257,14 @@ class Loop:
         tokens = self.config.recipe.batch_size * frames * self.config.grid**2
         return {"seconds_per_step": seconds, "tokens_per_second": tokens / seconds}
 
-    def sample(self, step: int) -> None:
-        rows = [to_u8(row) for row in self.phase.sample()]
+    def sample(self, step: int) -> Iterator[dict[str, Any]]:
+        """Draw a strip; of predicted frames also log how they stand to the true ones."""
+        drawn = self.phase.sample()
+        rows = [to_u8(row) for row in drawn]
         strip = film_strip(rows, scale=max(1, SMALLEST_SHOWN // rows[0].shape[-1]))
         self.run.save_sample(step, "strip.png", lambda path: strip.save(path, format="PNG"), self.phase.name)
+        if self.phase.name == TransformerPhase.name and len(drawn) > 1:
+            yield self.log(step, sample_figures(drawn, self.config.data.context_frames))
 
     def save(self, step: int) -> None:
         """A checkpoint with its resume part; then those that are not to be kept are deleted."""

@@ -50,6 +50,7 @@ CURVES = {phase: (*HEADLINE[phase], *FOLDED[phase]) for phase in HEADLINE}
 ALARM_KEYS = (  # what the alarms look at
     *("step", "phase", "loss", "loss_future", "grad_norm", "learning_rate", "unigram_entropy", "skipped_steps", "layers"),
     *("validation_loss_full", "validation_loss_half", "validation_accuracy", "validation_copy_accuracy"),
+    "sample_sharpness",
     *("codebook_use", "perplexity", "validation_codebook_use", "validation_perplexity"),
 )
 FIRST_CURVES = {f"{phase}/{name}" for phase, names in HEADLINE.items() for name in names}

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..alarms import EMPTY
 from .history import TOKENIZER, TRANSFORMER, Curve, History
 from .words import short
 
 CLOSE = 0.02  # share of a loss that counts as no difference
+FEWEST = 3  # validations before anything stands still
 TREND = 4  # validations that a trend is told from
 
 
@@ -29,10 +31,12 @@ def learning(history: History, phase: str, *, codebook: int, validate_every: int
         return Learning(
             "info", f"Too early to say: the first validation comes {when}." if live else "It ended before its first validation."
         )
-    return transformer_verdict(newest, history.curves.get(f"{TRANSFORMER}/validation_loss_full", Curve()), codebook)
+    losses, right = (history.curves.get(f"{TRANSFORMER}/validation_{name}", Curve()) for name in ("loss_full", "changed_accuracy"))
+    return transformer_verdict(newest, losses, right, codebook)
 
 
-def transformer_verdict(newest: Mapping[str, float], curve: Curve, codebook: int) -> Learning:
+def transformer_verdict(newest: Mapping[str, float], curve: Curve, right: Curve, codebook: int) -> Learning:
+    """curve: validation loss. right: share of the changing tokens that is guessed."""
     loss, unigram = newest["validation_loss_full"], newest.get("unigram_entropy")
     copied = copy_loss(newest.get("validation_copy_accuracy"), codebook)
     trend = trend_of(curve)
@@ -46,9 +50,26 @@ def transformer_verdict(newest: Mapping[str, float], curve: Curve, codebook: int
     ahead = " and ".join(
         f"{short(value)} of {name}" for name, value in (("the tokens' frequency", unigram), ("copying the frame before", copied)) if value
     )
+    better = f"{figure}, better than the {ahead}" if ahead else figure
+    if stands_still(curve, right):
+        return Learning(
+            "info",
+            f"It does not get on: {better}, but the loss hardly falls any more, and of the tokens that change it guesses "
+            f"{right.values[-1]:.0%}, where it began with {right.values[0]:.0%}: no motion has been learnt since.",
+        )
+    if newest.get("sample_sharpness", 1.0) < EMPTY:
+        return Learning("info", f"It has learnt the background: {better}, but the frames that it generates are almost empty.{trend}")
     return Learning(
         "good", f"It learns: {figure}, better than the {ahead}.{changed_words(newest)}{trend}" if ahead else f"It learns: {figure}.{trend}"
     )
+
+
+def stands_still(curve: Curve, right: Curve) -> bool:
+    """Whether the newest loss is not below the best before it, and no more of the changing tokens are right than at first."""
+    losses, shares = curve.values, right.values
+    if len(losses) < FEWEST or len(shares) < FEWEST:
+        return False
+    return losses[-1] > min(losses[:-1]) * (1 - CLOSE) and shares[-1] <= shares[0] * (1 + CLOSE)
 
 
 def changed_words(newest: Mapping[str, float]) -> str:

@@ -6,7 +6,7 @@ const MOST_TICKS = 5;
 const LEAST_DECADES = 0.4;  // a range narrower than that is widened: else noise would look like news
 const LAYER_WORDS = {
   none: 'Nothing here yet: layers are looked at on every logged step of the transformer, by runs of this version on.',
-  some: 'A healthy run is even: rows differ by a decade or two and change slowly. A row that goes dark learns nothing any more; one that turns bright, or a column that does, is where it breaks. Updates of about a thousandth of the weights are usual.',
+  some: 'A healthy run is even: rows differ by a decade or two and change slowly. A row that goes dark learns nothing any more; one that turns bright, or a column that does, is where it breaks. Updates of a hundredth of the weights and less are usual, after warm-up, and activations below ten.',
 };
 const DECADE = ['10⁻⁹', '10⁻⁸', '10⁻⁷', '10⁻⁶', '10⁻⁵', '10⁻⁴', '0.001', '0.01', '0.1', '1', '10', '100', '1,000', '10⁴', '10⁵', '10⁶', '10⁷', '10⁸', '10⁹'];
 let layersHeld = null;  // { run, looks, steps, figures } as fetched last

@@ -183,6 +183,7 @@ def test_compare_shows_where_runs_differ_and_nothing_else(shell: Shell) -> None:
     assert "data.size" not in answer["settings"]
     assert [run["figures"]["transformer"]["loss"] for run in answer["runs"]] == [2.0, 3.0]
     assert "model.width" in shell.run("runs", "compare", "first", "second")[1]
+    assert [run["name"] for run in shell.json("runs", "compare", "first", "example:healthy")["runs"]] == ["first", "example:healthy"]
 
 
 # --- train

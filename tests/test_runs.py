@@ -304,6 +304,19 @@ def test_lines_are_json_for_everybody(run: RunWriter) -> None:
     assert (line["loss"], line["grad_norm"]) == (None, None)
 
 
+@pytest.mark.parametrize(("torn", "lines"), [(b"", 2), (b'{"step": 2, "lo', 3)])
+def test_a_resumed_run_puts_an_end_only_to_a_torn_line(torn: bytes, lines: int) -> None:
+    with RunWriter.create("again", preset("debug")) as run:
+        run.log({"step": 1, "loss": 2.0})
+    with open(run.path / "metrics.jsonl", "ab") as file:
+        file.write(torn)
+    with RunWriter.resume("again") as run:
+        run.log({"step": 2, "loss": 1.0})
+    written = (run.path / "metrics.jsonl").read_bytes().splitlines()
+    assert len(written) == lines
+    assert all(written)
+
+
 def test_a_run_without_metrics_has_none() -> None:
     run = RunWriter.create("a", preset("debug"))
     assert reader_of(run).metrics() == ([], "0/0/0")

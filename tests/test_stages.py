@@ -1,8 +1,11 @@
 """Where it is lost: the part that adds most of the error is named, in words."""
 
+from dataclasses import replace
+
 import pytest
 from test_evaluate import run
 
+from vidapp.config import Config
 from vidapp.stages import PARTS, lost
 
 
@@ -43,6 +46,20 @@ def test_losses_add_up_and_decoding_that_helps_is_no_loss() -> None:
 
 def test_blur_is_said_where_it_is() -> None:
     assert "30% of the truth's edges" in lost(scores(120, 130, 130, 140, sharpness=0.3)).words
+
+
+def test_an_empty_future_is_not_called_blurred() -> None:
+    said = lost(scores(10, 150, 150, 150, sharpness=0.01)).words
+    assert "almost empty" in said
+    assert "blurred" not in said
+
+
+def test_own_frames_are_not_advised_to_what_was_trained_on_them() -> None:
+    found = scores(12, 66, 60, 160)
+    recipe = Config().recipe
+    assert "recipe.own_past=0.5" in lost(found, replace(recipe, own_past=0.0)).advice
+    assert "longer training" in lost(found, replace(recipe, own_past=0.5)).advice
+    assert "temperature" not in lost(found).advice
 
 
 def test_scores_without_stages_are_refused() -> None:

@@ -36,6 +36,18 @@ def test_a_thinned_curve_keeps_its_extremes_and_its_order(values: list[float]) -
     assert curve.serials == sorted(curve.serials)
 
 
+def test_the_pace_is_of_the_newest_stretch_alone() -> None:
+    """A resume, or a pause, is no slow step."""
+    followed = History()
+    followed.take([training_line(step, 1.0) for step in (1, 2, 3)])
+    followed.take([{**training_line(4, 1.0), "attempt": 2, "time_s": 9000.0}])
+    assert followed.speed("transformer") is None
+    followed.take([{**training_line(step, 1.0), "attempt": 2, "time_s": 8996.0 + step, "seconds_per_step": 1.0} for step in (5, 6)])
+    assert followed.speed("transformer") == 1.0
+    followed.take([{**training_line(7, 1.0), "attempt": 2, "time_s": 20000.0}])
+    assert followed.speed("transformer") is None
+
+
 def test_a_page_gets_every_point_once() -> None:
     followed = History()
     followed.take([training_line(step, step) for step in range(1, 6)])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gradio as gr
 import pytest
 from tiny_checkpoint import tiny_config
 
@@ -52,6 +53,12 @@ def test_with_a_run_of_ones_own_it_is_shown_first_and_the_example_only_when_chos
     assert train.first_shown() == sick_run
     assert [name for _, name in train.run_choices()][:2] == [sick_run, "example:healthy"]
     assert live.EMPTY not in Watcher().answer({"run": "example:healthy"})["banner"]
+
+
+def test_a_page_that_opens_shows_ones_newest_run_whatever_there_was_when_the_app_started(sick_run: str) -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.open("example:healthy", gr.Request(query_params={}))[tab.picker].constructor_args["value"] == sick_run
 
 
 def test_nobody_steers_an_example() -> None:

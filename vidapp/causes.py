@@ -257,8 +257,10 @@ def few_decode_steps(seen: Evidence) -> Finding | None:
 def own_frames_unknown(seen: Evidence) -> Finding | None:
     name, title, config = "own_frames_unknown", "It goes astray on its own frames", seen.config
     share, cooler = config.recipe.own_past, {"sampling.temperature": rounded(config.sampling.temperature / 2)}
-    learns = config.recipe.clean_past and config.data.clip_frames > 2 and share < 1
-    change = {"recipe.own_past": max(0.5, min(1.0, 2 * share))} if learns else cooler
+    learns = config.recipe.clean_past and config.data.clip_frames > 2
+    change = {"recipe.own_past": 0.5} if learns else cooler
+    if share > 0:  # it knows its own frames: what is left is more of the same
+        change = {"run.steps": 3 * config.run.steps}
     if words := seen.blamed("drift"):
         return Finding(name, title, CERTAIN if share == 0 else LIKELY, words, change)
     if not seen.lost and share == 0 and config.recipe.context_corruption == 0:

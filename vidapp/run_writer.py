@@ -335,7 +335,8 @@ class RunWriter:
         if self._metrics is None:
             self._metrics = FileIO(self.path / run_folder.METRICS, "a")
         size = self._metrics.seek(0, os.SEEK_END)
-        record = b"\n" + record if self._torn and size else record
+        if self._torn and size and not self._ends_whole():
+            record = b"\n" + record
         try:
             if self._metrics.write(record) != len(record):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -345,6 +346,12 @@ class RunWriter:
                 self._metrics.truncate(size)
             raise
         self._torn = False
+
+    def _ends_whole(self) -> bool:
+        """Whether the newest line of the metrics has its end."""
+        with open(self.path / run_folder.METRICS, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
 
     def _read_control(self) -> dict[str, Any]:
         path = self.path / run_folder.CONTROL

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .recipe_config import RecipeConfig
+
 TITLES = {
     "reconstruction": "Tokenizer alone",
     "one_pass_true_past": "One pass, true past",
@@ -29,10 +31,14 @@ SAID = {
 ADVICE = {
     "tokenizer": "Train the tokenizer longer (recipe.tokenizer_steps) or lower tokenizer.downsampling: nothing after it can be better.",
     "transformer": "Train longer (run.steps), or a larger model: it does not know yet what comes next.",
-    "sampler": "Lower sampling.temperature or sampling.top_k, or use more decode steps: the model knows more than decoding makes of it.",
-    "drift": "Train with recipe.own_past=0.5, so that it learns to go on from its own frames; a lower sampling.temperature helps at once.",
+    "sampler": "Try a lower sampling.temperature or sampling.top_k, or more decode steps: the model knows more than decoding makes of it.",
+    "drift": "Train with recipe.own_past=0.5, so that it learns to go on from its own frames.",
     "": "Little is lost at any stage.",
 }
+DRIFT_THOUGH_TRAINED = (
+    "It was trained on its own frames already (recipe.own_past={share:g}): what is left is longer training (run.steps) or a larger model."
+)
+EMPTY = 0.05  # of the truth's edges: nothing can be seen
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,11 @@ class Lost:
         return {"blame": self.blame, "words": self.words, "advice": self.advice, "stages": [vars(stage) for stage in self.stages]}
 
 
-def lost(scores: Mapping[str, Any]) -> Lost:
-    """What `evaluate(..., stages=True)` found, as stages with what each of them lost. ValueError where it holds no stages."""
+def lost(scores: Mapping[str, Any], recipe: RecipeConfig | None = None) -> Lost:
+    """What `evaluate(..., stages=True)` found, as stages with what each of them lost. recipe: that the checkpoint was trained with.
+
+    ValueError where the scores hold no stages.
+    """
     parts: dict[str, Mapping[str, Any]] = {name: scores if name == "prediction" else scores.get(name) or {} for name in TITLES}
     if not all(parts.values()):
         raise ValueError("these scores hold no stages: evaluate with stages=True")
@@ -74,7 +83,14 @@ def lost(scores: Mapping[str, Any]) -> Lost:
         Stage(name, TITLES[name], part, found[name], parts[name]["sharpness"], drops[part])
         for name, part in zip(TITLES, PARTS, strict=True)
     )
-    return Lost(stages, blame, words(blame, found, stages), ADVICE[blame])
+    return Lost(stages, blame, words(blame, found, stages), advice(blame, recipe))
+
+
+def advice(blame: str, recipe: RecipeConfig | None) -> str:
+    """What to do about it, as far as the training has not done it already."""
+    if blame == "drift" and recipe is not None and recipe.own_past > 0:
+        return DRIFT_THOUGH_TRAINED.format(share=recipe.own_past)
+    return ADVICE[blame]
 
 
 def losses(mse: Mapping[str, float]) -> dict[str, float]:
@@ -97,6 +113,8 @@ def words(blame: str, mse: Mapping[str, float], stages: tuple[Stage, ...]) -> st
     own = min(mse["one_pass_true_past"], mse["true_past"]) if blame == "transformer" else mse[names[place]]
     said = SAID[blame].format(own=own, before=mse[names[place - 1]])
     sharpness = stages[place].sharpness
+    if sharpness is not None and sharpness < EMPTY:
+        return said + f" Its frames are almost empty there: they have {sharpness:.0%} of the truth's edges."
     if sharpness is not None and sharpness < BLURRED:
         said += f" It is blurred there: {sharpness:.0%} of the truth's edges."
     return said

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..recipe_config import RecipeConfig
+
 from .common import add_json, add_setting, clip_lengths, given_settings, open_data, positive, print_json, progress_bar, seed, wants_json
 from .stream import Stream, add_json_lines
 
@@ -81,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
             show=strips.__setitem__,
         )
     if arguments.stages:
-        scores = located(scores)
+        scores = located(scores, config.recipe)
     if arguments.strip:
         draw(arguments.strip, strips)
     if arguments.json_lines:
@@ -95,12 +97,12 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def located(scores: dict[str, Any]) -> dict[str, Any]:
+def located(scores: dict[str, Any], recipe: "RecipeConfig | None" = None) -> dict[str, Any]:
     """The scores with `lost` (where it is lost), and the two stages that most is read from under their common names."""
     from ..stages import lost
 
     rollout = {name: scores[name] for name in ("mse", "mae", "ssim", "ssim_data_range_1", "psnr", "sharpness", "per_frame")}
-    return {**scores, "teacher_forced": scores["true_past"], "rollout": rollout, "lost": lost(scores).to_dict()}
+    return {**scores, "teacher_forced": scores["true_past"], "rollout": rollout, "lost": lost(scores, recipe).to_dict()}
 
 
 def draw(path: Path, strips: dict[str, "np.ndarray"]) -> None:

@@ -58,7 +58,7 @@ class Case:
             )
             if strip:
                 draw(strip, shown)
-            return lost(found)
+            return lost(found, loaded.config.recipe)
 
         return evaluated
 

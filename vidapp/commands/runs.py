@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("name", metavar="NAME")
     showing.set_defaults(action=show)
     comparing = actions.add_parser("compare", help="Newest figures side by side, and the settings that differ.")
-    comparing.add_argument("names", metavar="NAME", nargs="+")
+    comparing.add_argument("names", metavar="NAME", nargs="+", help="Runs, also bundled examples: example:healthy.")
     comparing.set_defaults(action=compare)
     racing = actions.add_parser(
         "speedrun", help="How long a run trained until its generated frames were this good: every kept checkpoint is evaluated."
@@ -75,13 +75,13 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    from ..runs import open_run
+    from ..sick_runs import open_any
 
     if len(arguments.names) < 2:
         raise ValueError("compare needs two runs or more: runs compare A B")
-    runs = [open_run(name) for name in arguments.names]
+    runs = [open_any(name) for name in arguments.names]
     settings = differing_settings(runs)
-    facts = [standing(run) | {"figures": newest_figures(run)} for run in runs]
+    facts = [standing(run) | {"name": name, "figures": newest_figures(run)} for name, run in zip(arguments.names, runs, strict=True)]
     if wants_json(arguments):
         print_json({"runs": facts, "settings": settings})
         return 0

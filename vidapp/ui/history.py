@@ -138,6 +138,7 @@ class History:
         self.curves: dict[str, Curve] = {}
         self.newest: dict[str, dict[str, float]] = {}
         self.recent: deque[tuple[str, int, float]] = deque(maxlen=RECENT_LINES)
+        self.stretch: tuple[Any, bool] = (None, False)  # attempt of the newest training line, and whether it knew its pace
         self.heat = Heat()
         self.lines: list[dict[str, Any]] = []
         self.looks: deque[dict[str, Any]] = deque()
@@ -169,6 +170,10 @@ class History:
                 if name in CURVES[phase]:
                     self.curves.setdefault(f"{phase}/{name}", Curve()).add(step, value, self.serial)
         if "loss" in line and isinstance(line.get("time_s"), (int, float)):
+            attempt, paced = line.get("attempt"), "seconds_per_step" in line
+            if attempt != self.stretch[0] or (self.stretch[1] and not paced):  # resumed, or went on after a pause
+                self.recent.clear()
+            self.stretch = (attempt, paced)
             self.recent.append((phase, step, float(line["time_s"])))
 
     def keep(self, line: Mapping[str, Any]) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from ..alarms import Alarm
 from ..config import Config
 from ..run_folder import moment_of
 from ..run_reader import RunReader, RunStatus, list_runs
 from ..sick_runs import PREFIX, SICK_RUNS, example_of, is_example, open_any
 from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
-from .learning import learning
+from .learning import Learning, learning
 from .pace import Pace
 from .plot import PLOTLY, serve_plotly, with_plotly
 from .theme import static
@@ -122,7 +123,7 @@ class Watcher:
             "state": status.state,
             "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
             "notices": notices_of(status),
-            "verdict": ["info" if said.tone == "good" and any(alarm.serious for alarm in found) else said.tone, said.text],
+            "verdict": list(with_alarms(said, found)),
             "alarms": [alarm.to_dict() for alarm in found],
             "looks": looks,
             "phase": phase,
@@ -136,6 +137,13 @@ class Watcher:
             "strips": strips if asked.get("strips") != len(strips) else None,
             "every_ms": CATCH_UP_MS if history.behind else PACE(LIVE_MS if status.live else IDLE_MS),
         }
+
+
+def with_alarms(said: Learning, found: list[Alarm]) -> tuple[str, str]:
+    """(tone, text): beside a serious alarm nothing is called learning."""
+    if said.tone != "good" or not any(alarm.serious for alarm in found):
+        return said.tone, said.text
+    return "info", said.text.replace("It learns:", "Something is wrong, see below, though the figures look like learning:", 1)
 
 
 def shared_name(reader: RunReader, example: bool) -> str:

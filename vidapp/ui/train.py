@@ -99,10 +99,13 @@ class TrainTab:
         return {self.picker: gr.Dropdown(choices=run_choices(), value=run or None), self.live: live_update(run or ""), **self.buttons(run)}
 
     def open(self, run: str | None, request: gr.Request) -> Updates:
-        """The page was opened: the run that its address names, where there is one, else the one that trains or the newest."""
+        """The page was opened: the run that its address names, where there is one, else the one that trains or the newest.
+
+        `run`, which the picker holds, was chosen when the app started: nobody has picked it on this page.
+        """
         asked = request.query_params.get("run") if request else None
         if not asked:
-            return self.refresh(run)
+            return self.shown(first_shown())
         if find_run(asked) is None:
             told = said(f"There is no run {asked[:100]!r} (any more): another one is shown.", "bad")
             return {**self.shown(first_shown()), self.message: told}

@@ -42,7 +42,12 @@ def served(folder: Path, **variables: str) -> Iterator[App]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VIDAPP_")}
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")], cwd=folder, env={**kept, **own, **variables}, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, str(ROOT / "app.py")],
+            cwd=folder,
+            env={**kept, **own, **variables},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=heed_interrupts,
         )
     try:
         app = App(f"http://127.0.0.1:{port}/", runs, log, process)
@@ -54,6 +59,12 @@ def served(folder: Path, **variables: str) -> Iterator[App]:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
+
+
+def heed_interrupts() -> None:
+    """Tests that a shell runs in the background ignore SIGINT, and what they start would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until_up(app: App) -> None:

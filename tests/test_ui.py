@@ -221,6 +221,21 @@ class TestChoices:
         with pytest.raises(ValueError, match="seed is empty"):
             chosen_from(*values)
 
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"temperature": None}, "temperature is empty"),
+            ({"frames": 101}, "future frames is 101: give 1 to 100"),
+            ({"given": 0}, "given frames is 0: give 1 to 64"),
+            ({"number": -1}, "clip number is -1"),
+            ({"steps": "many"}, "steps is 'many': give a number"),
+        ],
+    )
+    def test_a_number_that_no_slider_gives_is_refused_by_name(self, changes: dict[str, Any], said: str) -> None:
+        values = [getattr(chosen(**changes), field.name) for field in dataclasses.fields(Chosen)]
+        with pytest.raises(ValueError, match=said):
+            chosen_from(*values)
+
     @pytest.mark.parametrize("seed", [-1, 2**31])
     def test_seeds_are_whole_numbers_in_range(self, seed: int) -> None:
         values = [getattr(chosen(seed=seed), field.name) for field in dataclasses.fields(Chosen)]

@@ -87,7 +87,7 @@ def test_a_refusal_is_one_sentence(client: Client, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\x08" + b"\0" * 40)
     with pytest.raises(AppError, match="damaged"):
         client.predict(api_name="/generate", checkpoint_file=handle_file(str(tmp_path / "bad.safetensors")))
-    with pytest.raises(AppError, match="future frames"):
+    with pytest.raises(AppError, match="uture frames"):
         client.predict(api_name="/generate", frames=0)
 
 

@@ -316,3 +316,15 @@ def test_nothing_is_wider_than_the_screen(ready: Page, width: int) -> None:
     for tab in ("Train", "Generate"):
         ready.get_by_role("tab", name=tab).click()
         ready.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "emperature is empty"), ("7", "emperature is 7")])
+def test_a_sliders_number_box_that_holds_nonsense_is_asked_for(ready: Page, content: str, said: str) -> None:
+    generate(ready)
+    failed: list[str] = []
+    ready.on("response", lambda response: failed.append(response.url) if response.status >= 500 else None)
+    box = ready.locator("#field-sampling-temperature input[type=number]")
+    box.fill(content)
+    box.press("Tab")
+    expect(ready.locator("#generate-message .message.bad")).to_contain_text(said)
+    assert not failed

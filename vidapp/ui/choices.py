@@ -1,17 +1,26 @@
 """The values of the Generate controls, checked."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..config import Config
 from . import session
 from .drawing import drawn_clip
-from .generation import DRAWN, SOURCES, TEST, UPLOAD, Clip, data_clip, source_of, uploaded_clip
+from .generation import DRAWN, LONGEST_FUTURE, SOURCES, TEST, TEST_CLIPS, UPLOAD, Clip, data_clip, source_of, uploaded_clip
 
 LARGEST_SEED = 2**31 - 1
-OPTIONAL = ("checkpoint", "dropped", "upload", "drawing")
-WHOLE = ("number", "given", "frames", "top_k", "steps", "seed")
+LONGEST_GIVEN = 64
+BOUNDS = {  # of what no config knows; how to sample is checked by the sampling settings themselves
+    "number": ("clip number", 0, TEST_CLIPS - 1),
+    "given": ("given frames", 1, LONGEST_GIVEN),
+    "frames": ("future frames", 1, LONGEST_FUTURE),
+    "temperature": ("temperature", None, None),
+    "top_k": ("top-k", None, None),
+    "steps": ("steps", None, None),
+    "seed": ("seed", 0, LARGEST_SEED),
+}
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,26 @@ def chosen_from(*values: Any) -> Chosen:
     """Choices from the controls' values, in the order of the fields; ValueError where a number is missing or impossible."""
     names = [field.name for field in dataclasses.fields(Chosen)]
     chosen = dict(zip(names, values, strict=True))
-    for name, value in chosen.items():
-        if value is None and name not in OPTIONAL:
-            raise ValueError(f"{name.replace('_', '-')} is empty: give a value")
-    for name in WHOLE:
-        chosen[name] = int(chosen[name])
-    if not 0 <= chosen["seed"] <= LARGEST_SEED:
-        raise ValueError(f"the seed is {chosen['seed']}: give a whole number from 0 to {LARGEST_SEED}")
-    if chosen["given"] < 1:
-        raise ValueError(f"{chosen['given']} given frames: give at least 1")
+    for name in (*BOUNDS, "source", "order", "anneal"):
+        if chosen[name] is None:
+            raise ValueError(f"{BOUNDS[name][0] if name in BOUNDS else name} is empty: give a value")
+    for name, (words, low, high) in BOUNDS.items():
+        value = number_of(words, chosen[name], low, high)
+        chosen[name] = value if name == "temperature" else int(value)
     if chosen["source"] not in SOURCES:
         raise ValueError(f"unknown source of clips {str(chosen['source'])[:40]!r}: use one of {', '.join(SOURCES)}")
     return Chosen(**chosen)
+
+
+def number_of(words: str, value: Any, low: int | None = None, high: int | None = None) -> float:
+    """A control's number; ValueError where it is missing, no number, or not within low and high."""
+    if value is None or value == "":
+        raise ValueError(f"{words} is empty: give a value")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{words} is {str(value)[:40]!r}: give a number")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"{words} is {value:g}: give {low} to {high}")
+    return value
 
 
 DEFAULTS = session.BUNDLED_CONFIG.sampling

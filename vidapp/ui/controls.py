@@ -9,7 +9,7 @@ import numpy as np
 
 from . import form, session
 from .cards import card_html
-from .choices import FIRST
+from .choices import FIRST, LONGEST_GIVEN
 from .drawing import pad
 from .generation import DRAWN, LONGEST_FUTURE, TEST, TEST_CLIPS, UPLOAD
 from .opening import opening
@@ -64,7 +64,7 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
         info="Test clips are made of digits that no training has seen.",
     )  # fmt: skip
     thumbs = thumbnails(first.examples if first else None)
-    number = gr.Slider(
+    number = form.Slider(
         0, TEST_CLIPS - 1, value=FIRST.number, step=1, label="Clip number", info="Which of the test clips.", elem_id="clip-number"
     )
     drawing = pad(visible=False, elem_id="drawing")
@@ -78,14 +78,20 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
     )
     temperature = form.slider("sampling.temperature", default, 0, 2, 0.05)
     top_k = form.slider("sampling.top_k", default, 0, 100, 1)
-    frames = gr.Slider(
+    frames = form.Slider(
         1, LONGEST_FUTURE, value=FIRST.frames, step=1, label="Future frames", elem_id="frames",
         info="How far to look ahead; more than the model was trained for is allowed.",
     )  # fmt: skip
     seed = gr.Number(FIRST.seed, precision=0, label="Seed", info="Same seed and settings, same frames.", elem_id="seed")
     with gr.Accordion("More settings", open=False, elem_id="more"):
-        given = gr.Slider(
-            1, 64, value=FIRST.given, step=1, label="Given frames", info="What the model sees before it goes on alone.", elem_id="given"
+        given = form.Slider(
+            1,
+            LONGEST_GIVEN,
+            value=FIRST.given,
+            step=1,
+            label="Given frames",
+            info="What the model sees before it goes on alone.",
+            elem_id="given",
         )
         steps = form.slider("sampling.steps", default, 1, 32, 1)
         order = form.control("sampling.order", default)

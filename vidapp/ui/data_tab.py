@@ -140,11 +140,11 @@ def build(*, readonly: bool) -> DataTab:
             elem_id="data-channels",
             min_width=110,
         )
-        frames = gr.Slider(
+        frames = form.Slider(
             2, data_view.LONGEST, value=default.clip_frames, step=1, label="Clip length", info="Frames in a training clip.", elem_id="data-frames",
             min_width=180,
         )  # fmt: skip
-        given = gr.Slider(
+        given = form.Slider(
             1, data_view.LONGEST - 1, value=default.context_frames, step=1, label="Given frames", info="Grey border; the others are to be predicted.",
             elem_id="data-given", min_width=180,
         )  # fmt: skip

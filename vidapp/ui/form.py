@@ -10,6 +10,18 @@ from ..config import SECTIONS, Config, field_of
 from ..fields import types_of
 
 
+class Slider(gr.Slider):
+    """One whose number box may be left empty or out of range: the handler is given the value as it is, and says so itself.
+
+    Gradio's own raises before any handler has a say, and a person sees nothing of it.
+    """
+
+    is_template = True  # drawn as a slider
+
+    def preprocess(self, payload: float) -> float:
+        return payload
+
+
 def first_order_keys(*sections: str) -> list[str]:
     """Dotted keys of the settings that are shown first, in the order of their definition."""
     return [key for key in all_keys(*sections) if field_of(key).metadata["first_order"]]
@@ -66,10 +78,10 @@ def control(key: str, config: Config, **settings: Any) -> gr.components.Componen
     return gr.Textbox(**given)
 
 
-def slider(key: str, config: Config, minimum: float, maximum: float, step: float, **settings: Any) -> gr.Slider:
+def slider(key: str, config: Config, minimum: float, maximum: float, step: float, **settings: Any) -> Slider:
     """A setting as a slider over the part of its range that is worth dragging through."""
     given = {"label": label_of(key), "info": field_of(key).metadata["help"], "elem_id": "field-" + key.replace(".", "-"), **settings}
-    return gr.Slider(minimum, maximum, value=value_of(config, key), step=step, **given)
+    return Slider(minimum, maximum, value=value_of(config, key), step=step, **given)
 
 
 def changed(config: Config, keys: Sequence[str], values: Iterable[Any]) -> Config:

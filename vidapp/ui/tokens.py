@@ -12,6 +12,8 @@ import numpy as np
 from ..plots import code_use_figure
 from ..token_figures import CodeUse, code_use, flicker
 from . import session
+from .choices import number_of
+from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said
@@ -62,9 +64,9 @@ def chosen_from(*values: Any) -> Chosen:
     source, number, upload, checkpoint, frames, made, shown, at = values
     if source not in (TEST, UPLOAD, LAST):
         raise ValueError(f"unknown clip source {str(source)[:40]!r}: choose one of those offered")
-    if number is None or frames is None or not 1 <= int(frames) <= LONGEST:
-        raise ValueError(f"give a clip number, and 1 to {LONGEST} frames")
-    return Chosen(source, int(number), upload, checkpoint, int(frames), str(made or ""), str(shown or ""), str(at or ""))
+    whole = number_of("frames", frames, 1, LONGEST)
+    clip = number_of("clip number", number, 0, TEST_CLIPS - 1)
+    return Chosen(source, int(clip), upload, checkpoint, int(whole), str(made or ""), str(shown or ""), str(at or ""))
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ def build() -> TokensTab:
             [("Test clip", TEST), ("Your own", UPLOAD), ("Last generation", LAST)], value=TEST, label="Clip", elem_id="tokens-source",
             info="What to look at; the last generation is that of the Generate tab.", scale=2, min_width=300,
         )  # fmt: skip
-        number = gr.Slider(
+        number = Slider(
             0, TEST_CLIPS - 1, value=0, step=1, label="Clip number", info="Which of the test clips.", elem_id="tokens-number", min_width=200
         )
         upload = gr.File(
@@ -291,7 +293,7 @@ def build() -> TokensTab:
             session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=270,
             info="Whose tokenizer encodes, and whose transformer guesses.",
         )  # fmt: skip
-        frames = gr.Slider(
+        frames = Slider(
             1, LONGEST, value=session.BUNDLED_CONFIG.data.clip_frames, step=1, label="Frames", info="From the clip's start.", elem_id="tokens-frames",
             min_width=200,
         )  # fmt: skip

@@ -34,6 +34,7 @@ def test_checks_come_one_by_one_before_the_result(capsys: pytest.CaptureFixture[
     found = lines(capsys)
     checks = [line["check"]["name"] for line in found if "check" in line]  # type: ignore[index]
     assert len(checks) == 5
+    assert "learning-rate range" in found[-1]["result"]["left_out"]  # type: ignore[index]
     assert [check["name"] for check in found[-1]["result"]["checks"]] == checks  # type: ignore[index]
 
 

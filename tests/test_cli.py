@@ -17,6 +17,7 @@ from vidapp.cli import main
 from vidapp.config import Config
 from vidapp.data.clips import read_clip
 from vidapp.presets import preset
+from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 
 TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
@@ -173,6 +174,16 @@ def test_a_run_of_another_training_loop_is_shown_without_a_config(shell: Shell) 
     assert shell.json("runs", "show", "foreign")["config"] is None
     assert shell.run("runs", "show", "foreign")[0] == 0
     assert shell.run("runs", "compare", "own", "foreign")[0] == 0
+
+
+def test_a_run_in_the_trash_comes_back_by_its_name(shell: Shell) -> None:
+    with RunWriter.create("gone", None):
+        pass
+    place = discard("gone")
+    assert shell.json("runs", "trash") == {"trash": [place]}
+    assert shell.run("runs", "restore", "gone")[0] == 0
+    assert [run["name"] for run in shell.json("runs")["runs"]] == ["gone"]
+    assert shell.run("runs", "trash")[1].strip() == "the trash is empty"
 
 
 def test_compare_shows_where_runs_differ_and_nothing_else(shell: Shell) -> None:

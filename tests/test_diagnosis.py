@@ -153,6 +153,20 @@ def test_an_alarm_of_the_run_counts_as_evidence() -> None:
     assert "metrics" in found.looked
 
 
+def validated(*losses: float) -> list[dict[str, Any]]:
+    return [{"step": 50 * at, "phase": "transformer", "validation_loss_full": loss} for at, loss in enumerate(losses, start=1)]
+
+
+def test_a_symptom_that_the_metrics_do_not_show_is_doubted_and_has_no_certain_cause() -> None:
+    config = WELL.replace({"recipe.learning_rate": 0.0})
+    *_, found = diagnose("loss-flat", Patient(config, refuse, lines=validated(3.1, 2.9, 2.5, 2.3)))
+    assert "has fallen from 3.1 at step 50 to 2.3 at step 200" in found.doubt
+    assert found.words.startswith("The likeliest cause")
+    *_, found = diagnose("loss-flat", Patient(config, refuse, lines=validated(3.1, 2.9, 2.9, 2.9)))
+    assert found.doubt == ""
+    assert found.words.startswith("The cause")
+
+
 def test_cheap_looks_come_before_dear_ones() -> None:
     for symptom in SYMPTOMS.values():
         costs = [cost(look) for look in order_of(symptom)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import tiny_config
 
-from vidapp.run_trash import TRASH, discard, restore
+from vidapp.run_trash import TRASH, discard, newest_of, restore, trashed
 from vidapp.runs import RunWriter, list_runs, open_run
 
 
@@ -64,3 +64,14 @@ def test_only_what_is_in_the_trash_can_be_brought_back(ended: str, place: str) -
     with pytest.raises(ValueError):  # noqa: PT011  each for a reason of its own
         restore(place)
     assert open_run(ended).name == ended
+
+
+def test_the_trash_lists_what_can_come_back_by_its_name(ended: str) -> None:
+    assert trashed() == []
+    place = discard(ended)
+    assert trashed() == [place]
+    assert newest_of(ended) == newest_of(place) == place
+    restore(newest_of(ended))
+    assert trashed() == []
+    with pytest.raises(ValueError, match="no run 'ended' in the trash"):
+        newest_of(ended)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .alarms import Alarm
+from .alarms import Alarm, Line
 from .causes import CERTAIN, LIKELY, POSSIBLE, Evidence, Finding
 from .checks.checklist import GROUPS, checklist
 from .checks.subject import Subject
 from .checks.verdict import Check
 from .config import Config
 from .stages import Lost
-from .symptoms import STAGES, SYMPTOMS, Symptom
+from .symptoms import STAGES, SYMPTOMS, Symptom, doubt
 
 STAGES_COST = 25  # against GROUPS' costs
 
@@ -36,23 +36,28 @@ def cost(look: str) -> float:
 
 @dataclass(frozen=True)
 class Patient:
-    """What is looked at. open_subject makes what checks need; evaluate says where a checkpoint loses most, None where there is no checkpoint."""
+    """What is looked at. open_subject makes what checks need; evaluate says where a checkpoint loses most, None where there is no checkpoint.
+    lines and error: of a run, to see whether the symptom is there at all."""
 
     config: Config
     open_subject: Callable[[], Subject]
     alarms: Sequence[Alarm] = ()
     evaluate: Callable[[Callable[[float], None]], Lost] | None = None
+    lines: Sequence[Line] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain."""
+    """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain.
+    doubt: what speaks against the symptom itself; then no cause of it is certain."""
 
     symptom: str
     findings: tuple[Finding, ...]
     looked: tuple[str, ...]
     spared: tuple[str, ...] = ()
     lost: Lost | None = None
+    doubt: str = ""
 
     @property
     def change(self) -> Mapping[str, Any]:
@@ -72,6 +77,7 @@ class Diagnosis:
         return {
             "symptom": self.symptom,
             "words": self.words,
+            "doubt": self.doubt,
             "findings": [finding.to_dict() for finding in self.findings],
             "change": dict(self.change),
             "looked": list(self.looked),
@@ -125,7 +131,11 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
                 yield check
         one.looked.append(look)
         done += share
-    yield Diagnosis(symptom, one.ranked(), tuple(one.looked), tuple(waiting), one.seen.lost)
+    against = doubt(symptom, patient.lines, patient.error)
+    found = one.ranked()
+    if against:  # what is not seen has no certain cause
+        found = tuple(replace(finding, weight=min(LIKELY, finding.weight)) for finding in found)
+    yield Diagnosis(symptom, found, tuple(one.looked), tuple(waiting), one.seen.lost, against)
 
 
 def told(report: Report | None, what: str, before: float, share: float) -> Callable[[float], None]:

@@ -13,6 +13,8 @@ from .run_reader import open_run
 
 TRASH = ".trash"  # no name of a run begins with a dot: nothing in it is listed
 
+MOST_LISTED = 200
+
 
 def discard(name: str, folder: Path | None = None) -> str:
     """Move a run into the trash; returns its place there, `moment/name`. Nothing is deleted.
@@ -38,6 +40,25 @@ def discard(name: str, folder: Path | None = None) -> str:
     finally:
         lock.release()
     return f"{place.name}/{run.name}"
+
+
+def trashed(folder: Path | None = None) -> list[str]:
+    """The places, `moment/name`, of the runs in the trash, those moved last first; at most MOST_LISTED."""
+    root = (folder or runs_folder()).absolute() / TRASH
+    places: list[str] = []
+    with contextlib.suppress(OSError):
+        for moment in sorted(root.iterdir(), key=lambda path: path.name, reverse=True)[:MOST_LISTED]:
+            if moment.is_dir() and not moment.is_symlink():
+                places += [f"{moment.name}/{run.name}" for run in sorted(moment.iterdir()) if run.is_dir() and not run.is_symlink()]
+    return places[:MOST_LISTED]
+
+
+def newest_of(name: str, folder: Path | None = None) -> str:
+    """The place of a run in the trash by its name, or by its place; the one moved last where there are several. ValueError for none."""
+    found = [place for place in trashed(folder) if name in (place, place.partition("/")[2])]
+    if not found:
+        raise ValueError(f"there is no run {name[:100]!r} in the trash: see `python -m vidapp runs trash`")
+    return found[0]
 
 
 def restore(place: str, folder: Path | None = None) -> str:

@@ -1,10 +1,13 @@
 """What a person sees when something is wrong, with the causes that it can have and where to look for them. Needs no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import causes
+from .alarms import Line, alarms, having
 from .causes import Cause
 
+FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
 STAGES = "stages"  # a checkpoint, stage by stage; the other looks are groups of the checklist
 
 
@@ -142,3 +145,18 @@ SYMPTOMS: dict[str, Symptom] = {
         ),
     )
 }
+
+
+def doubt(symptom: str, lines: Sequence[Line], error: str = "") -> str:
+    """What a run's metrics say against the symptom itself, in a sentence; empty where they say nothing against it."""
+    main = [line for line in lines if line.get("phase", "transformer") == "transformer"]
+    raised = {alarm.name for alarm in alarms(lines, error)}
+    if symptom == "loss-flat" and not raised & {"flat", "stalled", "not_below_entropy"}:
+        found = having("validation_loss_full", main)
+        losses = [float(line["validation_loss_full"]) for line in found]
+        if len(losses) > 1 and losses[-1] < (1 - FALLS) * min(losses[: max(1, len(losses) // 2)]):
+            span = f"{losses[0]:.3g} at step {found[0]['step']:,} to {losses[-1]:.3g} at step {found[-1]['step']:,}"
+            return f"Its metrics say otherwise: the validation loss has fallen from {span}, and it is not flat lately."
+    if symptom == "nan" and main and not error and "not_a_number" not in raised:
+        return "Its metrics say otherwise: every loss and gradient that was logged is a number, and no error ended the run."
+    return ""

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,8 @@ def execute(arguments: argparse.Namespace) -> int:
     case = asked_case(arguments)
     use_threads(case.config)
     subject, notes = opened(arguments, case)
-    return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes)
+    left = [group.title for group in GROUPS.values() if arguments.only and group.name not in arguments.only]
+    return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes, left)
 
 
 def asked_case(arguments: argparse.Namespace) -> "Case":
@@ -109,7 +110,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
         raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     found = alarms(case.lines, case.error)
     evaluate = case.evaluation(arguments.clips, arguments.strip) if case.checkpoint else None
-    patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate)
+    patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate, case.lines, case.error)
     stream = Stream(arguments.json_lines)
     checks: list[Check] = []
     for alarm in found:
@@ -141,7 +142,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
 
 
 def words_of(diagnosis: "Diagnosis") -> str:
-    lines = [diagnosis.words]
+    lines = [*filter(None, [diagnosis.doubt]), diagnosis.words]
     for place, finding in enumerate(diagnosis.findings, start=1):
         setting = " ".join(f"{key}={as_text(value)}" for key, value in finding.change.items())
         lines.append(f"{place}. {finding.title}\n   {finding.why}" + (f"\n   try --set {setting}" if setting else ""))
@@ -170,8 +171,8 @@ def own_model(arguments: argparse.Namespace) -> int:
     return answer(arguments, lambda report: check_own_model(own, report), [f"{arguments.model} on {arguments.tokens}"])
 
 
-def answer(arguments: argparse.Namespace, run: Any, notes: list[str]) -> int:
-    """Make the checks, print each as it is known (or all of them as JSON), and return the exit code."""
+def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: Sequence[str] = ()) -> int:
+    """Make the checks, print each as it is known (or all of them as JSON), and return the exit code. left_out: titles of those not made."""
     from ..checks.checklist import summary
 
     found: list[Check] = []
@@ -193,7 +194,7 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str]) -> int:
             stream.line("check", check.to_dict())
             if in_words:
                 bar.write(lines_of(check), file=sys.stdout)
-    result = summary(found) | {"notes": notes}
+    result = summary(found) | {"notes": notes, "left_out": list(left_out)}
     if stream.wanted:
         stream.line("result", result)
     elif wants_json(arguments):

@@ -1,4 +1,4 @@
-"""List the runs, show one, compare several, or say how long one took to reach an error."""
+"""List the runs, show one, compare several, bring one back from the trash, or say how long one took to reach an error."""
 
 import argparse
 import time
@@ -13,7 +13,7 @@ SPEEDRUN_CLIPS = 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.set_defaults(action=list_all)
-    actions = parser.add_subparsers(metavar="list|show|compare|speedrun")
+    actions = parser.add_subparsers(metavar="list|show|compare|trash|restore|speedrun")
     listing = actions.add_parser("list", help="All runs, newest first (also without a word).")
     listing.set_defaults(action=list_all)
     showing = actions.add_parser("show", help="One run: state, newest figures, checkpoints, settings.")
@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     comparing = actions.add_parser("compare", help="Newest figures side by side, and the settings that differ.")
     comparing.add_argument("names", metavar="NAME", nargs="+", help="Runs, also bundled examples: example:healthy.")
     comparing.set_defaults(action=compare)
+    binned = actions.add_parser("trash", help="What is in the trash, moved last first.")
+    binned.set_defaults(action=list_trash)
+    restoring = actions.add_parser("restore", help="Bring a run back from the trash.")
+    restoring.add_argument("name", metavar="NAME", help="Its name, or its place as `runs trash` lists it.")
+    restoring.set_defaults(action=bring_back)
     racing = actions.add_parser(
         "speedrun", help="How long a run trained until its generated frames were this good: every kept checkpoint is evaluated."
     )
@@ -29,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     racing.add_argument("name", metavar="NAME", help="A run with checkpoints on the way: train it with --set run.keep_every=250, say.")
     racing.add_argument("--clips", type=positive, default=SPEEDRUN_CLIPS, metavar="N", help=f"Test clips. Default: {SPEEDRUN_CLIPS}.")
     racing.add_argument("--hardware", default="", metavar="TEXT", help="What it was trained on. Default: what the run recorded.")
-    for action in (listing, showing, comparing, racing):
+    for action in (listing, showing, comparing, binned, restoring, racing):
         add_json(action)
 
 
@@ -50,6 +55,25 @@ def list_all(arguments: argparse.Namespace) -> int:
         print(table([header, *rows]))
     else:
         print(f"no runs in {runs_folder()} yet: start one with `python -m vidapp train --preset debug`")
+    return 0
+
+
+def list_trash(arguments: argparse.Namespace) -> int:
+    from ..run_trash import trashed
+
+    places = trashed()
+    if wants_json(arguments):
+        print_json({"trash": places})
+    else:
+        print("\n".join(places) or "the trash is empty")
+    return 0
+
+
+def bring_back(arguments: argparse.Namespace) -> int:
+    from ..run_trash import newest_of, restore
+
+    name = restore(newest_of(arguments.name))
+    print_json({"restored": name}) if wants_json(arguments) else print(f"run {name} is back in the list")
     return 0
 
 

@@ -83,18 +83,18 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 training = train.build(draft, readonly=readonly)
             with gr.Tab("Debug", id="debug") as debug_place:
                 debugging = debug.build(draft, readonly=readonly)
-            with gr.Tab("Runs", id="runs"):
+            with gr.Tab("Runs", id="runs") as runs_place:
                 runs = runs_tab.build(readonly=readonly)
         join_strip(page, tabs, status, training)
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
-        tokens.wire(tokens_place, looking, generating.made, tabs, generating.screen)
+        tokens.wire(tokens_place, looking, generating.made, tabs, generating.screen, generating.decoded)
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_draft(tabs, configuring, training, *edits)
         debug.wire(page, debug_place, debugging)
-        runs_tab.wire(runs)
+        runs_tab.wire(page, runs_place, runs)
         join_debug(tabs, debugging, runs, configuring, training)
     page.queue(max_size=QUEUE)
     return page

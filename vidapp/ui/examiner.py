@@ -108,6 +108,7 @@ class Report:
             "alarms": self.alarms,
             "diagnosis": self.diagnosis,
             "lost": self.lost,
+            "left_out": self.result.get("left_out") or [],
             "picture": self.picture,
             "error": self.error,
             "change": self.change,

@@ -294,7 +294,16 @@ def strip_of(reader: RunReader, name: str) -> dict[str, str] | None:
     if uri is None or moment is None:
         return None
     what, drawn = ("Reconstruction by the tokenizer", "redrawn") if TOKENIZER in name else ("Sample", "predicted")
-    return {"name": name, "uri": uri, "caption": f"{what} at step {moment[1]:,}: of each clip the truth above, {drawn} below"}
+    caption = f"{what} at step {moment[1]:,}: of each clip the truth above, {drawn} below"
+    return {"name": name, "uri": uri, "caption": caption, "given": "" if TOKENIZER in name else given_share(reader)}
+
+
+def given_share(reader: RunReader) -> str:
+    """How far across a sample strip the given frames reach, in percent; empty where that is not known or nothing is predicted."""
+    config = config_of(reader)
+    if config is None or not 0 < config.data.context_frames < config.data.clip_frames:
+        return ""
+    return f"{100 * config.data.context_frames / config.data.clip_frames:.3f}%"
 
 
 def picture_uri(path: Path) -> str | None:

@@ -40,10 +40,31 @@ class Discarding:
     restore: gr.Button
     asked: gr.JSON
     gone: gr.JSON
+    trash: "Trash"
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.discard, self.question, self.words, self.restore, self.asked, self.gone]
+        return [self.discard, self.question, self.words, self.restore, self.asked, self.gone, *self.trash.outputs]
+
+
+@dataclass(frozen=True)
+class Trash:
+    """What was moved there at any time, folded away; not to be seen while it is empty."""
+
+    fold: gr.Accordion
+    places: gr.CheckboxGroup
+    back: gr.Button
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.fold, self.places, self.back]
+
+    def show(self) -> Updates:
+        """What the trash holds now; nothing of it is ticked."""
+        places = run_trash.trashed()
+        label = f"Trash ({count(len(places), 'run')})"
+        choices = [(f"{name}, moved {moment_words(moment)}", place) for place in places for moment, _, name in [place.partition("/")]]
+        return {self.fold: gr.Accordion(label=label, visible=bool(places)), self.places: gr.CheckboxGroup(choices=choices, value=[])}
 
 
 @dataclass(frozen=True)
@@ -126,15 +147,31 @@ class RunsTab:
             self.discarding.question: gr.Group(visible=False),
             self.discarding.gone: gone,
             self.discarding.restore: gr.Button(visible=bool(gone)),
+            **self.discarding.trash.show(),
         }
 
     def restore(self, gone: Any) -> Updates:
-        """Put back what was moved last."""
+        """Put back what was moved last, or what is ticked in the trash."""
         assert self.discarding
         places = [place for place in gone if isinstance(place, str)] if isinstance(gone, list) else []
+        if not places:
+            raise ValueError("nothing is ticked: tick in the trash what is to come back")
         names = [run_trash.restore(place) for place in places]
         done = {self.discarding.gone: [], self.discarding.restore: gr.Button(visible=False)}
-        return {self.message: said(f"{', '.join(names)} back in the list.", "good"), self.table: {"chosen": names}, **done}
+        return {
+            self.message: said(f"{', '.join(names)} back in the list.", "good"),
+            self.table: {"chosen": names},
+            **done,
+            **self.discarding.trash.show(),
+        }
+
+
+def moment_words(moment: str) -> str:
+    """`2026-11-23 09:08` of `20261123-090833-6fba`; anything else as it is."""
+    digits = moment.replace("-", "")[:12]
+    if len(digits) < 12 or not digits.isdecimal():
+        return moment[:40]
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]} {digits[8:10]}:{digits[10:12]}"
 
 
 def curve_of(run: RunReader, key: str) -> tuple[list[int], list[float]] | None:
@@ -205,6 +242,8 @@ def build(*, readonly: bool = False) -> RunsTab:
     )  # fmt: skip
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
     settings = gr.HTML("", elem_id="run-settings", apply_default_css=False, padding=False)
+    if discarding:
+        discarding.trash.fold.render()
     return RunsTab(table, opened, sample, debug, hint, message, curve, plot, settings, discarding)
 
 
@@ -217,10 +256,19 @@ def build_discarding() -> Discarding:
             yes = gr.Button("Yes, move", variant="stop", size="md", min_width=110, elem_id="discard-yes")
             no = gr.Button("Keep", size="md", min_width=90, elem_id="discard-no")
     asked, gone = gr.JSON(visible=False), gr.JSON(visible=False)
-    return Discarding(discard, question, words, yes, no, restore, asked, gone)
+    return Discarding(discard, question, words, yes, no, restore, asked, gone, build_trash())
 
 
-def wire(tab: RunsTab) -> None:
+def build_trash() -> Trash:
+    with gr.Accordion("Trash", open=False, visible=False, render=False, elem_id="trash") as fold:
+        places = gr.CheckboxGroup(
+            [], label="Runs in the trash", elem_id="trashed", info=f"They lie in {run_trash.TRASH} in the runs folder; delete them there."
+        )
+        back = gr.Button("Put back what is ticked", size="md", elem_id="put-back")
+    return Trash(fold, places, back)
+
+
+def wire(page: gr.Blocks, place: gr.Tab, tab: RunsTab) -> None:
     """The tab's events. The table fetches its rows itself."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
@@ -235,5 +283,7 @@ def wire(tab: RunsTab) -> None:
         ways.no.click(guard(lambda: {ways.question: gr.Group(visible=False)}), None, tab.outputs, **quick)
         moved = ways.yes.click(guard(tab.discard), ways.asked, tab.outputs, **quick)
         back = ways.restore.click(guard(tab.restore), ways.gone, tab.outputs, **quick)
-        for event in (moved, back):
+        gr.on([page.load, place.select], quiet(ways.trash.show), None, [tab.message, *ways.trash.outputs], **quick)
+        ticked = ways.trash.back.click(guard(tab.restore), ways.trash.places, tab.outputs, **quick)
+        for event in (moved, back, ticked):
             event.then(quiet(tab.show), chosen, tab.outputs, **ordered)

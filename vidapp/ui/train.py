@@ -22,6 +22,7 @@ from .wiring import AGAIN, PRIVATE, QUICK
 
 NO_RUN = "there is no run yet: start one"
 READONLY_NOTE = "This page is read-only: training is off here. Run the app yourself (`python app.py`) to train, or start a run in a shell; it shows up here, live."
+TO_NEW = "<a href=\"#start\" onclick=\"document.querySelector('#preset').scrollIntoView({block: 'center'}); return false;\">New run ↓</a>"
 PAUSE, CONTINUE, STOP, LEAVE = "Pause", "Continue", "Stop and keep checkpoint", "Take out of the queue"
 Updates = dict[Any, Any]
 
@@ -158,6 +159,8 @@ def build(draft: gr.BrowserState, *, readonly: bool = False) -> TrainTab:
                 gr.Markdown(READONLY_NOTE)
         with gr.Column(scale=5, min_width=340, elem_classes=["first-on-a-phone"]):
             heading("Runs")
+            if new:
+                gr.HTML(TO_NEW, elem_id="to-new", apply_default_css=False, padding=False)
             picker = gr.Dropdown(
                 run_choices(), value=first_shown(), label="Run", allow_custom_value=True, elem_id="run-picker",
                 info="Every run in the runs folder, also those that were started in a shell.",

@@ -302,6 +302,10 @@ function showStrip(strip) {
   figure.querySelector('img').src = strip.uri;
   figure.querySelector('img').alt = strip.caption;
   figure.querySelector('figcaption span').textContent = strip.caption;
+  const film = figure.querySelector('.film');
+  film.dataset.whole = String(!strip.given);
+  film.style.setProperty('--given', strip.given || '100%');
+  if (strip.given) figure.querySelector('img').alt += '; the line is where prediction begins, the truth goes on beside it';
   figure.dataset.strip = strip.name;
   figure.hidden = false;
 }

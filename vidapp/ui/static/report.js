@@ -101,7 +101,7 @@ function drawDiagnosis(found, state) {
     list.append(item);
   }
   const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : ''), 'advice');
-  place.replaceChildren(make('h4', found.words), list, looked);
+  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h4', found.words), list, looked);
 }
 
 function drawLost(lost, picture) {
@@ -176,7 +176,8 @@ function draw(answer) {
   const failed = answer.checks.filter((check) => check.status === 'fail').length;
   const sum = find('.sum');
   sum.hidden = !answer.checks.length;
-  sum.textContent = `${answer.checks.length} checks: ${failed ? `${failed} failed` : 'none failed'}.`;
+  sum.textContent = `${answer.checks.length} checks: ${failed ? `${failed} failed` : 'none failed'}.`
+    + (answer.left_out.length ? ` Not made: ${answer.left_out.join(', ')}.` : '');
   find('.notes').replaceChildren(...answer.notes.map((text) => make('li', text)));
 }
 

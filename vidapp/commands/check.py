@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, replaced, wants_json
+from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, refuse_early, replaced, wants_json
 from .stream import Stream, add_json_lines
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if any(getattr(arguments, name) is not None for name in OWN) or arguments.frames or arguments.causal:
         return own_model(arguments)
+    refuse_settings(arguments)
     from ..checks.checklist import GROUPS, checklist
 
     unknown = [name for name in arguments.only or () if name not in GROUPS]
@@ -67,6 +68,14 @@ def execute(arguments: argparse.Namespace) -> int:
     subject, notes = opened(arguments, case)
     left = [group.title for group in GROUPS.values() if arguments.only and group.name not in arguments.only]
     return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes, left)
+
+
+def refuse_settings(arguments: argparse.Namespace) -> None:
+    """ValueError for settings that cannot be; those of a run or a checkpoint are known later."""
+    changes: dict[str, Any] = parse_assignments(arguments.set)
+    if not arguments.run and not arguments.checkpoint:
+        start = load_config(arguments.config) if arguments.config else preset(arguments.preset or DEFAULT_PRESET)
+        refuse_early(start, changes | ({"data.source": arguments.data} if arguments.data else {}))
 
 
 def asked_case(arguments: argparse.Namespace) -> "Case":

@@ -105,8 +105,15 @@ def clip_lengths(config: Config, context: int | None, frames: int | None) -> tup
     return given, frames or max(1, config.data.clip_frames - config.data.context_frames)
 
 
+def refuse_early(config: Config, changed: Mapping[str, Any]) -> None:
+    """ValueError for settings that cannot be, before torch is there, which takes seconds; of one's own data more has to be known first."""
+    if str(changed.get("data.source", config.data.source)).startswith("moving-mnist"):
+        config.replace(dict(changed))
+
+
 def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
     """`config` with changes by dotted key, and before them what its data need where these are token ids, which is said."""
+    refuse_early(config, changed)
     from ..data.token_ids import refuse_mismatch, settings_of
 
     source = str(changed.get("data.source", config.data.source))

@@ -50,10 +50,10 @@ def execute(arguments: argparse.Namespace) -> int:
         return execute_among_many(arguments)
     if one_of_several_asked_for():
         print(f"note: {ONE_PROCESS}", file=sys.stderr)
+    config, tokenizer = settled(arguments)  # before torch, which takes seconds: what cannot be is refused at once
     from ..runs import RunReader
     from ..train import train
 
-    config, tokenizer = settled(arguments)
     source = open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
     run = opened(arguments, config, tokenizer, source)
     with run, stopping_on_signals(run) as received:
@@ -63,9 +63,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     """The config that the flags come to, and the checkpoint whose tokenizer the run takes."""
+    config = replaced(starting_config(arguments), changes(arguments))
     from ..tokenizer_choice import choose_tokenizer
 
-    config = replaced(starting_config(arguments), changes(arguments))
     return config, choose_tokenizer(config, arguments.tokenizer)
 
 

@@ -257,13 +257,17 @@ def swipe(page: Page, area: str, *places: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def test_a_picture_chooses_its_clip(page: Page) -> None:
+def test_a_picture_chooses_its_clip_which_is_generated(page: Page) -> None:
     page.get_by_role("button", name="Test clip 3", exact=True).click()
     expect(page.locator("#clip-number input[type=number]")).to_have_value("3")
-    page.wait_for_function("document.querySelector('.player').dataset.predicted == 0")
+    made = "(before) => { const p = document.querySelector('.player').dataset; return p.key !== before && p.making == 'no' && p.predicted > 0 }"
+    page.wait_for_function(made, arg="opening")
+    expect(page.locator("#verdict")).to_contain_text("Squared error a frame")
+    before = page.locator(".player").get_attribute("data-key")
     page.locator("#new-clip").click()
     expect(page.locator("#clip-number input[type=number]")).to_have_value("4")
     expect(page.get_by_role("button", name="Test clip 4", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.wait_for_function(made, arg=before)
 
 
 def test_a_released_slider_generates_again(ready: Page) -> None:
@@ -277,16 +281,27 @@ def test_a_released_slider_generates_again(ready: Page) -> None:
     assert predicted_frames(ready) != first
 
 
+def test_how_it_was_decoded_is_one_press_away(ready: Page) -> None:
+    generate(ready)
+    ready.locator("#how-decoded").click()
+    expect(ready.get_by_role("tab", name="Tokens")).to_have_attribute("aria-selected", "true")
+    expect(ready.locator("#token-view .replay h3")).to_have_text("Decode replay of future frame 1")
+    expect(ready.locator("#token-view .replay")).to_be_in_viewport()
+
+
 def test_many_futures_at_once(ready: Page) -> None:
     ready.get_by_role("button", name="Many futures at once").click()
     ready.locator("#sheet").click()
     expect(ready.locator("#variants-grid .sprite")).to_have_count(16)
     ready.locator("#futures").click()
     expect(ready.locator("#variants-grid .map .sprite")).to_be_visible()
+    expect(ready.locator("#variants-grid .chosen")).to_have_count(1)
     before = ready.locator(".player").get_attribute("data-key")
     ready.get_by_role("button", name="seed 2: generate it").click()
     ready.wait_for_function("(key) => document.querySelector('.player').dataset.key !== key", arg=before)
     expect(ready.locator("#seed input")).to_have_value("2")
+    ready.locator("#new-clip").click()
+    expect(ready.locator("#variants-grid .sprite")).to_have_count(0)
 
 
 def test_of_many_clicks_the_last_one_counts(ready: Page) -> None:

@@ -98,6 +98,15 @@ def test_a_click_shows_guesses_and_another_id_redraws_the_frame_until_it_is_undo
     assert shown(tokens, "drawn") == before
 
 
+def test_the_microscope_follows_the_frame_that_is_shown(tokens: Page) -> None:
+    tokens.locator(".tokens .scrubber").fill("12")
+    click_cell(tokens, 3, 4)
+    looked(tokens, "12,3,4,0")
+    tokens.locator(".tokens .scrubber").fill("14")
+    looked(tokens, "14,3,4,0")
+    expect(tokens.locator(".scope h3")).to_contain_text("Frame 15, row 4, column 5")
+
+
 def test_an_id_outside_the_codebook_is_refused_where_it_was_typed(tokens: Page) -> None:
     click_cell(tokens, 0, 0)
     tokens.locator(".scope .other-id").fill("1000")

@@ -1,6 +1,7 @@
 """Controls derived from config fields: one dotted key, one control. A field that is added to a config appears here by itself."""
 
 import dataclasses
+from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -10,16 +11,19 @@ from ..config import SECTIONS, Config, field_of
 from ..fields import types_of
 
 
-class Slider(gr.Slider):
-    """One whose number box may be left empty or out of range: the handler is given the value as it is, and says so itself.
+def as_it_is(self: gr.Slider, payload: float) -> float:
+    """What a handler is given of a slider's number box that may have been left empty or out of range."""
+    return payload
 
-    Gradio's own raises before any handler has a say, and a person sees nothing of it.
-    """
 
-    is_template = True  # drawn as a slider
-
-    def preprocess(self, payload: float) -> float:
-        return payload
+# Gradio's own slider raises before any handler has a say, and a person sees nothing of it: with this one the handler says what is missing.
+# Made by ABCMeta since Gradio's metaclass writes a .pyi file beside the source of every component.
+Slider: type[gr.Slider] = ABCMeta.__new__(
+    cast(Any, type(gr.Slider)),
+    "Slider",
+    (gr.Slider,),
+    {"__module__": __name__, "is_template": True, "preprocess": as_it_is},  # is_template: drawn as what it is derived from
+)
 
 
 def first_order_keys(*sections: str) -> list[str]:
@@ -78,7 +82,7 @@ def control(key: str, config: Config, **settings: Any) -> gr.components.Componen
     return gr.Textbox(**given)
 
 
-def slider(key: str, config: Config, minimum: float, maximum: float, step: float, **settings: Any) -> Slider:
+def slider(key: str, config: Config, minimum: float, maximum: float, step: float, **settings: Any) -> gr.Slider:
     """A setting as a slider over the part of its range that is worth dragging through."""
     given = {"label": label_of(key), "info": field_of(key).metadata["help"], "elem_id": "field-" + key.replace(".", "-"), **settings}
     return Slider(minimum, maximum, value=value_of(config, key), step=step, **given)

@@ -12,7 +12,7 @@ from .cards import card_html, card_text, error_chart, verdict_html
 from .controls import Controls
 from .generation import DRAWN, TEST, TEST_CLIPS, UPLOAD
 from .kept import GENERATIONS
-from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claiming
+from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_source, claiming
 from .messages import guarded, message_box, told
 from .player import Reel, player
 from .plot import chart
@@ -37,6 +37,7 @@ class GenerateTab:
     more: gr.Button
     fresh: gr.Button
     link: gr.Button
+    decoded: gr.Button
     variants: VariantsPanel
 
     @property
@@ -116,12 +117,13 @@ def build() -> GenerateTab:
             with gr.Row(elem_classes=["actions"]):
                 files = {kind: download_button(kind) for kind in ("gif", "mp4", "npy")}
                 link = gr.Button("Copy link", size="sm", min_width=100, elem_id="copy-link")
+                decoded = gr.Button("How was this decoded?", size="sm", min_width=180, elem_id="how-decoded")
             variants = variants_panel.build()
         with gr.Column(scale=2, min_width=300):
             controls, card, thumbs = control_panel.build()
     made = gr.Textbox(opening.KEY if first else "", visible=False)
     stage = Stage(controls, thumbs, screen, message, result, errors, files, made)
-    return GenerateTab(stage, card, go, another, more, fresh, link, variants)
+    return GenerateTab(stage, card, go, another, more, fresh, link, decoded, variants)
 
 
 def reel_of(first: opening.Opening) -> dict[str, Any]:
@@ -142,8 +144,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     card = {"inputs": pair, "outputs": [tab.message, tab.card], **in_turn("card"), **PRIVATE, **AGAIN}
 
     arrived = page.load(quiet(stage.arrive), controls.inputs, [tab.message, *controls.inputs], queue=False, **quick)
-    wire_clips(tab, arrived)
-    wire_making(tab, arrived)
+    wire_making(tab, [arrived, *wire_clips(tab, arrived)])
     page.load(quiet(tab.describe_first), **card)
     arrived.then(quiet(stage.offer_opening), None, [tab.message, *stage.files.values()], **in_turn("files"), **PRIVATE, **AGAIN)
     controls.checkpoint.change(quiet(tab.describe), **card)
@@ -158,8 +159,8 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 
 
-def wire_clips(tab: GenerateTab, arrived: Any) -> None:
-    """Whatever chooses a clip shows it."""
+def wire_clips(tab: GenerateTab, arrived: Any) -> list[Any]:
+    """Whatever chooses a clip shows it. Returns the events that may have wished for its generation: what chooses a test clip with one press."""
     stage, controls = tab.stage, tab.controls
     claim = {"inputs": controls.inputs, "outputs": None, "queue": False, **QUICK, **PRIVATE, **AGAIN}
     outputs = [*stage.outputs, controls.given, stage.thumbs]
@@ -172,16 +173,23 @@ def wire_clips(tab: GenerateTab, arrived: Any) -> None:
     controls.number.change(
         None, [controls.number, stage.thumbs], stage.thumbs, js="(chosen, thumbs) => ({ ...thumbs, chosen })", **PRIVATE, **AGAIN
     )
-    changes = [controls.source.input, controls.number.input, controls.drawing.input, controls.given.release, controls.frames.release]
+    changes = [controls.number.input, controls.drawing.input, controls.given.release, controls.frames.release]
     changed = gr.on([*changes, controls.upload.change], claiming(PREVIEW, joins=FIT), **claim)
-    chosen = [wished(claiming(PREVIEW, joins=FIT), **claim) for wished in (fresh.then, pictured.then)]
+    pressed = [wished(claiming(GENERATE, joins=FIT), **claim) for wished in (fresh.then, pictured.then)]
+    pressed.append(controls.source.input(claim_source, **claim))
     fit = controls.checkpoint.change(claim_fit, **claim)
-    for wish in (arrived, changed, *chosen, fit):
+    for wish in (arrived, changed, *pressed, fit):
         wish.then(preview, **looked)
+    named = [controls.number.change, controls.source.change, controls.upload.change, controls.checkpoint.change]
+    events = [*named, controls.drawing.input, controls.given.release, controls.frames.release]
+    forget = guarded(tab.variants.message)(tab.variants.forget)
+    outdated = [tab.variants.message, tab.variants.grid]
+    gr.on(events, forget, None, outdated, queue=False, **QUICK, **PRIVATE, **AGAIN)
+    return pressed
 
 
-def wire_making(tab: GenerateTab, arrived: Any) -> None:
-    """Whatever generates; it waits in one line with all else that computes."""
+def wire_making(tab: GenerateTab, before: list[Any]) -> None:
+    """Whatever generates, and the events before that may have wished for it; it waits in one line with all else that computes."""
     stage, controls = tab.stage, tab.controls
     quick = {"outputs": None, "queue": False, **QUICK, **PRIVATE, **AGAIN}
     computing = {"show_progress": "minimal", "show_progress_on": tab.screen, **COMPUTE, **PRIVATE, **AGAIN}
@@ -191,7 +199,7 @@ def wire_making(tab: GenerateTab, arrived: Any) -> None:
     another = tab.another.click(None, controls.seed, controls.seed, js=reseed, **PRIVATE)
     picked = variants_panel.wire(tab.variants, controls)
     wanted = [tab.go.click, another.then, picked.then, controls.drawing.release]
-    wishes = [arrived, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
+    wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
     wishes.append(tab.more.click(claiming(MORE), stage.made, **quick))
     released = [controls.temperature.release, controls.top_k.release, controls.steps.release]
     wishes.append(gr.on(released, claim_again, [stage.made, *controls.inputs], **quick))

@@ -191,7 +191,8 @@ def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean
     four = [frame_mse(guess, truth).tolist() for guess in guesses]
     fifth = None if mean is None or mean.shape != truth.shape[1:] else frame_mse(pixel_mean(mean, truth), truth).tolist()
     light = share_of(frame_mse(made, black(truth)), frame_mse(truth, black(truth)))
-    return Errors(*four, fifth, share_of(frame_gradient(made), frame_gradient(truth)), light)
+    edges = share_of(frame_gradient(made), frame_gradient(truth))
+    return Errors(*four, mean=fifth, edges=edges, light=light)
 
 
 def share_of(some: np.ndarray, whole: np.ndarray) -> float | None:

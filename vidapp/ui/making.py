@@ -88,9 +88,11 @@ class Stage:
     def outputs(self) -> list[Any]:
         return [self.message, self.screen, self.result, self.errors, self.made, self.controls.frames, *self.files.values()]
 
+    def closed_files(self) -> Updates:
+        return {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
+
     def nothing_made(self) -> Updates:
-        closed = {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
-        return {self.result: "", self.errors: None, **closed}
+        return {self.result: "", self.errors: None, **self.closed_files()}
 
     def work(self, request: gr.Request) -> Iterator[Updates]:
         """The generation wished for: frames appear as they are decoded, then the verdict. Ends as soon as the page wishes for
@@ -103,14 +105,18 @@ class Stage:
         chosen, before = job.chosen, job.before
         yield {self.message: said("Loading the checkpoint…")}
         checkpoint = session.CHECKPOINTS.load(job.path)
-        clip = chosen.clip(checkpoint.config)
+        try:
+            clip = chosen.clip(checkpoint.config)
+        except Exception:  # what is on the screen is not what was chosen
+            yield {self.screen: None, **self.nothing_made(), self.made: ""}
+            raise
         sampling = sampling_of(checkpoint.config, chosen.settings())
         reel = Reel(clip.given_u8, clip.truth_u8, chosen.frames, before.reel if before else "")
         if before:
             reel.add(before.prediction_u8)
         recorder = job.recorder(checkpoint.transformer.mask_id)
         kept = {self.controls.frames: chosen.frames} if before else {self.made: ""}
-        yield {self.screen: reel.value(making=True), **self.nothing_made(), **kept}
+        yield {self.screen: reel.value(making=True), **self.closed_files(), **kept}  # the verdict before stays, dimmed: nothing jumps
         from ..media import to_u8
 
         try:
@@ -121,15 +127,16 @@ class Stage:
                         yield {self.screen: reel.value()}
                     return
                 reel.add(to_u8(frames))
-                yield {self.screen: reel.value(making=len(frames) < chosen.frames)}
+                yield {self.screen: reel.value(making=True)}
+            mean = mean_frame_for(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
+            scores = errors_of(checkpoint, clip, frames, mean)
         except Exception:
-            yield {self.screen: reel.value()}  # whatever was made stays, and nothing is said to be on its way
+            yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
             raise
-        mean = mean_frame_for(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
-        scores = errors_of(checkpoint, clip, frames, mean)
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
         told_html = said(adjusted(checkpoint.config, chosen.settings()))
-        yield {self.result: verdict_html(verdict(scores, chosen.frames)) + told_html, self.errors: error_chart(scores), self.made: made}
+        judged = verdict_html(verdict(scores, chosen.frames)) + told_html
+        yield {self.screen: reel.value(), self.result: judged, self.errors: error_chart(scores), self.made: made}
 
     def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:
         """The last generation as files to take away, unless the page wishes for something else by now."""
@@ -222,6 +229,12 @@ def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:
         WISHES.claim(request.session_hash, kind, values, joins=joins)
 
     return claim
+
+
+def claim_source(request: gr.Request, *values: Any) -> None:
+    """Another kind of clip is chosen: a test clip is generated at once, of the others there may be none yet."""
+    source = values[Controls.names().index("source")]
+    WISHES.claim(request.session_hash, GENERATE if source == TEST else PREVIEW, values, joins=FIT)
 
 
 def claim_fit(request: gr.Request, *values: Any) -> None:

@@ -51,14 +51,17 @@ def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brou
         brought.skipped += [(f"{path.name}: {name}" if name != path.name else name, reason) for name, reason in skipped]
         long_enough = [clip for clip in found if len(clip.frames) == data.clip_frames]
         brought.skipped += [
-            (clip.name, f"it has {len(clip.frames)} of the {data.clip_frames} frames asked for")
-            for clip in found
-            if len(clip.frames) < data.clip_frames
+            (clip.name, too_short(len(clip.frames), data.clip_frames)) for clip in found if len(clip.frames) < data.clip_frames
         ]
         if long_enough:
             brought.usable.append(path)
             brought.clips += [(clip.name, clip.frames) for clip in long_enough][: SHOWN - len(brought.clips)]
     yield len(paths), brought
+
+
+def too_short(frames: int, wanted: int) -> str:
+    fix = f": set Clip length to {frames}" if frames >= 2 else ""
+    return f"it has {frames} of the {wanted} frames asked for{fix}"
 
 
 def keep(paths: list[Path], name: str) -> str:

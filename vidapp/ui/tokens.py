@@ -33,6 +33,7 @@ LAST = "last"
 OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames
 COUNTED_CLIPS = 64
+HERE = "in this clip"
 BATCH = 4  # clips encoded at once while counting
 WISHES = Wishes()
 Updates = dict[Any, Any]
@@ -248,7 +249,7 @@ def figures_of(view: TokenView) -> list[Figure]:
     found = [
         ("Error a frame", short(float(errors.mean())), "Squared error of the decoded frames, summed over a frame's pixels: no prediction gets below the tokenizer's own."),
         ("PSNR", f"{psnr.mean():.1f} dB", "Of the decoded frames; more is better, 30 looks nearly the same."),
-        *use_figures(view.use, "in this clip"),
+        *use_figures(view.use, HERE),
         ("Flicker", f"{100 * share:.1f} %", "Tokens whose id changed from the frame before though no pixel of their patch did: noise to a transformer."),
     ]  # fmt: skip
     if view.true_tokens_THW is not None and view.given is not None and len(view.true_tokens_THW) > view.given:
@@ -260,9 +261,17 @@ def figures_of(view: TokenView) -> list[Figure]:
 
 def use_figures(use: CodeUse, where: str) -> list[Figure]:
     first, share = use.most_used
+    if where == HERE:  # one clip cannot show them all
+        dead = (
+            "Not used here",
+            f"{use.dead:,}",
+            "Ids that do not occur in this clip. One clip cannot show them all: count over many to find dead ones.",
+        )
+    else:
+        dead = (f"Dead codes {where}", f"{use.dead:,}", "Ids that never occur, though so many clips should show them all.")
     return [
         (f"Codes used {where}", f"{use.used:,} of {len(use.counts_V):,}", "Different ids that occur."),
-        (f"Dead codes {where}", f"{use.dead:,}", "Ids that never occur. One clip cannot show them all; many clips should."),
+        dead,
         (f"Perplexity {where}", short(use.perplexity), "How many codes are used as if evenly; 1 means that all tokens are the same."),
         (f"Most used {where}", f"id {first}: {100 * share:.0f} %", "Usually the empty background."),
     ]
@@ -320,10 +329,11 @@ def claiming(kind: str) -> Any:
     return claim
 
 
-def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen: gr.HTML) -> None:
+def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen: gr.HTML, decoded: gr.Button) -> None:
     """The tab's events; `made` holds the key of the page's last generation. The newest wish to see something counts.
 
-    A frame that is picked on the player `screen` is looked at here, where it belongs to a generation.
+    A frame that is picked on the player `screen` is looked at here, where it belongs to a generation; `decoded` asks for
+    the replay of the generation's first frame.
     """
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
@@ -341,8 +351,17 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen:
             return {}
         return {tabs: gr.Tabs(selected="tokens"), tab.source: LAST, tab.at: str(getattr(event, "frame", ""))}
 
+    def look_at_replay(made: str) -> Updates:
+        generation = GENERATIONS.get(made)
+        if generation is None or generation.replay is None:
+            raise ValueError("there is no generation to look into: press Generate first")
+        return {tabs: gr.Tabs(selected="tokens"), tab.source: LAST, tab.at: str(generation.replay.given)}
+
     picked = screen.frame(quiet(look_at), made, [tab.message, tabs, tab.source, tab.at], **quick)
-    wishes = (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim), picked.success(claiming(PICK), **claim))
+    asked = decoded.click(quiet(look_at_replay), made, [tab.message, tabs, tab.source, tab.at], **quick)
+    asked.then(None, None, None, js=static("to-replay.js"), **PRIVATE)
+    picks = (claimed.success(claiming(PICK), **claim) for claimed in (picked, asked))
+    wishes = (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim), *picks)
     for wished in wishes:
         seen = wished.then(guard(tab.show), None, tab.outputs, **looking)
         seen.then(quiet(tab.write_files), tab.key, files, **in_turn("token files"), **PRIVATE, **AGAIN)

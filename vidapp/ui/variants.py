@@ -41,11 +41,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Grid:
-    """Futures uint8 (N, n, C, H, W) by variant; errors: mean squared error a frame of each, where the truth is known."""
+    """Futures uint8 (N, n, C, H, W) by variant; errors: mean squared error a frame of each, where the truth is known. same: places of those
+    with the very settings chosen."""
 
     variants: list[Variant]
     frames_u8: np.ndarray
     errors: list[float] | None
+    same: tuple[int, ...] = ()
 
 
 def sheet() -> list[Variant]:
@@ -88,9 +90,9 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
         frames_u8[place] = np.concatenate([to_u8(checkpoint.decode(tokens[place, frame][None, None]))[0] for frame in range(frames)])
     known = min(frames, 0 if clip.truth_u8 is None else len(clip.truth_u8))
     if clip.truth_u8 is None or not known:
-        return Grid(variants, frames_u8, None)
+        return Grid(variants, frames_u8, None, tuple(same))
     truth = to_unit(clip.truth_u8[:known])
-    return Grid(variants, frames_u8, [float(frame_mse(to_unit(one[:known]), truth).mean()) for one in frames_u8])
+    return Grid(variants, frames_u8, [float(frame_mse(to_unit(one[:known]), truth).mean()) for one in frames_u8], tuple(same))
 
 
 def disagreement(frames_u8: np.ndarray) -> np.ndarray:
@@ -128,11 +130,12 @@ FILM = (
 def cell(grid: Grid, index: int, *, label: bool) -> str:
     variant = grid.variants[index]
     error = f"error {short(grid.errors[index])}" if grid.errors else ""
-    under = " · ".join(part for part in (variant.label if label else "", error) if part)
-    name = html.escape(f"{variant.label}: generate it")
+    chosen = index in grid.same
+    under = " · ".join(part for part in (variant.label if label else "", error, "chosen" if chosen else "") if part)
+    name = html.escape(f"{variant.label}{' (as chosen now)' if chosen else ''}: generate it")
     pick = html.escape(json.dumps(variant.changes))
     film = sprite(grid.frames_u8[index], variant.label)
-    return f'<div><button type="button" data-pick="{pick}" title="{name}" aria-label="{name}">{film}</button><div class="under">{under}</div></div>'
+    return f'<div{" class=chosen" if chosen else ""}><button type="button" data-pick="{pick}" title="{name}" aria-label="{name}">{film}</button><div class="under">{under}</div></div>'
 
 
 def sheet_html(grid: Grid) -> str:
@@ -142,7 +145,7 @@ def sheet_html(grid: Grid) -> str:
     for row, temperature in enumerate(TEMPERATURES):
         cells = "".join(cell(grid, row * len(TOP_KS) + column, label=False) for column in range(len(TOP_KS)))
         rows += f'<div class="side">temp.<br>{temperature}</div>{cells}'
-    note = f"Same clip, same seed; errors are squared, a frame. Press a film to generate it with its settings. {ROUNDING}"
+    note = f"Same clip, same seed; errors are squared, a frame, of this one seed: small differences are noise. Press a film to generate it with its settings. {ROUNDING}"
     style = f"grid-template-columns: 3.2em repeat({len(TOP_KS)}, minmax(0, 1fr))"
     return f'{FILM}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
 

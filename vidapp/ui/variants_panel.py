@@ -14,7 +14,7 @@ from .theme import static
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK
 from .wishes import Wish, Wishes
 
-SHEET, SEEDS = "sheet", "seeds"  # kinds of wishes
+SHEET, SEEDS, NONE = "sheet", "seeds", "none"  # kinds of wishes
 WISHES = Wishes()
 Updates = dict[Any, Any]
 
@@ -48,6 +48,11 @@ class VariantsPanel:
         grid = variants.futures_of(checkpoint, chosen, asked, wanted)
         if grid is not None:
             yield {self.message: "", self.grid: variants.sheet_html(grid) if wish.kind == SHEET else variants.seeds_html(grid)}
+
+    def forget(self, request: gr.Request) -> Updates:
+        """Another clip or checkpoint was chosen: a grid of the one before, or one that is on its way, says nothing of it."""
+        WISHES.claim(request.session_hash, NONE)
+        return {self.message: "", self.grid: ""}
 
 
 def asked_by(wish: Wish) -> tuple[Chosen, list[variants.Variant]]:

@@ -9,6 +9,11 @@ function choose(cell) {
   chosen = cell;
   if (cell.frame !== now) show(cell.frame);
   cursor = { row: cell.row, column: cell.column };
+  aim(cell);
+}
+
+function aim(cell) {
+  chosen = cell;
   point();
   scope.hidden = false;
   find('.other-id').value = String(idAt(cell.frame, cell.row, cell.column));

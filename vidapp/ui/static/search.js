@@ -13,7 +13,7 @@ function search() {
   if (!words.length) {
     sheet.textContent = '';
     said.textContent = '';
-    if (before) sections.forEach((section, index) => { section.open = before[index]; });
+    if (before) sections.forEach((section, index) => { section.open = before[index]; section.style.display = ''; });
     before = null;
     return;
   }
@@ -25,7 +25,10 @@ function search() {
   });
   const kept = found.map((setting) => `:not(#${CSS.escape(setting.id)})`).join('');
   sheet.textContent = `#configure-form .setting${kept} { display: none !important; }`;
-  for (const section of sections) section.open = found.some((setting) => section.closest('.settings').contains(setting));
+  for (const section of sections) {
+    section.open = found.some((setting) => section.closest('.settings').contains(setting));
+    section.style.display = section.open ? '' : 'none';
+  }
   said.textContent = found.length ? `${found.length} found` : 'none found: try another word';
 }
 

@@ -234,7 +234,10 @@ function show(frame) {
   scrubber.setAttribute('aria-valuetext', where);
   root.dataset.frame = String(now);
   for (const bar of track.children) bar.classList.toggle('now', Number(bar.dataset.frame) === now);
+  const left = chosen && total && chosen.frame !== now;  // the microscope is of the frame that is shown, never of another
+  if (left && playing) { chosen = null; scope.hidden = true; }
   point();
+  if (left && chosen) aim({ ...chosen, frame: now });
 }
 
 function buildTrack() {

@@ -188,11 +188,11 @@ def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean
     truth, made = to_unit(clip.truth_u8[:known]), prediction[:known]
     last = repeat_last(to_unit(clip.given_u8[-1:])[None], known)[0]
     guesses = (made, last, black(truth), reconstructed(checkpoint, clip.truth_u8[:known]))
-    four = [frame_mse(guess, truth).tolist() for guess in guesses]
+    model, repeat, empty, tokenizer = (frame_mse(guess, truth).tolist() for guess in guesses)
     fifth = None if mean is None or mean.shape != truth.shape[1:] else frame_mse(pixel_mean(mean, truth), truth).tolist()
     light = share_of(frame_mse(made, black(truth)), frame_mse(truth, black(truth)))
     edges = share_of(frame_gradient(made), frame_gradient(truth))
-    return Errors(*four, mean=fifth, edges=edges, light=light)
+    return Errors(model, repeat, empty, tokenizer, fifth, edges, light)
 
 
 def share_of(some: np.ndarray, whole: np.ndarray) -> float | None:

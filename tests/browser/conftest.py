@@ -48,3 +48,19 @@ def page(browser: Browser, app: App) -> Iterator[Page]:
 
 def foreign(url: str, own: str) -> bool:
     return not url.startswith((own, "data:", "blob:", "about:"))
+
+
+QUIET_MS = 1000  # what was wished for before may still be generated, and then the newest wish
+GENERATED = """([before, quiet]) => {
+  const { key, predicted, making } = document.querySelector('.player').dataset;
+  const seen = JSON.stringify([key, predicted, making]);
+  if (window.generationSeen !== seen) { window.generationSeen = seen; window.generationSince = performance.now(); }
+  return key !== before && predicted > 0 && making === 'no' && performance.now() - window.generationSince > quiet;
+}"""
+
+
+def press_generate(page: Page, button: str = "#generate") -> None:
+    """Press the button and wait until another generation than before is whole, and stays so for a while."""
+    before = page.locator(".player").get_attribute("data-key")
+    page.locator(button).click()
+    page.wait_for_function(GENERATED, arg=[before, QUIET_MS])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import press_generate
 from playwright.sync_api import Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
@@ -134,8 +135,7 @@ def test_the_last_generation_stands_beside_the_truth(page: Page, tiny_run: str) 
     page.locator("#checkpoint input").click()
     page.get_by_role("option", name=tiny_run).click()
     expect(page.locator("#checkpoint-card")).to_contain_text("step 7")
-    page.locator("#generate").click()
-    expect(page.locator("#verdict")).to_contain_text("frame")
+    press_generate(page)
     page.get_by_label("prediction, frame 9", exact=True).click()
     expect(page.get_by_role("tab", name="Tokens")).to_have_attribute("aria-selected", "true")
     wait_for_frames(page, 12)

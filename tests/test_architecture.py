@@ -20,7 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "masking": ("schedules", "masking", "flops"),
     "transformer": ("transformer",),
     "checkpoint": ("checkpoint", "tokenizer_choice"),
-    "sampler": ("sampling", "rollout", "futures"),
+    "sampler": ("sampling", "frame_pass", "rollout", "futures"),
     "run folder": (
         "run_folder",
         "run_names",

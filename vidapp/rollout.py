@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .config import SamplingConfig
+from .frame_pass import FramePass
 from .randomness import torch_generator
 from .sampling import DecodeStep, decode
 from .transformer import Cache, VideoTransformer, View, cached_view, clip_view
@@ -42,6 +43,7 @@ class CausalPast:
         self.window = tokens_BTHW[:, -(transformer.max_frames - 1) :] if transformer.max_frames > 1 else tokens_BTHW[:, :0]
         self.cache, self.pending = Cache(), self.window
         self.table = transformer.token_table()
+        self.short = FramePass(transformer, len(tokens_BTHW), self.table) if cached and FramePass.fits(transformer) else None
         self.view: View | None = None  # of one frame after all that is cached: the same for all decode steps of a frame
 
     def append(self, frame_B1HW: Tensor) -> None:
@@ -54,10 +56,15 @@ class CausalPast:
             kept = (longest + 1) // 2
             self.window = self.window[:, self.window.shape[1] - kept :]
             self.cache, self.pending = Cache(), self.window
+            if self.short:
+                self.short.restart()
 
     def logits(self, frame_B1HW: Tensor) -> Tensor:
         """Logits (B, 1, h, w, V) of the frame that follows, masked where not decided. Decided frames not yet in the
         cache enter it in the same pass."""
+        if self.short:
+            logits, self.pending = self.short.logits(self.pending, frame_B1HW), self.pending[:, :0]
+            return logits
         if not self.cached:
             clip = torch.cat([self.window, frame_B1HW], dim=1)
             hidden = self.transformer(clip, clip_view(clip.shape[1], True, clip.device), skip=clip.shape[1] - 1, table=self.table)

@@ -103,7 +103,7 @@ def decode(
             drawn = torch.stack(each)
         else:
             drawn = draw(logits, settings, temperature_at(settings, step), uniform)
-        confidence = (logits.gather(-1, drawn[..., None])[..., 0] - logits.logsumexp(dim=-1)).exp()
+        confidence = logits.log_softmax(dim=-1).gather(-1, drawn[..., None])[..., 0].exp()
         noise = random_like(tokens, generators)
         priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))
         keep_masked_B = (begun_B * masked_share(step, settings.steps)).floor().long()

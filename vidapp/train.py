@@ -27,6 +27,7 @@ from .data.source import open_source
 from .data.token_ids import refuse_mismatch
 from .device import memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
+from .heap import freed_memory
 from .media import film_strip, to_u8
 from .preflight import needed
 from .ranks import ALONE, Ranks
@@ -141,15 +142,18 @@ def run_phase(loop: "Loop", found: Resume | None) -> Lines:
     step = loop.go_back(found)
     if step == 0:
         loop.save(0)
-    while step < phase.steps:
-        if not loop.wait(step):
-            loop.save(step)
-            run.status("stopped", step, phase.steps)
-            return False
-        measure = (step + 1) % loop.config.run.log_every == 0 or step == 0
-        figures = phase.train_step(step, measure)
-        step += 1
-        yield from loop.after(step, figures)
+    recipe = loop.config.recipe
+    with freed_memory(loop.device.type, checkpointing=recipe.gradient_checkpointing, grows=bool(recipe.curriculum)) as freed:
+        while step < phase.steps:
+            if not loop.wait(step):
+                loop.save(step)
+                run.status("stopped", step, phase.steps)
+                return False
+            measure = (step + 1) % loop.config.run.log_every == 0 or step == 0
+            figures = phase.train_step(step, measure)
+            freed.keep_where_plenty()
+            step += 1
+            yield from loop.after(step, figures)
     loop.save(step)
     if phase.name == "transformer":
         run.status("finished", step, phase.steps)

@@ -11,6 +11,7 @@ from ..config import Config
 from ..data.source import open_source
 from ..device import pick_device, pick_precision
 from ..flops import step_flops
+from ..heap import freed_memory
 from ..randomness import torch_generator
 from ..tokenizer import new_tokenizer
 from ..transformer_phase import TransformerPhase
@@ -110,15 +111,17 @@ def train_steps(config: Config, device: torch.device, precision: str, effort: Ef
     """Steps of a new training after one that does not count, a matrix product before each."""
     phase, rate = new_phase(config, device, precision), MatrixRate(device, precision, effort.side)
     found = Steps(config, phase.model.parameter_counts, [], [], [])
-    phase.train_step(0, False)
     step = 1
-    while len(found.seconds) < LEAST_STEPS or sum(found.seconds) < effort.seconds:
-        found.rates.append(rate.measure())
-        wait(device)
-        start = time.perf_counter()
-        phase.train_step(step, False)
-        wait(device)
-        found.seconds.append(time.perf_counter() - start)
-        found.flops.append(step_flops(config, draw_masks(config, step, range(config.recipe.batch_size))))
-        step += 1
+    with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:  # as the trainer does
+        phase.train_step(0, False)
+        freed.keep_where_plenty()
+        while len(found.seconds) < LEAST_STEPS or sum(found.seconds) < effort.seconds:
+            found.rates.append(rate.measure())
+            wait(device)
+            start = time.perf_counter()
+            phase.train_step(step, False)
+            wait(device)
+            found.seconds.append(time.perf_counter() - start)
+            found.flops.append(step_flops(config, draw_masks(config, step, range(config.recipe.batch_size))))
+            step += 1
     return found

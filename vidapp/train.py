@@ -151,7 +151,7 @@ def run_phase(loop: "Loop", found: Resume | None) -> Lines:
                 return False
             measure = (step + 1) % loop.config.run.log_every == 0 or step == 0
             figures = phase.train_step(step, measure)
-            freed.keep_where_plenty()
+            freed.look()
             step += 1
             yield from loop.after(step, figures)
     loop.save(step)

@@ -114,12 +114,13 @@ def train_steps(config: Config, device: torch.device, precision: str, effort: Ef
     step = 1
     with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:  # as the trainer does
         phase.train_step(0, False)
-        freed.keep_where_plenty()
+        freed.look()
         while len(found.seconds) < LEAST_STEPS or sum(found.seconds) < effort.seconds:
             found.rates.append(rate.measure())
             wait(device)
             start = time.perf_counter()
             phase.train_step(step, False)
+            freed.look()
             wait(device)
             found.seconds.append(time.perf_counter() - start)
             found.flops.append(step_flops(config, draw_masks(config, step, range(config.recipe.batch_size))))

@@ -182,7 +182,7 @@ function drawAll() {
   for (const chart of any ? shownCharts() : []) {
     const [title, unit] = TITLES[phase][chart];
     const clipped = last.clip > 0 ? `before clipping at ${last.clip} (dotted)` : 'not clipped';
-    const heading = find(`[data-chart="${chart}"] h4`);
+    const heading = find(`[data-chart="${chart}"] h3`);
     heading.textContent = `${title} `;
     heading.append(Object.assign(document.createElement('small'), { textContent: chart === 'gradient' ? clipped : unit }));
     window.Plotly.react(plots[chart], traces(chart), layout(chart), TOOLS);

@@ -101,7 +101,7 @@ function drawDiagnosis(found, state) {
     list.append(item);
   }
   const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : ''), 'advice');
-  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h4', found.words), list, looked);
+  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h3', found.words), list, looked);
 }
 
 function drawLost(lost, picture) {
@@ -129,7 +129,7 @@ function drawLost(lost, picture) {
     body.append(line);
   }
   table.append(head, body);
-  const parts = [make('h4', lost.words), make('p', lost.advice), table];
+  const parts = [make('h3', lost.words), make('p', lost.advice), table];
   if (picture) {
     const scroll = make('div', '', 'scroll');
     const image = make('img');
@@ -160,7 +160,7 @@ function draw(answer) {
   root.dataset.state = answer.state;
   root.dataset.key = answer.key;
   root.dataset.checks = String(answer.checks.length);
-  find('h3').textContent = answer.title;
+  find('h2').textContent = answer.title;
   progress(answer);
   const problem = find('.problem');
   problem.hidden = !answer.error;
@@ -183,7 +183,7 @@ function draw(answer) {
 
 function nothing(text) {
   root.dataset.state = 'none';
-  find('h3').textContent = '';
+  find('h2').textContent = '';
   find('.words').textContent = text;
   for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum']) find(part).hidden = true;
   find('.checks').replaceChildren();

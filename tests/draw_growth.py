@@ -1,4 +1,4 @@
-"""The README's picture of how cost grows: `python -m vidapp bench growth --json > growth.json && python tests/draw_growth.py growth.json`.
+"""The README's picture of how cost grows: `python -m vidapp bench growth --json > growth.json && PYTHONPATH=. python tests/draw_growth.py growth.json`.
 
 One panel for frames, grid and width, both axes logarithmic; time of a training step a clip, and, dashed, what its arithmetic alone
 would take at the rate of a matrix product.

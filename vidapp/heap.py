@@ -5,6 +5,7 @@ them page by page. Blocks that are kept lie less densely: up to 1.9 times the me
 """
 
 import ctypes
+import sys
 from types import TracebackType
 
 from .memory import free_memory
@@ -19,7 +20,7 @@ class FreedMemory:
     """A context that gives everything back to the system when it is left. Does nothing where it is not allowed, and without glibc."""
 
     def __init__(self, may_keep: bool) -> None:
-        self.libc = ctypes.CDLL(None) if may_keep else None
+        self.libc = ctypes.CDLL(None) if may_keep and sys.platform == "linux" else None
         self.may_keep = hasattr(self.libc, "mallopt")
         self.kept = False
         self.peak = float("inf")  # bytes that were taken before anything was kept

@@ -1,7 +1,10 @@
 """What is recorded of a decoding is what happened, and enough to draw it."""
 
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from vidapp.config import SamplingConfig
 from vidapp.microscope import Microscope
 from vidapp.replay import Recorder, Replay, step_views
 from vidapp.rollout import rollout
+from vidapp.sampling import DecodeStep, decode
 
 KINDS = [{}, {"model__attention": "full"}, {"model__causal": False, "recipe__clean_past": False}]
 SAMPLING = SamplingConfig(steps=4, temperature=1.0, top_k=0)
@@ -20,20 +24,20 @@ SAMPLING = SamplingConfig(steps=4, temperature=1.0, top_k=0)
 def recorded(folder: Path, frames: int, **changes: object) -> tuple[Microscope, Replay, list[torch.Tensor]]:
     """A replay, and the logits (n, h, w, V) that each of its steps was really drawn from."""
     checkpoint = load_checkpoint(write_tiny_checkpoint(folder / "tiny.safetensors", tiny_config(**changes)))
-    transformer = checkpoint.transformer
-    recorder, seen = Recorder(transformer.mask_id), []
-    ask = transformer.logits
+    recorder, seen = Recorder(checkpoint.transformer.mask_id), []
 
-    def overheard(hidden: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-        seen.append(ask(hidden, *rest))
-        return seen[-1]
+    def overheard(ask: Callable[[torch.Tensor], torch.Tensor], *rest: Any) -> Iterator[DecodeStep]:
+        def logits(tokens: torch.Tensor) -> torch.Tensor:
+            seen.append(ask(tokens))
+            return seen[-1]
 
-    transformer.logits = overheard  # type: ignore[method-assign]
-    for step in rollout(transformer, torch.zeros(1, 3, 4, 4, dtype=torch.int64), frames, SAMPLING, 5):
-        recorder(step)
-    transformer.logits = ask  # type: ignore[method-assign]
+        return decode(logits, *rest)
+
+    with patch("vidapp.rollout.decode", overheard):
+        for step in rollout(checkpoint.transformer, torch.zeros(1, 3, 4, 4, dtype=torch.int64), frames, SAMPLING, 5):
+            recorder(step)
     replay = recorder.replay()
-    return Microscope(checkpoint, replay.tokens_THW), replay, [one[0].unflatten(1, (4, 4)) for one in seen]
+    return Microscope(checkpoint, replay.tokens_THW), replay, [one[0] for one in seen]
 
 
 @pytest.mark.parametrize("frames", [1, 5, 12])

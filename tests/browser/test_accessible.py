@@ -9,7 +9,7 @@ from tiny_checkpoint import tiny_config
 from vidapp.runs import RunWriter
 
 SHOWN = {  # by tab: what there is to see once it is filled
-    "Generate": "#verdict .verdict",
+    "Generate": "#download-gif:enabled",
     "Tokens": "#token-figures dt",
     "Data": "#data-survey table",
     "Configure": "#configure-figures dl[aria-busy=false]",
@@ -18,6 +18,7 @@ SHOWN = {  # by tab: what there is to see once it is filled
     "Runs": ".runs tbody tr",
 }
 LOADING_MS = 240_000  # torch is loaded on the way
+NOTHING_FADES = "() => document.getAnimations().every(one => !(one instanceof CSSTransition) || one.playState === 'finished')"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +38,7 @@ def test_axe_finds_nothing_serious(page: Page, app: App, theme: str) -> None:
     for tab, shown in SHOWN.items():
         page.get_by_role("tab", name=tab, exact=True).click()
         expect(page.locator(shown).first).to_be_visible(timeout=LOADING_MS)
+        page.wait_for_function(NOTHING_FADES)
         for violation in Axe().run(page).response["violations"]:
             if violation["impact"] in ("serious", "critical") or violation["id"] == "heading-order":
                 found += [f"{tab}: {violation['id']}: {node['target']} {node['failureSummary']}" for node in violation["nodes"]]

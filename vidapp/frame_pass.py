@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transformer import Block, Cache, VideoTransformer, cached_view, compute_dtype, squared_relu
+from .transformer import Block, VideoTransformer, clip_view, compute_dtype, squared_relu
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class FramePass:
         self.transformer, self.clips, self.table = transformer, clips, table
         config = transformer.config
         self.heads, self.width, self.places = config.heads, config.width, transformer.grid**2
+        self.shape = (config.width,)
         self.pre, self.scale = config.norm == "pre", 1.0 / math.sqrt(config.width // config.heads)
         self.layers = [branches(block) for block in transformer.blocks if isinstance(block, Block)]
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
@@ -67,6 +68,7 @@ class FramePass:
         weight = transformer.place_embedding
         shape = (config.layers, 2, clips, self.places, self.heads, transformer.max_frames, config.width // config.heads)
         self.kept = torch.empty(shape, dtype=compute_dtype(weight), device=weight.device)
+        self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames: some are a part
         self.frames = 0  # decided ones that are kept
         self.seen: tuple[Tensor, list[Sight]] | None = None  # of one masked frame behind those that are kept: the same for all its passes
 
@@ -96,7 +98,7 @@ class FramePass:
             x = self.layer(x, layer, sight, count + 1, last=number == len(self.layers))
         if count:
             self.frames, self.seen = self.frames + count, None
-        hidden = F.layer_norm(x, (self.width,), *self.final)
+        hidden = torch.layer_norm(x, self.shape, *self.final)
         return torch.addmm(self.transformer.head_bias, hidden, self.head).view(*masked_B1HW.shape, -1)
 
     def layer(self, x: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, last: bool) -> Tensor:
@@ -110,11 +112,11 @@ class FramePass:
         return self.plus(x, squared_relu(self.entered(x, mlp)), mlp)
 
     def entered(self, x: Tensor, branch: Branch) -> Tensor:
-        return torch.mm(F.layer_norm(x, (self.width,), *branch.norm) if self.pre else x, branch.into)
+        return torch.mm(torch.layer_norm(x, self.shape, *branch.norm) if self.pre else x, branch.into)
 
     def plus(self, x: Tensor, y: Tensor, branch: Branch) -> Tensor:
-        x = torch.addmm(x, y, branch.out)
-        return x if self.pre else F.layer_norm(x, (self.width,), *branch.norm)
+        x.addmm_(y, branch.out)  # x is this pass's own
+        return x if self.pre else torch.layer_norm(x, self.shape, *branch.norm)
 
     def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
         parts = qkv.view(-1, self.places, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
@@ -137,19 +139,16 @@ class FramePass:
 
     def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
         """What is added to the embeddings, (F, N, D), and every layer's sight, for so many frames, the last of them masked."""
-        cache, end = Cache(), self.frames + frames
-        cache.frames = self.frames
-        view = self.transformer.prepared(cached_view(cache, frames, frames - 1, self.table.device))
+        end = self.frames + frames
         start: Tensor = self.transformer.place_embedding
         if self.transformer.config.positions == "learned":
-            start = start + self.transformer.time_embedding[view.times_F][:, None]
+            start = start + self.transformer.time_embedding[self.frames : end][:, None]
         found: list[Sight] = []
-        for (space, time), (keys, values) in zip(view.biases, self.kept, strict=True):
+        for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
-            seen_k, seen_v = (part[..., :end, :].flatten(0, 2) for part in (keys, values))
-            spread = time.expand(self.clips, self.places, self.heads, -1, -1).flatten(0, 2)
-            written = self.kept[len(found)][..., self.frames : end, :]
-            found.append(Sight(self.space_bias(space, frames), spread, written, seen_k.transpose(1, 2), seen_v))
+            seen_k, seen_v = kept[..., :end, :].flatten(1, 3)
+            spread = time[..., self.frames : end, :end].expand(self.clips, self.places, self.heads, -1, -1).flatten(0, 2)
+            found.append(Sight(self.space_bias(space, frames), spread, kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v))
         return start, found
 
     def space_bias(self, bias: Tensor | None, frames: int) -> Tensor:

@@ -40,4 +40,3 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
         if frame + 1 < last:
             past.append(own[:, frame : frame + 1])
     return tokens_BTHW.index_copy(0, chosen, own)
-

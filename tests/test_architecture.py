@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "sick_runs",
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
-    "step": ("ranks", "launched", "batches", "objective", "own_past", "optimizer", "update", "layers"),
+    "step": ("ranks", "launched", "batches", "objective", "optimizer", "update", "layers"),
     "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
     "evaluation": (
         "stages",

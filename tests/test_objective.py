@@ -14,7 +14,7 @@ from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
 from vidapp.masking import ClipMask
-from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram
+from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
 from vidapp.randomness import numpy_generator, torch_generator
 from vidapp.transformer import VideoTransformer
 from vidapp.transformer_phase import TransformerPhase
@@ -247,3 +247,23 @@ def test_the_unigram_knows_frequencies_only() -> None:
     assert known == pytest.approx({"unigram_entropy": math.log(8), "most_frequent_accuracy": 1 / 8})
     known = unigram(torch.full((5,), 2), 8)
     assert known == pytest.approx({"unigram_entropy": 0.0, "most_frequent_accuracy": 1.0})
+
+
+def test_own_past_keeps_what_is_given_and_changes_no_clip_that_starts_beyond_its_end() -> None:
+    model, tokens = tiny_transformer(dtype=torch.float32), random_tokens(clips=3)
+    frames = tokens.shape[1]
+    own = with_own_past(model, tokens, [2, frames, 1], [torch_generator(0, clip) for clip in range(3)])
+    assert torch.equal(own[0, :2], tokens[0, :2])
+    assert torch.equal(own[1], tokens[1])
+    assert torch.equal(own[2, :1], tokens[2, :1])
+    assert not torch.equal(own[2, 1:], tokens[2, 1:])
+    assert 0 <= int(own.min()) <= int(own.max()) < model.codebook_size
+
+
+def test_own_past_of_a_sure_model_is_its_prediction() -> None:
+    model, tokens = tiny_transformer(dtype=torch.float32), random_tokens(clips=1)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    model.head_bias.data[3] = 1e4
+    own = with_own_past(model, tokens, [1], [torch_generator(0)])
+    assert torch.equal(own[:, 1:], torch.full_like(own[:, 1:], 3))

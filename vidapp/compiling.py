@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -49,12 +48,6 @@ def compile_blocks(model: VideoTransformer) -> None:
     """From now on every block runs compiled; all of them share what is compiled. Names of weights stay as they are."""
     for block in model.blocks:
         block.compile(backend=BACKEND)
-
-
-def uncompiled(model: VideoTransformer) -> AbstractContextManager[None]:
-    """Within, compiled blocks run as they are written: for passes of ever new shapes, each of which would be compiled anew."""
-    compiled = any(block._compiled_call_impl is not None for block in model.blocks)
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def forget_compiled(model: VideoTransformer) -> None:

@@ -50,6 +50,31 @@ def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: boo
     return MaskedLogits(model.logits(hidden).float(), targets, positions[order])
 
 
+@torch.no_grad()
+def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[int], generators: list[torch.Generator]) -> Tensor:
+    """Tokens with the frames from starts_B on replaced by what the model draws for them in one pass, each given its true past.
+
+    Scheduled sampling (Bengio et al., 2015) for frames: sampling sees its own frames, so training must too. Each clip draws
+    its temperature from 0 to 1; starts of at least the clip's length leave it as it is, and cost nothing.
+    """
+    frames, device = tokens_BTHW.shape[1], tokens_BTHW.device
+    wanted = [clip for clip, start in enumerate(starts_B) if max(1, start) < frames]
+    if not wanted:
+        return tokens_BTHW
+    earliest = max(1, min(starts_B[clip] for clip in wanted))
+    given = chosen(tokens_BTHW, wanted)[:, :-1]
+    view = clean_past_view(frames - 1, earliest, frames, device)
+    hidden = model(torch.cat([given, torch.full_like(given[:, earliest - 1 :], model.mask_id)], dim=1), view, skip=frames - 1)
+    own = tokens_BTHW.clone()
+    for clip, states in zip(wanted, hidden, strict=True):
+        first, generator = max(1, starts_B[clip]), generators[clip]
+        logits = model.logits(states[first - earliest :]).float()
+        temperature = torch.rand((), generator=generator).item()
+        uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(device).clamp_(1e-9, 1 - 1e-7)
+        own[clip, first:] = (logits - temperature * (-uniform.log()).log()).argmax(dim=-1).reshape(own[clip, first:].shape)
+    return own
+
+
 def masked_states(model: VideoTransformer, batch: TokenBatch, past_BTHW: Tensor | None) -> Tensor:
     """The model's states (P, D) at the masked positions in their order; against a clean past where one is given, else in one stream."""
     tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device

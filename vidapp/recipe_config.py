@@ -77,7 +77,7 @@ class RecipeConfig(Section):
     )
     own_past: float = option(
         0.0,
-        "Share of clips whose past, after the given frames, is what the model itself goes on with, frame after frame as in sampling: "
+        "Share of clips whose past, from a random frame on, is the model's own prediction in training, as it is in sampling: "
         "against drift, for about a third more time a step (clean past only).",
         low=0.0,
         high=1.0,

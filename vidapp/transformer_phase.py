@@ -10,15 +10,14 @@ from torch import Tensor
 
 from .batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
 from .checkpoint import save_checkpoint
-from .compiling import compile_blocks, compiler_failed, forget_compiled, uncompiled
+from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
 from .layers import LayerLook
 from .masking import ClipMask, lowest
-from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram
+from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
 from .optimizer import Average, Optimizers
-from .own_past import with_own_past
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
 from .rollout import future_tokens
@@ -159,18 +158,14 @@ class TransformerPhase:
         torch.manual_seed(int(numpy_generator(self.config.run.seed, "dropout", step, *rank).integers(2**62)))
 
     def past(self, batch: TokenBatch, step: int, samples: range) -> Tensor:
-        """What masked frames see of the frames before them: the truth, or for the recipe's share of clips what the model goes on with
-        after the given frames, as in sampling."""
-        share, frames, seed = self.config.recipe.own_past, batch.tokens_BTHW.shape[1], self.config.run.seed
-        if not share:
+        """What masked frames see of the frames before them: the truth, or for the recipe's share of clips own predictions."""
+        share, frames = self.config.recipe.own_past, batch.tokens_BTHW.shape[1]
+        if not share or frames < 2:
             return batch.tokens_BTHW
-        starts = [
-            mask.context if mask.objective != "individual" and numpy_generator(seed, "own past", step, sample).random() < share else frames
-            for mask, sample in zip(batch.masks, samples, strict=True)
-        ]
-        noise = [torch_generator(seed, "own past", step, sample) for sample in samples]
-        with uncompiled(self.model):
-            return with_own_past(self.model, batch.tokens_BTHW, starts, noise)
+        draws = [numpy_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
+        starts = [int(rng.integers(1, frames)) if rng.random() < share else frames for rng in draws]
+        noise = [torch_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
+        return with_own_past(self.model, batch.tokens_BTHW, starts, noise)
 
     def predict(self, step: int, samples: range) -> tuple[TokenBatch, MaskedLogits]:
         """The forward pass of one micro-batch."""

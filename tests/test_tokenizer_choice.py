@@ -37,6 +37,13 @@ def test_other_frames_or_settings_train_one_first(bundled: Path, changes: dict[s
     assert choose_tokenizer(TINY.replace(changes), bundled=bundled) is None
 
 
+def test_a_new_one_that_is_asked_for_is_trained_whatever_there_is(bundled: Path) -> None:
+    new = TINY.replace({"recipe.tokenizer_source": "new"})
+    assert choose_tokenizer(new, bundled=bundled) is None
+    with pytest.raises(ValueError, match="leave one of them out"):
+        choose_tokenizer(new, bundled)
+
+
 def test_without_a_bundled_checkpoint_one_is_trained(tmp_path: Path) -> None:
     assert choose_tokenizer(TINY, bundled=tmp_path / "none.safetensors") is None
 

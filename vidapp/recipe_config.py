@@ -125,6 +125,12 @@ class RecipeConfig(Section):
     gradient_checkpointing: bool = option(
         False, "Recompute activations in the backward pass: less memory, about a third slower. On where a run does not fit into memory."
     )
+    tokenizer_source: str = option(
+        "bundled",
+        "Which tokenizer a run starts from. bundled: the trained one that comes along, where data and settings are its own; elsewhere a new "
+        "one. new: always one that the run trains first.",
+        choices=("bundled", "new"),
+    )
     tokenizer_steps: int = option(3000, "Steps of the tokenizer phase, where one is trained.", unit="steps", low=1, high=10**7)
     tokenizer_learning_rate: float = option(3e-3, "Peak learning rate of the tokenizer phase.", low=0.0, high=1.0)
     tokenizer_batch_size: int = option(32, "Frames in a step of the tokenizer phase.", unit="frames", low=1, high=4096)

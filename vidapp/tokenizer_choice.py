@@ -14,12 +14,18 @@ LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides 
 def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Path = BUNDLED) -> Path | None:
     """The checkpoint whose tokenizer this config can use as it is; None where the run trains its own first.
 
-    Raises ValueError where `given` is no readable checkpoint or its tokenizer is not the one that the config describes.
+    Raises ValueError where `given` is no readable checkpoint or its tokenizer is not the one that the config describes, and where
+    the config asks for a new one beside it.
     """
+    new = config.recipe.tokenizer_source == "new"
     if given is not None:
+        if new:
+            raise ValueError(
+                f"the tokenizer of {given} is given, and recipe.tokenizer_source=new asks for a new one: leave one of them out"
+            )
         refuse_misfit(config, Path(given))
         return Path(given)
-    if config.data.source not in MOVING_MNIST or not bundled.exists():
+    if new or config.data.source not in MOVING_MNIST or not bundled.exists():
         return None
     return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
 

@@ -24,6 +24,9 @@ ONE_PROCESS = "accelerate has started one process only: on a CPU it starts sever
 COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # how many processes a launcher started
 SHOWN = {"loss": "loss", "grad_norm": "gradient", "validation_loss_full": "validation", "psnr_db": "psnr"}  # metric -> word beside the bar
 
+OWN_TOKENIZER = "the bundled one where data and settings are its own, elsewhere a new one; recipe.tokenizer_source=new always trains one"
+BUNDLED_TAKEN = "takes the bundled tokenizer; --set recipe.tokenizer_source=new trains one first."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="NAME", help="Name of the run folder. Default: a new, readable one.")
     parser.add_argument("--resume", action="store_true", help="Continue the run named by --run where it ended.")
     parser.add_argument("--seed", type=seed, metavar="N", help="Seed of everything random in the run.")
-    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer instead of training one.")
+    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help=f"Use this checkpoint's tokenizer. Default: {OWN_TOKENIZER}.")
     parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="Start from this checkpoint's weights; give it as --tokenizer too.")
 
 
@@ -74,6 +77,7 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     from ..calibration import calibrated
     from ..preflight import of_a_rank, refuse_too_large
     from ..runs import RunWriter
+    from ..tokenizer_choice import BUNDLED
 
     own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None
     here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if ranks > 1 else 1
@@ -82,7 +86,8 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
-    for notice in ahead.notices:
+    taken = [BUNDLED_TAKEN] if tokenizer == BUNDLED and arguments.tokenizer is None and not arguments.resume else []
+    for notice in (*taken, *ahead.notices):
         print(f"note: {notice}", file=sys.stderr)
     return run
 

@@ -23,10 +23,13 @@ DEVICES = {"cpu": "this CPU", "cuda": "this GPU", "mps": "this Mac's GPU"}
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the pre-flight of a config found, and what the page says of it. `devices`: CUDA devices of this machine."""
+    """What the pre-flight of a config found, and what the page says of it.
+
+    new_tokenizer: why the run trains one; empty where it does not. devices: CUDA devices of this machine.
+    """
 
     found: "Preflight"
-    trains_tokenizer: bool
+    new_tokenizer: str
     devices: int
 
     @property
@@ -41,7 +44,7 @@ class Estimate:
 
     @property
     def notices(self) -> list[str]:
-        first = ["Trains its own tokenizer first: no trained one fits these clips and settings."] if self.trains_tokenizer else []
+        first = [f"Trains its own tokenizer first: {self.new_tokenizer}."] if self.new_tokenizer else []
         return [*first, *self.found.notices]
 
     @property
@@ -138,8 +141,10 @@ def look_ahead(config: Config, fastest: "Fastest") -> Estimate:
     from ..preflight import preflight
     from ..tokenizer_choice import choose_tokenizer
 
-    trains_tokenizer = choose_tokenizer(config) is None
-    return Estimate(preflight(config, trains_tokenizer=trains_tokenizer, fastest=fastest), trains_tokenizer, devices())
+    trains = choose_tokenizer(config) is None
+    asked = config.recipe.tokenizer_source == "new"
+    why = "recipe.tokenizer_source=new asks for it" if asked else "no trained one fits these clips and settings"
+    return Estimate(preflight(config, trains_tokenizer=trains, fastest=fastest), why if trains else "", devices())
 
 
 def millions(count: int) -> str:

@@ -17,6 +17,7 @@ from vidapp.presets import PRESETS, preset
 from vidapp.ui import configure, drafts, sources
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import ESTIMATES, Estimates, at_once, figures_html, launch_command
+from vidapp.ui.takeaway import takeaway_value
 
 CHANGES = st.fixed_dictionaries(
     {},
@@ -162,3 +163,26 @@ def test_clips_that_are_not_offered_are_not_looked_at() -> None:
 def test_all_gpus_are_used_by_the_same_command_behind_accelerate() -> None:
     command = Draft.of("base", {"run.steps": 5}).command()
     assert launch_command(command, 4) == "accelerate launch --multi_gpu --num_processes 4 -m vidapp train --preset base --set run.steps=5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "debug.json"),
+        ({"model.layers": 4, "model.dropout": 0.1}, "debug-layers-4-dropout-0.1.json"),
+        ({"recipe.curriculum": [5, 10, 20]}, "debug-curriculum-5-10-20.json"),
+    ],
+)
+def test_a_file_of_settings_is_named_after_what_is_in_it(changes: dict[str, Any], name: str) -> None:
+    assert takeaway_value(Draft.of("debug", changes))["name"] == name
+
+
+def test_the_name_of_a_file_of_many_settings_stays_short() -> None:
+    changes = {
+        "model.layers": 3,
+        "model.dropout": 0.1,
+        "recipe.batch_size": 4,
+        "recipe.learning_rate": 1e-4,
+        "recipe.mask_schedule": "uniform",
+    }
+    assert len(takeaway_value(Draft.of("debug", changes))["name"]) <= 65

@@ -1,5 +1,6 @@
 """A draft to take away: the shell command that trains the same, and its config as a file."""
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ from .estimates import launch_command
 from .theme import static
 
 GPUS = 8  # in the example
+NAME_LENGTH = 60
 
 
 def takeaway(draft: Draft, **settings: Any) -> gr.HTML:
@@ -29,5 +31,12 @@ def takeaway_value(draft: Draft) -> dict[str, Any]:
         "command": command,
         "launch": launch_command(command, GPUS),
         "json": draft.config.to_json() + "\n",
-        "name": f"{draft.preset}.json",
+        "name": file_name(draft),
     }
+
+
+def file_name(draft: Draft) -> str:
+    """The preset and what is changed of it, as far as a name should go: `debug-layers-4-dropout-0.1.json`."""
+    changed = [f"{key.partition('.')[2]}-{value}" for key, value in draft.changes.items()]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([draft.preset, *changed]))
+    return f"{name[:NAME_LENGTH].rstrip('-.')}.json"

@@ -112,7 +112,8 @@ class NewRun:
 
         ValueError for what cannot start.
         """
-        config = sources.resolved(self.chosen(held, source, steps).config)
+        chosen = self.chosen(held, source, steps).config
+        config = sources.resolved(chosen)
         from ..tokenizer_choice import choose_tokenizer
 
         processes = devices() if on_all else 1
@@ -120,7 +121,7 @@ class NewRun:
             refuse_processes(config, processes)
         waits = jobs.running() is not None
         if not waits:
-            refuse(config, processes)
+            refuse(chosen, processes)  # as the page names its data: estimates know no paths
         run = jobs.start_or_enqueue(config, name.strip() or None, tokenizer=choose_tokenizer(config), processes=processes)
         return run, run in jobs.queue()
 

@@ -184,8 +184,19 @@ def train_start(preset: str = "debug", settings: dict[str, Any] | None = None, r
     """Start a training in this app: a preset, changes by dotted key ({"run.steps": 200}), a name for the run."""
     from ..tokenizer_choice import choose_tokenizer
 
-    config = sources.resolved(preset_named(preset).replace(settings or {}))
+    config = configured(preset, settings or {})
     return train_status(jobs.start_training(config, run or None, tokenizer=choose_tokenizer(config)))
+
+
+def configured(preset: str, settings: dict[str, Any]) -> Config:
+    """The preset with what its data need, and then with the settings that were asked for. ValueError where these do not go together."""
+    from ..data.token_ids import refuse_mismatch
+
+    of_data = {key: value for key, value in settings.items() if key == "data.source"}
+    config = sources.resolved(preset_named(preset).replace(of_data))
+    config = config.replace({key: value for key, value in settings.items() if key not in of_data})
+    refuse_mismatch(config)
+    return config
 
 
 def train_stop(run: str = "") -> dict[str, Any]:

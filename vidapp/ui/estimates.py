@@ -1,5 +1,7 @@
 """What a run will take, looked up before it starts: size, memory, time, and whether it can start at all."""
 
+import contextlib
+import dataclasses
 import html
 import sys
 import threading
@@ -25,12 +27,14 @@ DEVICES = {"cpu": "this CPU", "cuda": "this GPU", "mps": "this Mac's GPU"}
 class Estimate:
     """What the pre-flight of a config found, and what the page says of it.
 
-    new_tokenizer: why the run trains one; empty where it does not. devices: CUDA devices of this machine.
+    new_tokenizer: why the run trains one; empty where it does not. devices: CUDA devices of this machine. set_by_data: which settings
+    the data decide, in a sentence; empty where they decide none.
     """
 
     found: "Preflight"
     new_tokenizer: str
     devices: int
+    set_by_data: str = ""
 
     @property
     def time(self) -> str:
@@ -45,7 +49,7 @@ class Estimate:
     @property
     def notices(self) -> list[str]:
         first = [f"Trains its own tokenizer first: {self.new_tokenizer}."] if self.new_tokenizer else []
-        return [*first, *self.found.notices]
+        return [*filter(None, [self.set_by_data]), *first, *self.found.notices]
 
     @property
     def values(self) -> dict[str, str]:
@@ -88,6 +92,8 @@ def at_once(config: Config) -> dict[str, str]:
         return clips
     from ..preflight import Sizes
 
+    with contextlib.suppress(ValueError):  # which is said by whoever estimates
+        config = sources.resolved(config)
     sizes = Sizes.of(config)
     return {**sizes_in_words(sizes.parameters, sizes.blocks, sizes.tokenizer), **clips}
 
@@ -114,7 +120,8 @@ class Estimates:
                 from ..device import Fastest  # here and below: the page comes up before torch is imported
 
                 self.fastest = self.fastest or Fastest()
-                estimate = look_ahead(sources.resolved(config), self.fastest)
+                found = sources.resolved(config)
+                estimate = dataclasses.replace(look_ahead(found, self.fastest), set_by_data=sources.set_by_data(config, found))
                 self.kept[key] = (time.monotonic(), estimate)
             self.kept.move_to_end(key)
             while len(self.kept) > HELD:
@@ -141,7 +148,7 @@ def look_ahead(config: Config, fastest: "Fastest") -> Estimate:
     from ..preflight import preflight
     from ..tokenizer_choice import choose_tokenizer
 
-    trains = choose_tokenizer(config) is None
+    trains = choose_tokenizer(config) is None and config.tokenizer.quantizer != "ids"
     asked = config.recipe.tokenizer_source == "new"
     why = "recipe.tokenizer_source=new asks for it" if asked else "no trained one fits these clips and settings"
     return Estimate(preflight(config, trains_tokenizer=trains, fastest=fastest), why if trains else "", devices())

@@ -27,20 +27,43 @@ def own_folder() -> Path:
 def choices() -> list[tuple[str, str]]:
     """(label, value) of the data that there is."""
     try:
-        names = sorted(path.name for path in own_folder().iterdir() if not path.name.startswith("."))
+        names = sorted(path.name for path in own_folder().iterdir() if is_offered(path))
     except (OSError, ValueError):
         names = []
     return [*BUILT_IN, *((f"your clips: {name}", f"{PREFIX}{name}") for name in names[:LISTED])]
 
 
+def is_offered(path: Path) -> bool:
+    """Not what is hidden, and not the JSON that stands beside a file of token ids."""
+    return not path.name.startswith(".") and not (path.suffix == ".json" and path.is_file())
+
+
 def resolved(config: Config) -> Config:
-    """The config with a choice of own clips as the path that it means; ValueError where it is none of those offered."""
+    """The config with a choice of own clips as the path that it means, and where these are token ids with the settings that they need.
+
+    ValueError where it is none of those offered.
+    """
     source = config.data.source
     if source in [value for _, value in BUILT_IN]:
-        return config
+        return with_needed(config, source) if config.tokenizer.quantizer == "ids" else config
     if source not in [value for _, value in choices()]:
         raise ValueError(f"data.source {source!r} is not offered here: choose from the list; own clips belong in {own_folder()}")
-    return config.replace({"data.source": str(resolve_inside(own_folder(), source.removeprefix(PREFIX)))})
+    return with_needed(config, str(resolve_inside(own_folder(), source.removeprefix(PREFIX))))
+
+
+def with_needed(config: Config, path: str) -> Config:
+    """The config on the data at that path; token ids made elsewhere decide how many codes there are, how large grids are, and more."""
+    from ..data.token_ids import refuse_mismatch, settings_of
+
+    config = config.replace({"data.source": path, **settings_of(path)})
+    refuse_mismatch(config)
+    return config
+
+
+def set_by_data(chosen: Config, found: Config) -> str:
+    """What `resolved` set in `found` for the sake of the data, in a sentence; empty where it set nothing."""
+    changes = [f"{key}={mine}" for key, (mine, _) in found.differences(chosen).items() if key != "data.source"]
+    return f"{Path(found.data.source).name} holds token ids, so these are set: {', '.join(changes)}." if changes else ""
 
 
 def offered(config: Config) -> Config:

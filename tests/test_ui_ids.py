@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from vidapp.config import Config
+from vidapp.data.survey import survey
+from vidapp.data.token_ids import ids_of
 from vidapp.runs import list_runs
-from vidapp.ui import api, sources
+from vidapp.ui import api, data_view, sources
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import Estimates, at_once, notices_html
 
@@ -45,6 +47,18 @@ def test_they_bring_the_settings_that_they_need_and_it_is_said() -> None:
     assert "tokenizer.vq_codebook_size=300" in said
     assert sources.resolved(sources.offered(found)) == found
     assert sources.set_by_data(found, found) == ""
+
+
+def test_they_are_looked_at_in_their_own_grid_an_id_a_colour(ids: np.ndarray) -> None:
+    looked = data_view.Chosen("own/ids.npy", "train", 64, 1, 6, 4, 0.5, 0.0, 0.5, 0.0, 3, "4, 6")
+    source = data_view.opened(looked.data)
+    windows = {ids[clip, first : first + 6].tobytes() for clip in range(12) for first in range(3)}
+    clips = data_view.clips_of(source, looked)
+    assert len(clips) == data_view.CLIPS
+    assert all(ids_of(clip.frames).astype(np.int16).tobytes() in windows for clip in clips)
+    assert [clip.frames.shape for clip in data_view.at_lengths(source, looked)] == [(4, 3, SIDE, SIDE), (6, 3, SIDE, SIDE)]
+    assert data_view.augmented(source, looked) == []
+    assert "grids of 4 × 4, 300 codes" in survey(source).words
 
 
 def test_their_settings_are_refused_on_other_data() -> None:

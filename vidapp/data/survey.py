@@ -8,6 +8,7 @@ import numpy as np
 from .folder import FolderSource, Segment
 from .moving_mnist import MovingMnist
 from .source import ClipSource
+from .token_ids import TokenFile, TokenSource
 
 SPLITS = ("train", "validation", "test")
 
@@ -55,6 +56,8 @@ def survey_of_clips(source: FolderSource) -> Survey:
         else "Split by clip: every clip belongs whole to one split, by a hash of its name, so that adding clips moves none."
     )
     words += f" A training example is any window of {source.config.clip_frames} frames in a row."
+    if isinstance(source, TokenSource):
+        words = f"{in_words(source.file)} {words}"
     counts = {
         split: {
             "clips": len(parts),
@@ -65,6 +68,13 @@ def survey_of_clips(source: FolderSource) -> Survey:
     }
     shared = sum(overlap(a, b) for one, other in combinations(SPLITS, 2) for a in source.segments[one] for b in source.segments[other])
     return Survey(words, counts, shared, tuple(source.skipped))
+
+
+def in_words(file: TokenFile) -> str:
+    return (
+        f"Token ids that were made elsewhere: grids of {file.grid} × {file.grid}, {file.codebook_size:,} codes, an id drawn as a colour of "
+        "its own. The file decides the size, and ids are not augmented."
+    )
 
 
 def overlap(one: Segment, other: Segment) -> int:

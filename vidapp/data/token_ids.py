@@ -66,7 +66,7 @@ class TokenSource(FolderSource):
         file = token_file(config.source)
         assert file is not None, "see is_token_data"
         refuse_misfit(config, file)
-        self.config, self.name, self.skipped = config, file.path.name, []
+        self.config, self.file, self.name, self.skipped = config, file, file.path.name, []
         self._found: dict[tuple[str, int], Windows] = {}
         clips: list[Segment] = [
             IdSegment(f"{file.path.name}[{index}]", file.path, index, 0, file.frames, file) for index in range(file.shape[0])

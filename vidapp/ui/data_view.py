@@ -44,7 +44,7 @@ class Chosen:
 
     @property
     def data(self) -> DataConfig:
-        """The config of the source, which must be one that is offered; ValueError otherwise."""
+        """The config of the source, which must be one that is offered; ValueError otherwise. Of token ids the file says the size."""
         if self.split not in SPLITS:
             raise ValueError(f"unknown split {self.split!r}: use one of {', '.join(SPLITS)}")
         if self.size not in SIZES or not 2 <= self.frames <= LONGEST:
@@ -81,8 +81,11 @@ def opened(data: DataConfig, progress: Progress | None = None) -> "ClipSource":
     """The source; `progress` hears of each own file before it is decoded, which the first time takes a while."""
     from ..data.folder import FolderSource  # here and below: the page comes up before torch is imported
     from ..data.source import open_source
+    from ..data.token_ids import is_token_data
 
-    return open_source(data) if data.source.startswith("moving-mnist") else FolderSource(data, progress=progress)
+    if data.source.startswith("moving-mnist") or is_token_data(data.source):
+        return open_source(data)
+    return FolderSource(data, progress=progress)
 
 
 def clips_of(source: "ClipSource", chosen: Chosen) -> list[Shown]:
@@ -96,11 +99,14 @@ def clips_of(source: "ClipSource", chosen: Chosen) -> list[Shown]:
 
 
 def augmented(source: "ClipSource", chosen: Chosen) -> list[Shown]:
-    """Training clips before and after the recipe's augmentation, which is the same for all frames of a clip."""
+    """Training clips before and after the recipe's augmentation, which is the same for all frames of a clip; none of token ids."""
     import torch
 
     from ..data.augment import apply, draw_augmentation
+    from ..data.token_ids import TokenSource
 
+    if isinstance(source, TokenSource):
+        return []
     walls = []
     for sample in range(AUGMENTED):
         clip = source.training_clip(0, 0, sample, chosen.frames)

@@ -5,7 +5,10 @@ import math
 import pytest
 
 from vidapp.alarms import SYMPTOMS as SYMPTOM_OF
-from vidapp.alarms import alarms
+from vidapp.alarms import Alarm, alarms
+from vidapp.causes import Evidence, learning_rate_high
+from vidapp.checks.verdict import Check
+from vidapp.config import Config
 from vidapp.symptoms import SYMPTOMS
 
 
@@ -88,7 +91,7 @@ def test_a_layer_that_no_gradient_reaches_is_named() -> None:
 
 def test_a_layer_whose_steps_are_too_large_is_named() -> None:
     (alarm,) = alarms(with_layers(300, update_ratio={"1 space": 1e-3, "2 mlp": 0.9}))
-    assert (alarm.name, alarm.change) == ("large_steps", {"recipe.learning_rate": pytest.approx(1e-4)})
+    assert alarm.name == "large_steps"
     assert "mlp of block 2 by 90%" in alarm.title
 
 
@@ -147,9 +150,30 @@ def test_skipped_steps_are_said() -> None:
     assert [alarm.title for alarm in alarms(lines)] == ["A loss or gradient was not finite; 3 steps were skipped because of it"]
 
 
-def test_a_lower_rate_than_the_run_had_is_suggested() -> None:
-    (alarm,) = [alarm for alarm in alarms(changed(700, grad_norm=60.0)) if alarm.name == "exploding"]
-    assert alarm.change == {"recipe.learning_rate": pytest.approx(1e-4)}
+@pytest.mark.parametrize(
+    "lines",
+    [
+        changed(900, loss=None),
+        changed(700, grad_norm=60.0),
+        with_layers(300, update_ratio={"1 space": 1e-3, "2 mlp": 0.9}),
+        with_layers(300, activation_rms={"1": 5.0, "2": 2e5}),
+    ],
+)
+def test_an_alarm_names_no_rate_of_its_own_and_leads_to_where_it_is_measured(lines: list[dict[str, object]]) -> None:
+    alarm = alarms(lines)[0]
+    assert "recipe.learning_rate" in alarm.advice
+    assert "Find the cause" in alarm.advice
+    assert "third" not in alarm.advice
+    assert alarm.change == {}
+
+
+@pytest.mark.parametrize(("checks", "rate"), [({}, 1.0e-4), ({"suggested_peak": 7e-5}, 7e-5), ({"suggested_peak": 2e-3}, 1e-4)])
+def test_beside_an_alarm_the_measured_rate_is_suggested_where_it_is_lower(checks: dict[str, float], rate: float) -> None:
+    seen = {"rate_range": Check(name="rate_range", title="", status="pass", details=checks)} if checks else {}
+    config = Config().replace({"recipe.learning_rate": 3e-4})
+    found = learning_rate_high(Evidence(config, seen, {"large_steps": Alarm("large_steps", "Steps are too large", "", 300)}))
+    assert found is not None
+    assert found.change == {"recipe.learning_rate": pytest.approx(rate)}
 
 
 @pytest.mark.parametrize(("use", "perplexity", "dead"), [(0.002, 2.1, True), (0.9, 400.0, False), (0.03, 25.0, False), (0.2, 3.0, True)])

@@ -11,6 +11,7 @@ import vidapp.checks.overfit
 import vidapp.checks.rate
 import vidapp.transformer_phase
 from tests.tiny import TINY, roughen, tiny, tiny_tokenizer
+from vidapp.causes import Evidence, learning_rate_high
 from vidapp.checks.checklist import GROUPS, checklist, summary
 from vidapp.checks.gradient import gradient_flow
 from vidapp.checks.overfit import learns_single_frames, overfits
@@ -151,8 +152,16 @@ def test_the_range_test_suggests_a_rate_and_refuses_one_beyond_it() -> None:
     assert good.status == "pass"
     assert 1e-4 < good.details["suggested_peak"] < 1.0
     assert len(good.curve) > 10
-    assert failing(rate_range, subject(tiny(recipe__learning_rate=1.0))) == {"rate_range"}
     assert failing(rate_range, subject(tiny(recipe__learning_rate=1e-8))) == {"rate_range"}
+
+
+def test_the_rate_that_is_read_is_the_one_that_is_suggested() -> None:
+    config = tiny(recipe__learning_rate=1.0)
+    check = made(rate_range, subject(config))["rate_range"]
+    assert check.failed
+    found = learning_rate_high(Evidence(config, {"rate_range": check}))
+    assert found is not None
+    assert found.why.endswith(f"try {found.change['recipe.learning_rate']:g}")
 
 
 def test_a_loss_that_falls_at_no_rate_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

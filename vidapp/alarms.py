@@ -24,7 +24,7 @@ GROWN = 100.0  # RMS of the residual stream; healthy ones stay below ten, and 33
 EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
 LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
-
+RATE_IS_MEASURED = "Which rate it can have is measured by Find the cause in Debug."  # one number, and not a second one here
 
 SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
     "not_a_number": "nan",
@@ -124,10 +124,8 @@ def not_a_number(lines: Sequence[Line], error: str) -> Alarm | None:
         return None
     where = bad or skipped or (lines[-1] if lines else {"step": 0})
     what = f"{skipped['skipped_steps']} steps were skipped because of it" if skipped and not bad else "training cannot go on from there"
-    rate = next((line["learning_rate"] for line in reversed(lines) if is_number(line.get("learning_rate"))), None)
-    change = {"recipe.learning_rate": rounded(rate / 3)} if rate else {}
-    advice = "Lower recipe.learning_rate to a third, and keep recipe.gradient_clip at 1."
-    return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]), change=change)
+    advice = f"Lower recipe.learning_rate, and keep recipe.gradient_clip at 1. {RATE_IS_MEASURED}"
+    return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]))
 
 
 def exploding(training: Sequence[Line]) -> Alarm | None:
@@ -140,12 +138,11 @@ def exploding(training: Sequence[Line]) -> Alarm | None:
     early = statistics.median(norms[: max(RECENT // 2, len(norms) // 2)])
     if recent <= EXPLODED * max(early, 1e-12) and usual <= ENORMOUS:
         return None
-    advice = "Lower recipe.learning_rate to a third, and set recipe.gradient_clip=1; with model.norm=post try pre."
+    advice = f"Lower recipe.learning_rate, and set recipe.gradient_clip=1; with model.norm=post try pre. {RATE_IS_MEASURED}"
     where = extreme(training, "gradient_norm", max)
     title = f"The gradient explodes{where and f', most of it in {where}'}: norm {recent:.3g} lately, {early:.3g} before"
     step = next(int(line["step"]) for line, norm in zip(lines, norms, strict=True) if norm > min(EXPLODED * early, ENORMOUS))
-    rate = lines[-1].get("learning_rate")
-    return Alarm("exploding", title, advice, step, change={"recipe.learning_rate": rounded(rate / 3)} if is_number(rate) and rate else {})
+    return Alarm("exploding", title, advice, step)
 
 
 def vanishing(training: Sequence[Line]) -> Alarm | None:
@@ -170,11 +167,9 @@ def large_steps(training: Sequence[Line]) -> Alarm | None:
     if not found or training[-1]["step"] < SETTLED:
         return None
     worst = max(found, key=lambda layer: found[layer])
-    rate = training[-1].get("learning_rate")
     title = f"Steps are too large: each moves {in_words(worst)} by {found[worst]:.0%} of its weights"
-    change = {"recipe.learning_rate": rounded(rate / 3)} if is_number(rate) and rate else {}
-    advice = "A hundredth and less is usual: lower recipe.learning_rate (and recipe.muon_learning_rate) to a third, or lower."
-    return Alarm("large_steps", title, advice, int(training[-1]["step"]), change=change)
+    advice = f"A hundredth and less is usual: lower recipe.learning_rate (and recipe.muon_learning_rate as much). {RATE_IS_MEASURED}"
+    return Alarm("large_steps", title, advice, int(training[-1]["step"]))
 
 
 def activations(training: Sequence[Line]) -> Alarm | None:
@@ -185,11 +180,10 @@ def activations(training: Sequence[Line]) -> Alarm | None:
         return None
     title = f"Activations have grown to an RMS of {scales[worst]:.3g} behind block {worst}"
     advice = (
-        "The weights were thrown far off, which no later step repairs: begin anew with a third of the learning rate, or a longer warm-up."
+        "The weights were thrown far off, which no later step repairs: begin anew with a lower recipe.learning_rate, or a longer warm-up. "
+        + RATE_IS_MEASURED
     )
-    rate = max((float(line["learning_rate"]) for line in having("learning_rate", training)), default=0.0)
-    change = {"recipe.learning_rate": rounded(rate / 3)} if rate else {}
-    return Alarm("activations", title, advice, int(training[-1]["step"]), change=change)
+    return Alarm("activations", title, advice, int(training[-1]["step"]))
 
 
 def blocked(training: Sequence[Line]) -> Alarm | None:

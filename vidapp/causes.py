@@ -133,11 +133,12 @@ def learning_rate_high(seen: Evidence) -> Finding | None:
     name, title = "learning_rate_high", "The learning rate is too high"
     rate, check = seen.config.recipe.learning_rate, seen.failed("rate_range")
     if check and check.direction == "at most":
-        return Finding(name, title, CERTAIN, check.advice, {"recipe.learning_rate": rounded(check.details["suggested_peak"])})
+        return Finding(name, title, CERTAIN, check.advice, {"recipe.learning_rate": check.details["suggested_peak"]})
     alarm = seen.alarm("not_a_number", "exploding", "activations", "large_steps")
     if alarm:
         why = f"{alarm.title} (from step {alarm.step:,})."
-        return Finding(name, title, LIKELY, why, {"recipe.learning_rate": rounded(rate / 3)})
+        measured = seen.checks["rate_range"].details.get("suggested_peak", rate) if "rate_range" in seen.checks else rate
+        return Finding(name, title, LIKELY, why, {"recipe.learning_rate": measured if measured < rate else rounded(rate / 3)})
     return None
 
 
@@ -147,7 +148,7 @@ def learning_rate_low(seen: Evidence) -> Finding | None:
     if rate == 0:
         return Finding(name, title, CERTAIN, "recipe.learning_rate is 0: no weight moves.", {"recipe.learning_rate": 3e-4})
     if check and check.direction == "at least":
-        return Finding(name, title, CERTAIN, check.advice, {"recipe.learning_rate": rounded(check.details["suggested_peak"])})
+        return Finding(name, title, CERTAIN, check.advice, {"recipe.learning_rate": check.details["suggested_peak"]})
     return None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..alarms import rounded
 from ..config import Config
 from .overfit import FAST
 from .subject import ONLY, Subject
@@ -38,11 +39,11 @@ def rate_range(subject: Subject, progress: Progress) -> list[Check]:
         return [
             failure(name, title, "the loss falls at no rate: the rate is not to blame; look at gradient_flow and loss_masked_only", **facts)
         ]
-    suggested = rates[lowest] / SAFETY
+    suggested = rounded(rates[lowest] / SAFETY)  # as it is read is as it is taken
     peak = subject.config.recipe.learning_rate
     facts |= {"details": {"suggested_peak": suggested, "lowest_loss_at": rates[lowest], "tried_up_to": rates[-1]}, "unit": "learning rate"}
     if peak < suggested / TOO_LOW:
-        words = f"recipe.learning_rate {peak:g} is far below where the loss falls fastest: try {suggested:.1g}"
+        words = f"recipe.learning_rate {peak:g} is far below where the loss falls fastest: try {suggested:g}"
         return [judge(name, title, peak, at_least=suggested / TOO_LOW, bad=words, **facts)]
     return [
         judge(
@@ -50,8 +51,8 @@ def rate_range(subject: Subject, progress: Progress) -> list[Check]:
             title,
             peak,
             at_most=rates[lowest],
-            good=f"the loss was lowest at {rates[lowest]:.1g}; a peak near {suggested:.1g} is suggested, less for long runs",
-            bad=f"at recipe.learning_rate {peak:g} the loss rises again (it was lowest at {rates[lowest]:.1g}): try {suggested:.1g}",
+            good=f"the loss was lowest at {rates[lowest]:.2g}; a peak near {suggested:g} is suggested, less for long runs",
+            bad=f"at recipe.learning_rate {peak:g} the loss rises again (it was lowest at {rates[lowest]:.2g}): try {suggested:g}",
             **facts,
         )
     ]

@@ -19,6 +19,7 @@ from vidapp.data.clips import read_clip
 from vidapp.presets import preset
 from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
+from vidapp.tokenizer_choice import BUNDLED
 
 TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
 
@@ -97,6 +98,8 @@ def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFi
         (["sample", "missing.safetensors"], "--out"),
         (["evaluate", "missing.safetensors"], "missing.safetensors"),
         (["evaluate", "missing.safetensors", "--clips", "none"], "--clips"),
+        (["evaluate", "missing.safetensors", "--strip", "a.gif"], "--strip a.gif has no known ending: use .png"),
+        (["evaluate", "missing.safetensors", "--strip", "no/such/a.png"], "does not exist"),
         (["runs", "show", "missing"], "missing"),
         (["runs", "show", "../up"], "../up"),
         (["runs", "compare", "one"], "two runs"),
@@ -212,6 +215,18 @@ def test_a_run_name_that_exists_is_refused_and_untouched(shell: Shell, tiny: Run
     assert "tiny" in shell.refuses("train", "--preset", "debug", "--run", "tiny")
     assert "run.seed" in shell.refuses("train", "--run", "tiny", "--resume", "--seed", "7")
     assert {path: path.stat().st_mtime_ns for path in tiny.path.rglob("*")} == before
+
+
+def test_what_a_resume_would_leave_out_is_refused(shell: Shell, tiny: RunReader) -> None:
+    bundled = str(BUNDLED)
+    assert "--init is for a new run" in shell.refuses("train", "--run", "tiny", "--resume", "--init", bundled)
+    assert "leave --tokenizer out" in shell.refuses("train", "--run", "tiny", "--resume", "--tokenizer", bundled)
+    assert "stands at step 4" in shell.refuses("train", "--run", "tiny", "--resume", "--steps", "3")
+
+
+def test_weights_to_begin_with_that_are_not_there_leave_no_run(shell: Shell, tiny: RunReader) -> None:
+    assert "gone.safetensors" in shell.refuses("train", "--preset", "debug", "--run", "begun", "--init", "gone.safetensors")
+    assert "begun" not in shell.run("runs")[1]
 
 
 def test_a_resume_goes_on_with_the_runs_own_settings(shell: Shell, tiny: RunReader) -> None:

@@ -97,6 +97,27 @@ def test_the_stage_that_loses_most_is_the_cause(symptom: str, found: dict[str, A
     assert named.lost is not None
 
 
+def test_a_stage_that_cannot_be_scored_loses_nothing_of_what_else_was_found() -> None:
+    def gone(progress: Callable[[float], None]) -> Any:
+        raise ValueError("the clips are gone")
+
+    found, checks = examined("drift", WELL, evaluate=gone)
+    assert dict(found.refused) == {"stages": "the clips are gone"}
+    assert checks
+    assert "stages" not in found.looked
+
+
+def test_a_model_of_ids_made_elsewhere_has_no_frames_to_score() -> None:
+    def asked(progress: Callable[[float], None]) -> Any:
+        raise AssertionError("there is nothing to score")
+
+    ids = WELL.replace({"tokenizer.quantizer": "ids", "tokenizer.downsampling": 1, "data.source": "ids.npy"})
+    patient = Patient(ids, lambda: subject_of(WELL), [], evaluate=asked)
+    *_, found = diagnose("drift", patient)
+    assert isinstance(found, Diagnosis)
+    assert "stages" not in (*found.looked, *found.spared, *found.refused)
+
+
 def test_a_rate_beyond_use_is_found_by_the_range_test_and_a_lower_one_suggested() -> None:
     config = WELL.replace({"recipe.learning_rate": 0.9})
     found, checks = examined("nan", config)

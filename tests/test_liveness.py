@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidapp import liveness
-from vidapp.liveness import HEARTBEAT_LIMIT_S, HeartbeatWatch, Process, process_alive, process_start, run_alive, this_process
+from vidapp.liveness import HEARTBEAT_LIMIT_S, SLOWEST, HeartbeatWatch, Process, process_alive, process_start, run_alive, this_process
 
 RUN = Path("/runs/a")
 
@@ -80,6 +80,15 @@ def test_a_container_beside_this_one_is_judged_by_its_heartbeat() -> None:
     beside = replace(this_process(), namespace="pid:[1]", pid=os.getpid(), start=1.0)
     assert run_alive(Path("/runs/c"), status(beside), own=False)
     assert not run_alive(Path("/runs/d"), status(beside, time.time() - HEARTBEAT_LIMIT_S - 1), own=False)
+
+
+def test_a_writer_that_is_slow_between_signs_of_life_is_given_as_much_time() -> None:
+    there = replace(this_process(), host="another-host", boot="another-boot")
+    silent = status(there, time.time() - 2 * HEARTBEAT_LIMIT_S)
+    assert not run_alive(Path("/runs/e"), silent, own=False)
+    assert run_alive(Path("/runs/f"), {**silent, SLOWEST: HEARTBEAT_LIMIT_S}, own=False)
+    assert not run_alive(Path("/runs/g"), {**status(there, 1.0), SLOWEST: 1e300}, own=False)
+    assert not run_alive(Path("/runs/h"), {**silent, SLOWEST: "long"}, own=False)
 
 
 @pytest.mark.parametrize("heartbeat", ["now", None, True, float("nan"), [1]])

@@ -184,6 +184,30 @@ def test_a_containers_limit_is_read_in_both_versions(files: dict[str, str], free
     assert container_free(write_group(tmp_path, files)) == free
 
 
+@pytest.mark.parametrize(
+    ("line", "root", "limit", "used"),
+    [
+        ("0::/user.slice/job", "", "memory.max", "memory.current"),
+        ("4:memory:/job/step", "memory/", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_the_tightest_of_the_groups_that_a_process_is_in_counts(line: str, root: str, limit: str, used: str, tmp_path: Path) -> None:
+    outer, inner = line.rpartition(":")[2].strip("/").split("/")
+    own = write_group(tmp_path, {"own": f"9:pids:/elsewhere\n{line}\n"}) / "own"
+    write_group(tmp_path, {f"{root}{outer}/{limit}": "1000", f"{root}{outer}/{used}": "900"})
+    assert container_free(tmp_path, own) == 100
+    write_group(tmp_path, {f"{root}{outer}/{inner}/{limit}": "500", f"{root}{outer}/{inner}/{used}": "470"})
+    assert container_free(tmp_path, own) == 30
+    write_group(tmp_path, {f"{root}{limit}": "20", f"{root}{used}": "0"})
+    assert container_free(tmp_path, own) == 20
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "0::/../../etc", "0::"])
+def test_a_group_that_cannot_be_told_is_the_root(text: str, tmp_path: Path) -> None:
+    own = write_group(tmp_path, {"own": text, "memory.max": "1000", "memory.current": "1"}) / "own"
+    assert container_free(tmp_path, own) == 999
+
+
 def test_the_smaller_of_machine_and_container_counts(tmp_path: Path) -> None:
     assert free_memory(tmp_path) > 2**20
     assert free_memory(write_group(tmp_path, {"memory.max": "1000", "memory.current": "0"})) == 1000

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,6 +142,15 @@ def test_the_heartbeat_moves_on_during_long_work_too(run: RunWriter, monkeypatch
     run.beat()
     assert reader_of(run).status().heartbeat > first
     assert reader_of(run).status().step == 7
+
+
+def test_a_status_says_for_how_long_its_writer_was_silent(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [run_writer.time.monotonic()]
+    monkeypatch.setattr(run_writer.time, "monotonic", lambda: clock[0])
+    for silence in (3.0, 500.0, 4.0):
+        clock[0] += silence
+        run.status("running", 1, 10)
+    assert 500.0 <= json.loads((run.path / "status.json").read_text())["slowest_beat_s"] < 510.0
 
 
 def test_extra_facts_stay_until_they_are_given_anew(run: RunWriter) -> None:
@@ -451,6 +461,29 @@ def test_another_config_is_refused_by_field_name_except_the_number_of_steps(run:
     resumed = RunWriter.resume("a", longer)
     assert resumed.config == reader_of(run).config() == longer
     assert reader_of(run).status().total == 2000
+
+
+def test_a_run_cannot_end_before_the_step_that_it_stands_at(run: RunWriter) -> None:
+    save(run, 7)
+    run.close()
+    before = reader_of(run).config()
+    with pytest.raises(ValueError, match="stands at step 7"):
+        RunWriter.resume("a", before.replace({"run.steps": 6}))
+    assert reader_of(run).config() == before
+    assert RunWriter.resume("a", before.replace({"run.steps": 8})).config.run.steps == 8
+
+
+@pytest.mark.parametrize("step", [1.5, "one", None])
+def test_a_line_of_metrics_without_a_whole_step_is_refused(run: RunWriter, step: object) -> None:
+    with pytest.raises(ValueError, match="whole step"):
+        run.log({"step": step, "loss": 1.0})
+    run.log({"step": np.int64(3), "loss": 1.0})
+    assert [line["step"] for line in reader_of(run).metrics()[0]] == [3]
+
+
+def test_a_state_that_there_is_not_is_refused(run: RunWriter) -> None:
+    with pytest.raises(ValueError, match="'Running': use one of"):
+        run.status("Running", 1, 10)
 
 
 def test_only_one_of_two_takes_a_run_up(run: RunWriter) -> None:

@@ -49,7 +49,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain.
+    """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain; refused: what could not be, with the reason.
     doubt: what speaks against the symptom itself; then no cause of it is certain."""
 
     symptom: str
@@ -58,6 +58,7 @@ class Diagnosis:
     spared: tuple[str, ...] = ()
     lost: Lost | None = None
     doubt: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def change(self) -> Mapping[str, Any]:
@@ -82,6 +83,7 @@ class Diagnosis:
             "change": dict(self.change),
             "looked": list(self.looked),
             "spared": list(self.spared),
+            "refused": dict(self.refused),
             "lost": self.lost.to_dict() if self.lost else None,
         }
 
@@ -114,7 +116,9 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
     one = Examination(SYMPTOMS[symptom], patient, Evidence(patient.config, alarms=alarms))
     if alarms:
         one.looked.append("metrics")
-    waiting = [look for look in order_of(one.symptom) if look != STAGES or patient.evaluate]
+    frames = patient.evaluate is not None and patient.config.tokenizer.quantizer != "ids"  # ids made elsewhere: no frames to score
+    waiting = [look for look in order_of(one.symptom) if look != STAGES or frames]
+    refused: dict[str, str] = {}
     whole, done = sum(map(cost, waiting)) or 1.0, 0.0
     subject = None
     while waiting and not one.certain():
@@ -122,7 +126,11 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
         share = cost(look) / whole
         if look == STAGES:
             assert patient.evaluate
-            lost = patient.evaluate(told(report, "a checkpoint, stage by stage", done, share))
+            try:
+                lost = patient.evaluate(told(report, "a checkpoint, stage by stage", done, share))
+            except ValueError as error:  # e.g. clips that are gone: what the other looks have found still counts
+                refused[look] = str(error)
+                continue
             one.seen = replace(one.seen, lost=lost)
         else:
             subject = subject or patient.open_subject()
@@ -135,7 +143,7 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
     found = one.ranked()
     if against:  # what is not seen has no certain cause
         found = tuple(replace(finding, weight=min(LIKELY, finding.weight)) for finding in found)
-    yield Diagnosis(symptom, found, tuple(one.looked), tuple(waiting), one.seen.lost, against)
+    yield Diagnosis(symptom, found, tuple(one.looked), tuple(waiting), one.seen.lost, against, refused)
 
 
 def told(report: Report | None, what: str, before: float, share: float) -> Callable[[float], None]:

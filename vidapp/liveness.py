@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 HEARTBEAT_LIMIT_S = 120.0  # a trainer beats every few seconds, but one slow step or validation must not look like death
+SLOWEST = "slowest_beat_s"  # of a status: the longest that this attempt was silent for and lived
+PATIENCE = 4.0  # times that
+LONGEST_LIMIT_S = 6 * 3600.0
 _WATCHED = 4096  # runs whose heartbeats are remembered
 
 
@@ -123,19 +126,23 @@ class HeartbeatWatch:
         self.limit_s = limit_s
         self._seen: OrderedDict[Path, tuple[float, float, bool]] = OrderedDict()  # heartbeat, since when, whether it ever moved
 
-    def alive(self, path: Path, heartbeat: float, *, now: float | None = None, monotonic: float | None = None) -> bool:
+    def alive(
+        self, path: Path, heartbeat: float, *, slowest_s: float = 0.0, now: float | None = None, monotonic: float | None = None
+    ) -> bool:
+        """slowest_s: the longest that this writer was silent for and lived."""
+        limit_s = min(max(self.limit_s, PATIENCE * slowest_s), LONGEST_LIMIT_S)
         now = time.time() if now is None else now
         monotonic = time.monotonic() if monotonic is None else monotonic
         before = self._seen.get(path)
         if before is None:
             self._remember(path, (heartbeat, monotonic, False))
-            return abs(now - heartbeat) <= self.limit_s
+            return abs(now - heartbeat) <= limit_s
         last, since, moved = before
         if heartbeat != last:
             self._remember(path, (heartbeat, monotonic, True))
             return True
-        fresh = moved or abs(now - heartbeat) <= self.limit_s
-        return fresh and monotonic - since <= self.limit_s
+        fresh = moved or abs(now - heartbeat) <= limit_s
+        return fresh and monotonic - since <= limit_s
 
     def _remember(self, path: Path, seen: tuple[float, float, bool]) -> None:
         self._seen.pop(path, None)  # several pages' threads come here: every line stands alone
@@ -155,12 +162,19 @@ def run_alive(path: Path, status: dict[str, Any], *, own: bool) -> bool:
         if process.pid == here.pid and process.start in (None, here.start):
             return own  # the process lives, but its training may have ended without being able to say so
         return process_alive(process)
-    heartbeat = status.get("heartbeat")
-    if isinstance(heartbeat, bool) or not isinstance(heartbeat, (int, float)) or not math.isfinite(heartbeat):
+    heartbeat, slowest_s = seconds(status.get("heartbeat")), seconds(status.get(SLOWEST))
+    if heartbeat is None:
         return False
     if process.host == here.host and heartbeat < machine_started():
         return False  # the last sign of life comes from before this machine, or this container, started again
-    return HEARTBEATS.alive(path, float(heartbeat))
+    return HEARTBEATS.alive(path, heartbeat, slowest_s=slowest_s or 0.0)
+
+
+def seconds(value: Any) -> float | None:
+    """A finite number as it is, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def machine_started() -> float:

@@ -3,28 +3,47 @@
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+VERSIONS = (  # where the memory controller is, its files: limit, use, file cache
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 UNLIMITED = 1 << 60  # version 1 writes a huge number where there is no limit
 
 
-def free_memory(groups: Path = GROUPS) -> int:
+def free_memory(groups: Path = GROUPS, own: Path = OWN) -> int:
     """Bytes that can be taken without pushing anything out: of the machine, held against the container's limit."""
     import psutil
 
-    inside = container_free(groups)
+    inside = container_free(groups, own)
     machine = int(psutil.virtual_memory().available)
     return machine if inside is None else min(machine, inside)
 
 
-def container_free(groups: Path = GROUPS) -> int | None:
-    """What the control group has left, its file cache counted as free; None where it sets no limit."""
-    for limit, used, inactive in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        most, taken = number_in(groups / limit), number_in(groups / used)
-        if most is not None and taken is not None and most < UNLIMITED:
-            return max(0, most - taken + cached(groups / limit, inactive))
-    return None
+def container_free(groups: Path = GROUPS, own: Path = OWN) -> int | None:
+    """What this process's control group, or one that it is in, has left, file cache counted as free; None where none sets a limit."""
+    left = []
+    for controller, limit, used, inactive in VERSIONS:
+        root = groups / controller
+        place = root / own_group(controller, own)
+        for folder in (place, *(above for above in place.parents if above.is_relative_to(root))):
+            most, taken = number_in(folder / limit), number_in(folder / used)
+            if most is not None and taken is not None and most < UNLIMITED:
+                left.append(max(0, most - taken + cached(folder / limit, inactive)))
+    return min(left, default=None)
+
+
+def own_group(controller: str, own: Path = OWN) -> str:
+    """Where this process's group lies below the controller's root; nothing where that is not to be seen from in here."""
+    try:
+        lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, names, path = (*line.split(":", 2), "", "")[:3]
+        if controller in names.split(","):
+            return "" if ".." in path else path.strip("/")
+    return ""
 
 
 def cached(limit: Path, name: str) -> int:

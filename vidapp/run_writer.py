@@ -12,6 +12,7 @@ Any training loop can write one, and the app shows it live:
 
 import contextlib
 import errno
+import operator
 import os
 import shutil
 import time
@@ -37,7 +38,7 @@ from .files import (
     write_json,
     write_text,
 )
-from .liveness import Process, this_process
+from .liveness import SLOWEST, Process, this_process
 from .run_checkpoints import Save
 from .run_folder import FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 from .run_names import new_folder, new_unnamed
@@ -78,6 +79,7 @@ class RunWriter:
         self._torn = self.resumed  # the attempt before may have died within a line
         self._lost_lines = 0
         self._written_at = -HEARTBEAT_EVERY_S
+        self._beaten_at, self._slowest_s = time.monotonic(), 0.0
         self._control_seen: tuple[int, ...] = ()
         self._control: dict[str, Any] = {}
         self._taken: dict[str, Any] = {}
@@ -123,6 +125,7 @@ class RunWriter:
             _refuse_live(reader)
             status = reader.status()
             kept = _kept_for_us(status)
+            refuse_fewer_steps(name, path, used, before)
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
             if not kept:
@@ -167,8 +170,11 @@ class RunWriter:
         Tensors and numpy scalars of one element become numbers, NaN and infinities null.
         """
         assert not self.closed, "log after close"
-        assert isinstance(line.get("step"), int), f"a metrics line needs a whole step, not {line.get('step')!r}"
-        record = json_line({**line, "attempt": self.attempt, "time_s": line.get("time_s", time.time())})
+        try:
+            step = operator.index(line["step"])
+        except (KeyError, TypeError):
+            raise ValueError(f"a metrics line needs a whole step, not {line.get('step')!r}") from None
+        record = json_line({**line, "step": step, "attempt": self.attempt, "time_s": line.get("time_s", time.time())})
         try:
             self._append(record)
         except OSError as error:
@@ -185,7 +191,9 @@ class RunWriter:
 
         `state`: starting, running, paused, finished, stopped or failed. `extra` (phase, loss, error, ...) stays until given anew.
         """
-        assert state in (*LIVE_STATES, *FINAL_STATES, QUEUED), f"unknown state {state!r}"
+        known = (*LIVE_STATES, *FINAL_STATES, QUEUED)
+        if state not in known:
+            raise ValueError(f"unknown state {state!r}: use one of {', '.join(known)}")
         changed = state != self._values.get("state")
         self.state = state
         self._values |= plain({"state": state, "step": step, "total": total, **extra})
@@ -195,10 +203,13 @@ class RunWriter:
 
     def beat(self) -> None:
         """Renew the heartbeat; for use within long work between two steps. Costs nothing when called often."""
-        if time.monotonic() - self._written_at < HEARTBEAT_EVERY_S:
+        now = time.monotonic()
+        self._beaten_at, self._slowest_s = now, max(self._slowest_s, now - self._beaten_at)
+        if now - self._written_at < HEARTBEAT_EVERY_S:
             return
-        self._written_at = time.monotonic()
-        values = {**self._values, "attempt": self.attempt, "notices": self.notices, "heartbeat": time.time(), **this_process().to_dict()}
+        self._written_at = now
+        life = {"heartbeat": time.time(), SLOWEST: self._slowest_s, **this_process().to_dict()}
+        values = {**self._values, "attempt": self.attempt, "notices": self.notices, **life}
         with contextlib.suppress(OSError):  # a full disk must not make a living run look dead, nor an ended one alive
             write_json(self.path / run_folder.STATUS, values, even_full=True)
 
@@ -384,6 +395,13 @@ def _resumed_config(name: str, before: Config, config: Config | None) -> Config:
             f"run {name!r} was trained with another config: {listed}; resume it with its own, or start a run with another name"
         )
     return config
+
+
+def refuse_fewer_steps(name: str, path: Path, config: Config, before: Config) -> None:
+    """ValueError where the run is to end before the step that it stands at."""
+    done = max(run_folder.complete_steps(path), default=0)
+    if config.run.steps != before.run.steps and config.run.steps < done:
+        raise ValueError(f"run {name!r} stands at step {done}: give at least as many steps, not {config.run.steps}")
 
 
 def _refuse_live(reader: RunReader) -> None:

@@ -91,14 +91,33 @@ def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) ->
         found.append(f"The cosine ends at its peak {recipe.learning_rate:g}: recipe.minimum_learning_rate is above it.")
     if recipe.curriculum and steps < len(recipe.curriculum):
         found.append(f"The curriculum has {len(recipe.curriculum)} lengths but the run only {steps} steps: some are skipped.")
-    for key in ("context_corruption", "own_past"):
-        if getattr(recipe, key) and not recipe.clean_past:
-            found.append(f"recipe.{key} changes nothing: there is no clean past to change without recipe.clean_past.")
+    found += idle_notices(recipe)
     if recipe.objective_schedule == "growing" and not recipe.objective_future:
         found.append("recipe.objective_schedule=growing begins with the future objective: its weight of 0 is taken as 1.")
     if recipe.objective_schedule == "growing" and steps < 3:
         found.append(f"recipe.objective_schedule=growing has three parts but the run only {steps} steps: some are skipped.")
     return [*found, *mask_notices(recipe), *(length_notices(recipe, data) if data else [])]
+
+
+def idle_notices(recipe: RecipeConfig) -> list[str]:
+    """Settings that are set and change nothing beside the others."""
+    weights = {name: getattr(recipe, f"objective_{name}") for name in OBJECTIVES}
+    alone = recipe.objective_schedule == "fixed"
+    found = []
+    for key in ("context_corruption", "own_past"):
+        if getattr(recipe, key) and not recipe.clean_past:
+            found.append(f"recipe.{key} changes nothing: there is no clean past to change without recipe.clean_past.")
+        elif getattr(recipe, key) and alone and not (weights["future"] or weights["joint"]):
+            found.append(f"recipe.{key} changes nothing: an individual frame sees no past, and no other objective has a weight.")
+    if recipe.random_context and alone and not weights["future"]:
+        found.append("recipe.random_context changes nothing: only the future objective is given frames, and its weight is 0.")
+    if recipe.schedule == "constant" and recipe.warmup_steps != RecipeConfig().warmup_steps and recipe.warmup_steps:
+        found.append("recipe.warmup_steps changes nothing: the warm-up is part of recipe.schedule=cosine.")
+    if recipe.optimizer != "muon" and recipe.muon_learning_rate != RecipeConfig().muon_learning_rate:
+        found.append(f"recipe.muon_learning_rate changes nothing: the optimizer is {recipe.optimizer}.")
+    if recipe.mask_schedule != "fixed" and recipe.mask_ratio != RecipeConfig().mask_ratio:
+        found.append(f"recipe.mask_ratio changes nothing: it is for recipe.mask_schedule=fixed, and that is {recipe.mask_schedule}.")
+    return found
 
 
 def mask_notices(recipe: RecipeConfig) -> list[str]:

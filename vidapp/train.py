@@ -7,6 +7,7 @@
 Once in a while: validate, sample, save; otherwise one step after the other. Stopping and pausing happen between two steps.
 """
 
+import contextlib
 import gc
 import math
 import time
@@ -204,10 +205,11 @@ class Loop:
         if control.stop:
             return "stop"
         self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name)
-        if control.save:
-            self.save(step)
-        if control.sample:
-            list(self.sample(step))
+        with self.aside():
+            if control.save:
+                self.save(step)
+            if control.sample:
+                list(self.sample(step))
         return "pause" if control.pause else "go"
 
     def after(self, step: int, figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -221,14 +223,23 @@ class Loop:
         if figures:
             yield self.log(step, {**figures, **self.speed(step), "memory_mib": memory_mib(self.device)})
             self.run.status("running", step, self.phase.steps, phase=self.phase.name, loss=figures["loss"], grad_norm=figures["grad_norm"])
-        if step % settings.validate_every == 0 or final:
-            line = self.log(step, self.phase.validate())
-            due |= self.is_best(step, line)
-            yield line
-        if step % settings.sample_every == 0 or final:
-            yield from self.sample(step)
-        if due and not final:
-            self.save(step)
+        with self.aside():
+            if step % settings.validate_every == 0 or final:
+                line = self.log(step, self.phase.validate())
+                due |= self.is_best(step, line)
+                yield line
+            if step % settings.sample_every == 0 or final:
+                yield from self.sample(step)
+            if due and not final:
+                self.save(step)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What takes place within is no training: the speed leaves its time out."""
+        begun = time.perf_counter()
+        yield
+        if self.mark is not None:
+            self.mark = (self.mark[0] + time.perf_counter() - begun, self.mark[1])
 
     def log(self, step: int, figures: dict[str, Any]) -> dict[str, Any]:
         line = {"step": step, "phase": self.phase.name, **figures}

@@ -67,9 +67,29 @@ def execute(arguments: argparse.Namespace) -> int:
 def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     """The config that the flags come to, and the checkpoint whose tokenizer the run takes."""
     config = replaced(starting_config(arguments), changes(arguments))
+    if arguments.resume:
+        refuse_other_start(arguments)
+    if arguments.init:
+        from ..checkpoint import checked_header
+
+        checked_header(arguments.init)
     from ..tokenizer_choice import choose_tokenizer
 
     return config, choose_tokenizer(config, arguments.tokenizer)
+
+
+def refuse_other_start(arguments: argparse.Namespace) -> None:
+    """ValueError where a run that goes on is to begin with something else: it would be left out without a word."""
+    from ..files import read_json
+    from ..run_folder import TOKENIZER
+    from ..runs import open_run
+
+    if arguments.init:
+        raise ValueError(f"--init is for a new run: {arguments.run} goes on from its own checkpoint; leave it out, or name another run")
+    known = read_json(open_run(arguments.run).path / TOKENIZER)
+    if arguments.tokenizer and known is not None and known.get("checkpoint") != str(arguments.tokenizer.resolve()):
+        began = known.get("checkpoint") or "that it trained itself"
+        raise ValueError(f"run {arguments.run} goes on with the tokenizer {began}: leave --tokenizer out, or name another run")
 
 
 def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, source: "ClipSource", ranks: int = 1) -> "RunWriter":

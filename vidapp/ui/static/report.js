@@ -100,7 +100,7 @@ function drawDiagnosis(found, state) {
     }
     list.append(item);
   }
-  const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : ''), 'advice');
+  const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : '') + Object.entries(found.refused || {}).map(([look, why]) => ` Could not be looked at: ${look} (${why}).`).join(''), 'advice');
   place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h3', found.words), list, looked);
 }
 

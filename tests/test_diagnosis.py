@@ -111,7 +111,7 @@ def test_a_model_of_ids_made_elsewhere_has_no_frames_to_score() -> None:
     def asked(progress: Callable[[float], None]) -> Any:
         raise AssertionError("there is nothing to score")
 
-    ids = WELL.replace({"tokenizer.quantizer": "ids", "tokenizer.downsampling": 1, "data.source": "ids.npy"})
+    ids = WELL.replace({"tokenizer.quantizer": "ids", "tokenizer.downsampling": 1, "data.source": "ids.npy", "data.channels": 3})
     patient = Patient(ids, lambda: subject_of(WELL), [], evaluate=asked)
     *_, found = diagnose("drift", patient)
     assert isinstance(found, Diagnosis)

@@ -111,6 +111,7 @@ def test_every_field_explains_itself(key: str) -> None:
         ({"recipe.learning_rate": "fast"}, "recipe.learning_rate"),
         ({"recipe.learning_rate": math.nan}, "recipe.learning_rate"),
         ({"recipe.batch_size": 2.5}, "recipe.batch_size"),
+        ({"model.layers": "2.5"}, "model.layers is '2.5': it must be a whole number"),  # as --set gives it
         ({"recipe.batch_size": True}, "recipe.batch_size"),
         ({"model.causal": "perhaps"}, "model.causal"),
         ({"model.attention": "sideways"}, "full, factorized, framewise"),
@@ -136,6 +137,13 @@ def test_a_damaged_config_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
+        load_config(path)
+
+
+def test_a_picture_is_no_config_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ValueError, match=r"config\.json: it is not a text file"):
         load_config(path)
 
 

@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vidapp.config import Config, parse_assignments
 from vidapp.preflight import Sizes
 from vidapp.presets import PRESETS, preset
-from vidapp.ui import configure, drafts, sources
+from vidapp.ui import cases, configure, drafts, form, new_run, sources
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import ESTIMATES, Estimates, at_once, figures_html, launch_command
 from vidapp.ui.takeaway import takeaway_value
@@ -58,14 +58,21 @@ def test_what_equals_the_preset_is_no_change() -> None:
 
 def test_a_chip_says_what_was_and_what_is_and_can_be_taken_away() -> None:
     draft = Draft.of("debug", {"recipe.learning_rate": 1e-4, "recipe.clean_past": False})
-    assert {"key": "recipe.learning_rate", "label": "Learning rate", "before": "0.002", "after": "0.0001"} in draft.chips()
+    assert {
+        "key": "recipe.learning_rate",
+        "label": "Learning rate",
+        "before": "0.002",
+        "after": "0.0001",
+        "refused": False,
+    } in draft.chips()
     assert draft.without("recipe.learning_rate").changes == {"recipe.clean_past": False}
 
 
 @pytest.mark.parametrize(
     "value",
     [None, [], {}, {"preset": "debug"}, {"preset": "huge", "changes": {}}, {"preset": "debug", "changes": {"model.wings": 2}},
-     {"preset": "debug", "changes": {"run.steps": 0}}, {"preset": ["debug"], "changes": {}}],
+     {"preset": "debug", "changes": {"run.steps": 0}}, {"preset": ["debug"], "changes": {}},
+     {"preset": "debug", "changes": {}, "refused": 3}, {"preset": "debug", "changes": {}, "refused": {"model.wings": 2}}],
 )  # fmt: skip
 def test_what_a_page_holds_is_checked(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -91,6 +98,20 @@ def test_a_config_file_with_an_unknown_setting_is_refused_by_name(tmp_path: Path
     path.write_text('{"recipe": {"learning_speed": 1}}')
     with pytest.raises(ValueError, match=r"mine\.json was not taken: .*'learning_speed'"):
         configure.read_config(str(path))
+
+
+def test_what_is_no_text_is_told_so_without_the_words_of_a_decoder(tmp_path: Path) -> None:
+    path = tmp_path / "picture.json"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(ValueError, match=r"^picture\.json is not a text file: give a config in JSON$"):
+        configure.read_config(str(path))
+
+
+def test_a_config_of_data_that_are_not_offered_is_refused_whole(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"data": {"source": "/etc"}, "model": {"layers": 7}}')
+    with pytest.raises(ValueError, match=r"data\.source '/etc' is not offered here"):
+        configuring().take_file(str(path))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]", b" " * (configure.LARGEST_FILE + 1)])
@@ -150,6 +171,113 @@ def test_a_page_that_is_read_only_leads_to_no_training() -> None:
     assert configuring(readonly=True).go is None
 
 
+def typed(**values: Any) -> list[Any]:
+    """The form of the preset debug with other values in some of its fields: `model_layers=3`."""
+    given = {key.replace("_", ".", 1): value for key, value in values.items()}
+    return ["debug", *(given.get(key, form.shown(preset("debug"), key)) for key in configure.KEYS)]
+
+
+class TestAFieldThatCannotBe:
+    """A value that no config takes stays in the form; the others are taken, and nothing is trained until it is corrected."""
+
+    SHOWN: ClassVar[dict[str, Any]] = {"model_layers": 3, "model_width": 7, "run_steps": 3, "recipe_batch_size": 2}
+    OTHERS: ClassVar[dict[str, Any]] = {"model.layers": 3, "run.steps": 3, "recipe.batch_size": 2}
+
+    @pytest.fixture(autouse=True)
+    def _without_a_page(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gr, "Warning", lambda text: None)
+
+    def test_keeps_the_others_and_stands_in_the_form_and_among_the_chips(self) -> None:
+        tab = configuring()
+        made = tab.edited(*typed(**self.SHOWN))
+        draft = Draft.of_value(json.loads(json.dumps(made[tab.draft])))
+        assert draft.changes == self.OTHERS
+        assert draft.refused == {"model.width": 7}
+        assert "model.width is 7: it must lie between" in made[tab.message]
+        assert tab.follow(draft.value)[tab.fields[configure.KEYS.index("model.width")]] == 7
+        assert [chip["key"] for chip in draft.chips() if chip["refused"]] == ["model.width"]
+
+    def test_leads_neither_to_train_nor_to_a_start_nor_to_a_diagnosis(self) -> None:
+        tab, new = configuring(), new_run_form()
+        held = tab.edited(*typed(**self.SHOWN))[tab.draft]
+        said = r"Configure holds a value that cannot be: model\.width is 7"
+        with pytest.raises(ValueError, match=said):
+            tab.refuse(*typed(**self.SHOWN))
+        with pytest.raises(ValueError, match=said):
+            new.go(held, "", "moving-mnist", 3)
+        with pytest.raises(ValueError, match=said):
+            cases.case_of(cases.DRAFT, held)
+        assert new.measure(held)[new.start].interactive is False
+
+    def test_is_not_taken_away_either(self) -> None:
+        away = takeaway_value(Draft.of_form("debug", {"model.width": 7, "run.steps": 3}))
+        assert away["command"].startswith("# ")
+        assert "model.width is 7" in away["command"]
+        assert away["json"] == ""
+
+    def test_survives_an_edit_in_train(self) -> None:
+        tab, new = configuring(), new_run_form()
+        held = tab.edited(*typed(**self.SHOWN))[tab.draft]
+        draft = Draft.of_value(new.edited(held, "moving-mnist", 5)[new.draft])
+        assert draft.changes == {**self.OTHERS, "run.steps": 5}
+        assert draft.refused == {"model.width": 7}
+
+    def test_that_is_corrected_leaves_everything_as_the_form_shows_it(self) -> None:
+        tab, new = configuring(), new_run_form()
+        tab.edited(*typed(**self.SHOWN))
+        tab.refuse(*typed(**{**self.SHOWN, "model_width": 64}))
+        held = tab.edited(*typed(**{**self.SHOWN, "model_width": 64}))[tab.draft]
+        assert held == {"preset": "debug", "changes": {**self.OTHERS, "model.width": 64}}
+        config = new.chosen(held, "moving-mnist", 3).config
+        assert (config.model.width, config.model.layers, config.run.steps, config.recipe.batch_size) == (64, 3, 3, 2)
+
+    def test_is_named_beside_every_other_one(self) -> None:
+        draft = Draft.of_form("debug", {"model.width": 7, "model.layers": 2.5, "run.seed": None})
+        for said in ("model.width is 7", "model.layers is 2.5: it must be a whole number", "run.seed is empty"):
+            assert said in draft.refusal
+
+    def test_may_be_two_that_do_not_go_together(self) -> None:
+        draft = Draft.of_form("debug", {"model.heads": 3, "run.steps": 3})
+        assert draft.changes == {"run.steps": 3}
+        assert draft.refusal.startswith("model.width 128 must be divisible by model.heads 3")
+        assert draft.edited({"model.width": 96}).changes == {"model.heads": 3, "run.steps": 3, "model.width": 96}
+
+    def test_goes_with_its_chip(self) -> None:
+        draft = Draft.of_form("debug", {"model.width": 7, "run.steps": 3})
+        assert draft.without("model.width") == Draft("debug", {"run.steps": 3})
+
+    def test_is_looked_at_again_on_another_preset(self) -> None:
+        draft = Draft.of_form("debug", {"sampling.top_k": 1001, "run.steps": 3})
+        assert draft.on("tiny").refused == {"sampling.top_k": 1001}
+
+    @given(
+        given_=st.dictionaries(
+            st.sampled_from([key for key in configure.KEYS if key != "data.source"]),
+            st.one_of(
+                st.none(), st.integers(-5, 300), st.floats(-2, 40, allow_nan=False), st.booleans(), st.sampled_from(["", "5,10", "fsq"])
+            ),
+            max_size=8,
+        )
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_or_any_number_of_them_leave_a_draft_that_means_what_the_form_shows(self, given_: dict[str, Any]) -> None:
+        draft = Draft.of_form("debug", given_)
+        assert Draft.of_value(json.loads(json.dumps(draft.value))).config is not None
+        assert bool(draft.refused) == bool(draft.refusal)
+        try:
+            whole = form.changed(preset("debug"), list(given_), given_.values())
+        except ValueError:
+            with pytest.raises(ValueError, match="Configure holds"):
+                draft.sound()
+        else:
+            assert draft.sound().config == whole
+
+
+def new_run_form() -> new_run.NewRun:
+    with gr.Blocks():
+        return new_run.build(drafts.build())
+
+
 def configuring(**how: bool) -> configure.ConfigureTab:
     with gr.Blocks():
         return configure.build(drafts.build(), **how)
@@ -186,3 +314,26 @@ def test_the_name_of_a_file_of_many_settings_stays_short() -> None:
         "recipe.mask_schedule": "uniform",
     }
     assert len(takeaway_value(Draft.of("debug", changes))["name"]) <= 65
+
+
+def test_a_fraction_reaches_whoever_refuses_it() -> None:
+    with gr.Blocks():
+        control = form.control("model.layers", Config())
+    assert isinstance(control, gr.Number)
+    with pytest.raises(ValueError, match=r"model.layers is 2.5: it must be a whole number"):
+        form.changed(Config(), ["model.layers"], [control.preprocess(2.5)])
+
+
+@pytest.mark.parametrize("key", [key for key in form.all_keys() if form.kind_of(key) is float])
+def test_an_arrow_key_changes_a_number_by_a_little(key: str) -> None:
+    with gr.Blocks():
+        control = form.control(key, Config())
+    assert isinstance(control, gr.Number)
+    assert 0 < control.step <= max(0.1 * form.field_of(key).default, form.field_of(key).metadata["high"] / 10)
+    assert form.read(Config(), key, control.value - control.step if control.value else control.step) != control.value
+
+
+def test_the_learning_rate_has_fine_steps() -> None:
+    assert form.step_of(3e-4, 1.0) == 1e-5
+    assert form.step_of(0.999, 1.0) == 1e-4
+    assert form.step_of(0.0, 45.0) == 1.0

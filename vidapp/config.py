@@ -294,7 +294,9 @@ def load_config(path: str | Path) -> Config:
     """Read a config from a JSON file; ValueError where there is none or it is not one."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read the config {path}: it is not a text file, give a config in JSON") from error
+    except OSError as error:
         raise ValueError(f"cannot read the config {path}: {error}") from error
     return Config.from_json(text)
 

@@ -59,7 +59,7 @@ def case_of(choice: str | None, draft: Any) -> Case:
     kind, _, name = (choice or "").partition(":")
     written = ("--config", "{folder}/config.json")
     if choice == DRAFT:
-        return Case(DRAFT, "the new run", sources.resolved(Draft.of_value(draft).config), written)
+        return Case(DRAFT, "the new run", sources.resolved(Draft.of_value(draft).sound().config), written)
     if kind == "preset":
         return Case(f"preset:{name}", f"preset {name}", preset(name), written)
     if choice == BUNDLED:

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from ..config import SECTIONS, Config
-from ..presets import preset
 from . import form, sources
 from .chips import chips, chips_value
 from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
@@ -26,6 +25,7 @@ KEYS = form.all_keys()
 FIRST_KEYS = form.first_order_keys()
 LARGEST_FILE = 1 << 20
 LOOKS = Wishes()
+UNKNOWN = figures_html({}, missing="–")  # of a form that holds what cannot be
 READONLY_NOTE = (
     '<p class="hint">This page is read-only: nothing is trained here. Take the command below, or the file, to where you train.</p>'
 )
@@ -70,8 +70,17 @@ class ConfigureTab:
         return [self.message, self.draft, *self.form]
 
     def edited(self, name: str, *values: Any) -> Updates:
-        """A control was left with a value: the draft is what the form says."""
-        return {self.draft: form_draft(name, values).value}
+        """A control was left with a value: the draft is what the form says, what cannot be of it included."""
+        draft = form_draft(name, values)
+        return {self.draft: draft.value, **self.refusing(draft)}
+
+    def refuse(self, name: str, *values: Any) -> None:
+        """ValueError where the form shows what cannot be trained."""
+        form_draft(name, values).sound()
+
+    def refusing(self, draft: Draft) -> Updates:
+        """Why some of what the form shows cannot be, where that is so."""
+        return {self.message: told(ValueError(draft.refusal))} if draft.refused else {}
 
     def choose(self, name: str, held: Any) -> Updates:
         """Another preset was chosen: the changes are kept on it, unless they do not go with it."""
@@ -91,19 +100,21 @@ class ConfigureTab:
         if not path:
             return {}
         draft = Draft.of_config(read_config(path))
+        sources.resolved(draft.config)  # a file is taken whole or not at all
         differs = f"{draft.preset} with {count(len(draft.changes), 'change')}" if draft.changes else f"exactly {draft.preset}"
         return {**self.show(draft), self.message: said(f"Taken from {Path(path).name}: {differs}.", "good")}
 
     def show(self, draft: Draft) -> Updates:
         """That draft in the form, and as the page's."""
-        return {self.draft: draft.value, **self.follow(draft.value)}
+        return {self.draft: draft.value, **self.refusing(draft), **self.follow(draft.value)}
 
     def follow(self, held: Any) -> Updates:
-        """The page's draft in the form."""
+        """The page's draft in the form, what is refused of it included."""
         draft = Draft.held(held)
-        config = draft.config
-        fields = {field: form.shown(config, key) for key, field in zip(KEYS, self.fields, strict=True)}
-        fields[self.source] = gr.Dropdown(choices=sources.choices(), value=config.data.source)
+        config, refused = draft.config, draft.refused
+        values = {key: form.in_control(refused[key]) if key in refused else form.shown(config, key) for key in KEYS}
+        fields = {field: values[key] for key, field in zip(KEYS, self.fields, strict=True)}
+        fields[self.source] = gr.Dropdown(choices=sources.choices(), value=values["data.source"])
         return {self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)), **fields}
 
     def open(self, held: Any) -> Updates:
@@ -123,6 +134,8 @@ class ConfigureTab:
         """What is known at once of what the draft will take; the rest is on its way, and nothing old is left standing."""
         draft = Draft.of_value(held)
         LOOKS.claim(request.session_hash, "look", (json.dumps(draft.value),))
+        if draft.refused:
+            return {self.figures: UNKNOWN}
         known = ESTIMATES.known(draft.config)
         return {self.figures: figures_html(known.values if known else at_once(draft.config))}
 
@@ -131,7 +144,10 @@ class ConfigureTab:
         wish = LOOKS.begin(request.session_hash, "look")
         if wish is None:
             return {}
-        config = Draft.of_value(json.loads(wish.values[0])).config
+        draft = Draft.of_value(json.loads(wish.values[0]))
+        if draft.refused:
+            return {self.figures: UNKNOWN, self.notices: ""}
+        config = draft.config
         try:
             estimate = ESTIMATES.of(config)
         except ValueError as error:
@@ -142,9 +158,8 @@ class ConfigureTab:
 
 
 def form_draft(name: str, values: tuple[Any, ...], leave_out: str = "") -> Draft:
-    """The draft of the form's values; ValueError for an empty number or whatever the config refuses."""
-    kept = [(key, value) for key, value in zip(KEYS, values, strict=True) if key != leave_out]
-    return Draft.of_config(form.changed(preset(name), [key for key, _ in kept], [value for _, value in kept]), name)
+    """The draft of the form's values."""
+    return Draft.of_form(name, {key: value for key, value in zip(KEYS, values, strict=True) if key != leave_out})
 
 
 def read_config(path: str) -> Config:
@@ -152,13 +167,14 @@ def read_config(path: str) -> Config:
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{Path(path).name} cannot be read as text: give a config in JSON ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{Path(path).name} cannot be read ({error.strerror or error}): choose it again") from error
     if len(content) > LARGEST_FILE:
         raise ValueError(f"{Path(path).name} is larger than {LARGEST_FILE >> 20} MiB: that is no config")
     try:
-        return Config.from_json(text)
+        return Config.from_json(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{Path(path).name} is not a text file: give a config in JSON") from error
     except ValueError as error:
         raise ValueError(f"{Path(path).name} was not taken: {error}") from error
 

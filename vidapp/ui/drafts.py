@@ -6,7 +6,7 @@ It lies in the page's own storage (`build`), so that it survives a reload, and e
 import contextlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -22,10 +22,15 @@ STORAGE = "vidapp-draft"
 
 @dataclass(frozen=True)
 class Draft:
-    """`changes`: dotted key -> value wherever the config is not the preset's. `data.source` is a choice of `sources`, no path."""
+    """`changes`: dotted key -> value wherever the config is not the preset's. `data.source` is a choice of `sources`, no path.
+
+    `refused`: what the form shows besides and the config cannot take, by dotted key, as it was given. It keeps its place, so that
+    the form always shows what the page holds, and until it is corrected nothing is trained (`sound`).
+    """
 
     preset: str
     changes: Mapping[str, Any]
+    refused: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def of(name: str, changes: Mapping[str, Any]) -> "Draft":
@@ -42,11 +47,28 @@ class Draft:
         return Draft(name, {key: plain(mine) for key, (mine, _) in differences.items()})
 
     @staticmethod
+    def of_form(name: str, values: Mapping[str, Any]) -> "Draft":
+        """The draft of a form over the preset of that name: what can be is taken, the rest kept as refused.
+
+        ValueError for an unknown preset or key alone.
+        """
+        before = preset(name)
+        refused = {key: values[key] for key in form.problems(before, values)}
+        possible = {key: value for key, value in values.items() if key not in refused}
+        try:
+            config = before.replace(possible)
+        except ValueError:
+            config, clashing = take_what_goes(before, possible)
+            refused |= clashing
+        return Draft(name, Draft.of_config(config, name).changes, {key: plain(value) for key, value in refused.items()})
+
+    @staticmethod
     def of_value(value: Any) -> "Draft":
         """The draft that a page holds; ValueError where that is none (any more): it may be old, or forged."""
-        if not isinstance(value, dict) or not isinstance(value.get("changes"), dict):
+        if not isinstance(value, dict) or not isinstance(value.get("changes"), dict) or not isinstance(value.get("refused", {}), dict):
             raise ValueError("what this page holds of the new run cannot be read: choose a preset")
-        return Draft.of(str(value.get("preset")), value["changes"])
+        draft = Draft.of(str(value.get("preset")), value["changes"])
+        return draft.edited(value["refused"]) if value.get("refused") else draft
 
     @staticmethod
     def held(value: Any) -> "Draft":
@@ -59,32 +81,61 @@ class Draft:
     @property
     def value(self) -> dict[str, Any]:
         """What the page holds of it, as JSON."""
-        return {"preset": self.preset, "changes": dict(self.changes)}
+        refused = {"refused": dict(self.refused)} if self.refused else {}
+        return {"preset": self.preset, "changes": dict(self.changes), **refused}
 
     @property
     def config(self) -> Config:
+        """The preset with its changes; what is refused is not in it: see `sound`."""
         return preset(self.preset).replace(dict(self.changes))
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Whatever the form shows that is not the preset's."""
+        return {**self.changes, **self.refused}
+
+    @property
+    def refusal(self) -> str:
+        """Why what is refused cannot be; empty where nothing is."""
+        try:
+            form.changed(self.config, list(self.refused), self.refused.values())
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def sound(self) -> "Draft":
+        """The draft itself, to be trained or looked at as a whole; ValueError where a value in the form cannot be."""
+        if self.refused:
+            raise ValueError(f"Configure holds {'a value' if len(self.refused) == 1 else 'values'} that cannot be: {self.refusal}")
+        return self
+
+    def edited(self, values: Mapping[str, Any]) -> "Draft":
+        """With values of the form."""
+        return Draft.of_form(self.preset, {**self.asked, **values})
+
     def without(self, key: str) -> "Draft":
-        """That setting as the preset has it. ValueError where the others do not allow it."""
+        """That setting as the preset has it. Others that do not allow it are refused then."""
         field_of(key)
-        return Draft.of(self.preset, {name: value for name, value in self.changes.items() if name != key})
+        return Draft.of_form(self.preset, {name: value for name, value in self.asked.items() if name != key})
 
     def on(self, name: str) -> "Draft":
-        """The same changes on another preset. ValueError where they do not go together."""
-        return Draft.of(name, self.changes)
+        """The same on another preset. ValueError where the changes do not go with it."""
+        Draft.of(name, self.changes)
+        return Draft.of_form(name, self.asked)
 
-    def chips(self) -> list[dict[str, str]]:
-        """Each difference for the eye: key, label, the preset's value and this one."""
+    def chips(self) -> list[dict[str, Any]]:
+        """Each difference for the eye: key, label, the preset's value, this one, and whether it is refused; those first."""
         before, after = preset(self.preset), self.config
+        values = {**self.refused, **{key: form.value_of(after, key) for key in self.changes if key not in self.refused}}
         return [
             {
                 "key": key,
                 "label": form.label_of(key),
                 "before": shown(form.value_of(before, key)),
-                "after": shown(form.value_of(after, key)),
+                "after": shown(value),
+                "refused": key in self.refused,
             }
-            for key in self.changes
+            for key, value in values.items()
         ]
 
     def command(self) -> str:
@@ -94,6 +145,19 @@ class Draft:
             config = sources.resolved(config)
         changes = [f"{key}={as_argument(mine)}" for key, (mine, _) in config.differences(preset(self.preset)).items()]
         return " ".join(["python -m vidapp train --preset", self.preset, *(["--set", *map(shlex.quote, changes)] if changes else [])])
+
+
+def take_what_goes(config: Config, values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """`config` with as many of the values, each possible by itself, as go with it in their order; and the others."""
+    left = {key: value for key, value in values.items() if form.read(config, key, value) != form.value_of(config, key)}
+    while True:
+        before = len(left)
+        for key, value in list(left.items()):
+            with contextlib.suppress(ValueError):
+                config = config.replace({key: value})
+                del left[key]
+        if len(left) in (0, before):
+            return config, left
 
 
 def plain(value: Any) -> Any:
@@ -108,12 +172,14 @@ def as_argument(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a person reads it."""
+    """A value as a person reads it, also one that cannot be."""
+    if value is None or value == "":
+        return "empty"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return ", ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -127,7 +193,7 @@ def choose_preset(name: str, held: Any) -> tuple[Draft, str]:
     try:
         return draft.on(name), ""
     except ValueError as error:
-        return Draft.of(name, {}), f"{count(len(draft.changes), 'change')} dropped, which did not go with {name}: {error}"
+        return Draft.of(name, {}), f"{count(len(draft.asked), 'change')} dropped, which did not go with {name}: {error}"
 
 
 def build() -> gr.BrowserState:

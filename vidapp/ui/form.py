@@ -1,14 +1,17 @@
 """Controls derived from config fields: one dotted key, one control. A field that is added to a config appears here by itself."""
 
 import dataclasses
+import math
 from abc import ABCMeta
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import gradio as gr
 
 from ..config import SECTIONS, Config, field_of
-from ..fields import types_of
+from ..fields import check_field, types_of
+
+LISTED = 5  # problems told at once
 
 
 def as_it_is(self: gr.Slider, payload: float) -> float:
@@ -55,8 +58,11 @@ def value_of(config: Config, key: str) -> Any:
 
 def shown(config: Config, key: str) -> Any:
     """The value as its control shows it: sequences as `5, 10, 20`."""
-    value = value_of(config, key)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    return in_control(value_of(config, key))
+
+
+def in_control(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else value
 
 
 def control(key: str, config: Config, **settings: Any) -> gr.components.Component:
@@ -78,7 +84,8 @@ def control(key: str, config: Config, **settings: Any) -> gr.components.Componen
     if facts["choices"]:
         return gr.Dropdown(choices=list(facts["choices"]), **given)
     if kind in (int, float):
-        return gr.Number(precision=0 if kind is int else None, **given)
+        step = 1 if kind is int else step_of(field_of(key).default, facts["high"])
+        return gr.Number(precision=None, step=step, **given)  # a precision of 0 would cut 2.5 to 2 before anybody could object
     return gr.Textbox(**given)
 
 
@@ -88,11 +95,36 @@ def slider(key: str, config: Config, minimum: float, maximum: float, step: float
     return Slider(minimum, maximum, value=value_of(config, key), step=step, **given)
 
 
+def step_of(default: Any, high: float) -> float:
+    """What an arrow key adds: a tenth of the default's magnitude, or of its distance from 1 where that is less (0.999)."""
+    sizes = [size for size in (abs(default), 1 - abs(default)) if size > 0] if default else [high]
+    return float(f"1e{math.floor(math.log10(min(sizes)) + 1e-9) - 1}")
+
+
+def read(config: Config, key: str, value: Any) -> Any:
+    """A control's value as the setting's type; ValueError where it is empty or whatever the setting refuses by itself."""
+    if value is None:
+        raise ValueError(f"{key} is empty: give a value, e.g. {shown(config, key)}")
+    return check_field(getattr(config, key.partition(".")[0]), field_of(key), value)
+
+
+def problems(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with each of the values by itself, by key; ValueError for a key that is unknown."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        field_of(key)
+        try:
+            read(config, key, value)
+        except ValueError as error:
+            found[key] = str(error)
+    return found
+
+
 def changed(config: Config, keys: Sequence[str], values: Iterable[Any]) -> Config:
-    """`config` with the controls' values; ValueError for an empty number or whatever the config refuses."""
-    changes: dict[str, Any] = {}
-    for key, value in zip(keys, values, strict=True):
-        if value is None:
-            raise ValueError(f"{key} is empty: give a value, e.g. {shown(config, key)}")
-        changes[key] = value
+    """`config` with the controls' values; ValueError that names all that are empty or refused, or why they do not go together."""
+    changes = dict(zip(keys, values, strict=True))
+    found = list(problems(config, changes).values())
+    if found:
+        rest = f"; and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        raise ValueError("; ".join(found[:LISTED]) + rest)
     return config.replace(changes)

@@ -50,16 +50,19 @@ class NewRun:
     def outputs(self) -> list[Any]:
         return [self.message, self.draft, *self.form]
 
-    def edited(self, held: Any, source: str, steps: int | None) -> Updates:
+    def edited(self, held: Any, source: str, steps: float | None) -> Updates:
         """A control was left with a value."""
-        return {self.draft: self.chosen(held, source, steps).value}
+        return {self.draft: self.with_controls(held, source, steps).value}
 
-    def chosen(self, held: Any, source: str, steps: int | None) -> Draft:
-        """The draft with the controls' values."""
-        draft = Draft.held(held)
-        if steps is None:
-            raise ValueError(f"run.steps is empty: give a value, e.g. {draft.config.run.steps}")
-        return Draft.of(draft.preset, {**draft.changes, "data.source": source, "run.steps": steps})
+    def with_controls(self, held: Any, source: str, steps: float | None) -> Draft:
+        """The draft with the controls' values; ValueError where those cannot be."""
+        draft, values = Draft.held(held), {"data.source": source, "run.steps": steps}
+        form.changed(draft.config, list(values), values.values())
+        return draft.edited(values)
+
+    def chosen(self, held: Any, source: str, steps: float | None) -> Draft:
+        """The draft with the controls' values, to be trained; ValueError where they or another value in Configure cannot be."""
+        return self.with_controls(held, source, steps).sound()
 
     def choose(self, name: str, held: Any) -> Updates:
         draft, sentence = choose_preset(name, held)
@@ -78,10 +81,11 @@ class NewRun:
     def follow(self, held: Any) -> Updates:
         """The page's draft in the controls."""
         draft = Draft.held(held)
+        config, refused = draft.config, draft.refused
         return {
             self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)),
-            self.source: gr.Dropdown(choices=sources.choices(), value=draft.config.data.source),
-            self.steps: draft.config.run.steps,
+            self.source: gr.Dropdown(choices=sources.choices(), value=refused.get("data.source", config.data.source)),
+            self.steps: refused.get("run.steps", config.run.steps),
         }
 
     def describe(self, held: Any) -> Updates:
@@ -91,9 +95,12 @@ class NewRun:
 
     def measure(self, held: Any) -> Updates:
         """What the run will take, on the button that starts it; why it cannot start, where it cannot."""
-        estimate = ESTIMATES.of(Draft.of_value(held).config)
+        draft = Draft.of_value(held)
+        if draft.refused:
+            return self.refused(draft)
+        estimate = ESTIMATES.of(draft.config)
         waits = jobs.running() is not None
-        launch = estimate.launch(Draft.of_value(held).command())
+        launch = estimate.launch(draft.command())
         label = f"{'Add to the queue for' if waits else 'Start on'} all {estimate.devices} GPUs"
         return {
             self.start_all: gr.Button(label, visible=estimate.devices > 1),
@@ -101,6 +108,15 @@ class NewRun:
             self.notices: notices_html(estimate),
             self.launch: launch_html(launch) if launch else "",
         }
+
+    def refused(self, draft: Draft) -> Updates:
+        """No start while Configure shows what cannot be: it would train something else."""
+        try:
+            draft.sound()
+        except ValueError as error:
+            off = gr.Button(START, interactive=False)
+            return {self.start: off, self.start_all: gr.Button(visible=False), self.notices: said(str(error), "bad"), self.launch: ""}
+        return {}
 
     @property
     def measured(self) -> list[Any]:

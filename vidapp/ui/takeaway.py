@@ -26,6 +26,9 @@ def takeaway(draft: Draft, **settings: Any) -> gr.HTML:
 
 
 def takeaway_value(draft: Draft) -> dict[str, Any]:
+    if draft.refused:  # nothing is taken away that differs from what the form shows
+        nothing = f"# None while a setting cannot be: {' '.join(draft.refusal.split())}"
+        return {"command": nothing, "launch": nothing, "json": "", "name": ""}
     command = draft.command()
     return {
         "command": command,

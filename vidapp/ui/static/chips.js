@@ -10,8 +10,10 @@ function chip(one) {
   button.type = 'button';
   button.dataset.key = one.key;
   button.title = `${one.key}: press to go back to ${one.before}`;
-  button.setAttribute('aria-label', `${one.label} is ${one.after}, the preset has ${one.before}: reset`);
-  button.append(part('span', one.label), part('s', one.before), part('b', one.after), part('span', '×', 'x'));
+  const cannot = one.refused ? ', which cannot be' : '';
+  button.setAttribute('aria-label', `${one.label} is ${one.after}${cannot}, the preset has ${one.before}: reset`);
+  button.classList.toggle('refused', one.refused);
+  button.append(part('span', one.label), part('s', one.before), part('b', one.after), ...(one.refused ? [part('span', 'cannot be')] : []), part('span', '×', 'x'));
   button.addEventListener('click', () => trigger('reset', { key: one.key }));
   return button;
 }

@@ -3,7 +3,8 @@ const root = element.querySelector('.takeaway');
 const find = (selector) => root.querySelector(selector);
 
 function draw() {
-  const { command, launch } = props.value || {};
+  const { command, launch, json } = props.value || {};
+  find('.save').disabled = !json;
   find('.command').textContent = command || '';
   find('.launch').textContent = launch || '';
 }

@@ -135,7 +135,12 @@ def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: tra
     quick = {**QUICK, **PRIVATE, **AGAIN}
     if training.new is None or configuring.go is None:
         return
-    configuring.go.click(lambda: gr.Tabs(selected="train"), None, tabs, **quick)
+
+    def go_on(name: str, *values: Any) -> dict[Any, Any]:
+        configuring.refuse(name, *values)
+        return {tabs: gr.Tabs(selected="train")}
+
+    configuring.go.click(guarded(configuring.message)(go_on), configuring.form, [configuring.message, tabs], **quick)
     training.new.configure.click(lambda: gr.Tabs(selected="configure"), None, tabs, **quick)
     for edited in here:
         edited.then(training.new.follow, configuring.draft, training.new.form, **quick)

@@ -200,7 +200,7 @@ class TestVerdict:
         squares = np.zeros((4, 1, 32, 32), np.uint8)
         squares[:, :, 8:24, 8:24] = 255
         clip = Clip(np.roll(squares, 16, axis=3), squares, "squares")
-        checkpoint = SimpleNamespace(encode=lambda frames: frames, decode=to_unit)
+        checkpoint = SimpleNamespace(config=tiny_config(), encode=lambda frames: frames, decode=to_unit)
         scores = errors_of(checkpoint, clip, np.full(squares.shape, level, np.float32))  # type: ignore[arg-type]
         found = verdict(scores, 4)
         assert said in found.headline

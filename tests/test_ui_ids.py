@@ -1,18 +1,23 @@
 """Token ids that were made elsewhere, in the page: offered, looked at, and trained on with the settings that they need."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny import tiny
+from tiny_checkpoint import write_tiny_checkpoint
 
 from vidapp.config import Config
 from vidapp.data.survey import survey
-from vidapp.data.token_ids import ids_of
+from vidapp.data.token_ids import colours_of, ids_of
 from vidapp.runs import list_runs
-from vidapp.ui import api, data_view, sources
+from vidapp.ui import api, data_view, generation, session, sources, tokens, variants
+from vidapp.ui.choices import Chosen
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import Estimates, at_once, notices_html
+from vidapp.ui.generation import Agreement, Clip, verdict
 
 CODES, SIDE = 300, 4
 
@@ -89,3 +94,59 @@ def test_a_script_that_starts_a_training_needs_to_name_the_data_alone(monkeypatc
         api.train_start("debug", {"data.source": "own/ids.npy", "tokenizer.vq_codebook_size": 10})
     assert len(asked) == 1
     assert list_runs() == []
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Any:
+    """One that has learnt nothing of them."""
+    config = sources.resolved(tiny().replace({"data.source": "own/ids.npy"}))
+    return session.CHECKPOINTS.load(write_tiny_checkpoint(tmp_path / "ids.safetensors", config))
+
+
+def test_a_generation_of_them_is_judged_by_the_ids_that_are_true(ids: np.ndarray, checkpoint: Any) -> None:
+    clip = Clip(colours_of(ids[0, :2]), colours_of(ids[0, 2:5]), "a clip")
+    guess = ids[0, 2:6].copy()
+    guess[1, :2] += 1
+    found = generation.errors_of(checkpoint, clip, colours_of(guess) / np.float32(255))
+    assert found == Agreement([1.0, 0.5, 1.0], [0.0, 0.0, 0.0])
+    said = verdict(found, 4)
+    assert said.headline == "More ids are the true ones than by repeating the last given frame, on average over 3 frames."
+    assert said.figures == (
+        "Ids that are the true ones: first 100 %, last 100 %, mean 83 %. For comparison: repeating the last given frame 0 %. "
+        "Truth is known for 3 of 4 frames."
+    )
+    assert said.good
+
+
+@pytest.mark.parametrize(
+    ("model", "repeat", "words", "tone"),
+    [
+        (0.5, 0.4, "More ids", "good"),
+        (0.41, 0.4, "Hardly more ids", "info"),
+        (0.3, 0.4, "No more ids", "bad"),
+        (1.0, 1.0, "No more", "info"),
+    ],
+)
+def test_copying_is_what_they_are_held_against(model: float, repeat: float, words: str, tone: str) -> None:
+    found = verdict(Agreement([model], [repeat]), 1)
+    assert found.headline.startswith(words)
+    assert found.tone == tone
+
+
+def test_a_script_hears_of_true_ids_and_of_no_error_in_pixels(checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "chosen_checkpoint", lambda choice, dropped: "bundled")
+    monkeypatch.setattr(session.CHECKPOINTS, "load", lambda path: checkpoint)
+    report, _, _ = next(api.generate(given=2, frames=2))
+    assert report["squared_error_per_frame"] is None
+    assert {name: len(shares) for name, shares in report["true_ids_per_frame"].items()} == {"prediction": 2, "repeat_last": 2}
+    assert "true ones" in report["verdict"]
+
+
+def test_their_colours_are_measured_nowhere(ids: np.ndarray, checkpoint: Any) -> None:
+    chosen = Chosen("bundled", None, "test", 0, None, None, 2, 2, 0.8, 5, 2, "confidence", True, 0)
+    grid = variants.futures_of(checkpoint, chosen, variants.seeds(0, 4), lambda made, frames: True)
+    assert grid is not None
+    assert grid.errors is None
+    assert generation.mean_frame_for(checkpoint.config, trusted=True) is None
+    view = tokens.view_of_clip(checkpoint, colours_of(ids[0]), "ids", can_guess=True)
+    assert not {"Error a frame", "PSNR"} & {name for name, _, _ in tokens.figures_of(view)}

@@ -16,7 +16,7 @@ from ..runs import RunReader, list_runs, open_run
 from . import session, sources
 from .choices import chosen_from
 from .downloads import download_files
-from .generation import TEST, UPLOAD, adjusted, errors_of, mean_frame_for, predicted, reconstructed, sampling_of, verdict
+from .generation import TEST, UPLOAD, Agreement, adjusted, errors_of, mean_frame_for, predicted, reconstructed, sampling_of, verdict
 from .history import HISTORIES
 from .live import phase_of, remaining_seconds
 from .messages import api_guarded
@@ -69,7 +69,8 @@ def generate(
     steps: int = DEFAULTS.steps,
     seed: int = 0,
 ) -> Any:  # fmt: skip
-    """Continue a clip. Returns a report (settings, error per frame where the truth is known, verdict), an .npy and a .gif."""
+    """Continue a clip. Returns a report (settings, where the truth is known the error per frame, or of token ids the share that is true,
+    verdict), an .npy and a .gif."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
     source = UPLOAD if clip_file else TEST
     values = (source, clip, clip_file, None, given, frames, temperature, top_k, steps, DEFAULTS.order, DEFAULTS.anneal, seed)
@@ -90,7 +91,8 @@ def generate(
         **chosen.settings(),
         "top_k": sampling.top_k,
         "notice": adjusted(loaded.config, chosen.settings()),
-        "squared_error_per_frame": errors.rows if errors else None,
+        "squared_error_per_frame": errors.rows if errors and not isinstance(errors, Agreement) else None,
+        "true_ids_per_frame": errors.rows if isinstance(errors, Agreement) else None,
         "verdict": f"{said.headline} {said.figures}",
     }
     from ..media import to_u8

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..plots import error_curve
 from . import session
-from .generation import Errors, Verdict
+from .generation import Agreement, Errors, Verdict
 from .plot import figure_value
 from .words import count, short
 
@@ -34,7 +34,9 @@ def card_html(text: str) -> str:
     return f'<div class="card">{html.escape(text)}</div>' if text else ""
 
 
-def error_chart(errors: Errors | None) -> dict[str, Any] | None:
+def error_chart(errors: Errors | Agreement | None) -> dict[str, Any] | None:
+    if isinstance(errors, Agreement):
+        return figure_value(error_curve(errors.rows, metric="true ids", unit="share of a frame"))
     return figure_value(error_curve(errors.rows, metric="squared error", unit="a frame")) if errors else None
 
 

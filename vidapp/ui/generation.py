@@ -147,7 +147,9 @@ def mean_frame(data: DataConfig) -> np.ndarray:
 
 
 def mean_frame_for(config: Config, *, trusted: bool) -> np.ndarray | None:
-    """The mean training frame of what a checkpoint was trained on; None where that is not here."""
+    """The mean training frame of what a checkpoint was trained on; None where that is not here, and of token ids, which have no mean."""
+    if config.tokenizer.quantizer == "ids":
+        return None
     try:
         return mean_frame(source_of(config, trusted=trusted))
     except (ValueError, OSError):
@@ -180,11 +182,38 @@ class Errors:
         return {"prediction": self.model, **self.trivial, "reconstruction": self.tokenizer}
 
 
-def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean: np.ndarray | None = None) -> Errors | None:
-    """Errors of float frames (n, C, H, W) against the truth; None where nothing is known of the future. mean: the mean training frame."""
+@dataclass(frozen=True)
+class Agreement:
+    """Share of a frame's token ids that are the true ones, for each future frame whose truth is known: of the prediction, and of
+    repeating the last given frame. It stands in the place of errors where the data are ids: their colours say nothing of how far off
+    one is."""
+
+    model: list[float]
+    repeat: list[float]
+
+    @property
+    def rows(self) -> dict[str, list[float]]:
+        return {"prediction": self.model, "repeat_last": self.repeat}
+
+
+def agreement_of(truth_u8: np.ndarray, last_u8: np.ndarray, prediction: np.ndarray) -> Agreement:
+    """Of ids drawn as colours: uint8 (n, 3, h, w), the last given frame (3, h, w), and float (n, 3, h, w)."""
+    from ..data.token_ids import ids_of
+    from ..media import to_u8
+
+    truth = ids_of(truth_u8)
+    model, repeat = ((ids_of(guess) == truth).mean(axis=(1, 2)).tolist() for guess in (to_u8(prediction), last_u8[None]))
+    return Agreement(model, repeat)
+
+
+def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean: np.ndarray | None = None) -> Errors | Agreement | None:
+    """Errors of float frames (n, C, H, W) against the truth, or of token ids their agreement with it; None where nothing is known of the
+    future. mean: the mean training frame."""
     if clip.truth_u8 is None or not len(prediction):
         return None
     known = min(len(prediction), len(clip.truth_u8))
+    if checkpoint.config.tokenizer.quantizer == "ids":
+        return agreement_of(clip.truth_u8[:known], clip.given_u8[-1], prediction[:known])
     truth, made = to_unit(clip.truth_u8[:known]), prediction[:known]
     last = repeat_last(to_unit(clip.given_u8[-1:])[None], known)[0]
     guesses = (made, last, black(truth), reconstructed(checkpoint, clip.truth_u8[:known]))
@@ -216,12 +245,14 @@ class Verdict:
         return self.tone == "good"
 
 
-def verdict(errors: Errors | None, frames: int) -> Verdict:
+def verdict(errors: Errors | Agreement | None, frames: int) -> Verdict:
     """A generation in words, against predictions that need no model; headline and tone are by the mean over the known frames."""
     if errors is None:
         return Verdict(f"{count(frames, 'future frame')} generated.", NOWHERE, "info")
     known = len(errors.model)
     over = "in the one frame" if known == 1 else f"on average over {known} frames"
+    if isinstance(errors, Agreement):
+        return verdict_of_ids(errors, over, frames)
     mean = {name: sum(values) / known for name, values in errors.rows.items()}
     best = min(errors.trivial, key=lambda name: mean[name])
     if mean["prediction"] <= (1 - MARGIN) * mean[best]:
@@ -233,6 +264,21 @@ def verdict(errors: Errors | None, frames: int) -> Verdict:
     if failure:
         return Verdict(f"{failure} {headline}", figures_of(errors, mean, frames), "bad")
     return Verdict(headline + how_far(errors, best, better=tone == "good"), figures_of(errors, mean, frames), tone)
+
+
+def verdict_of_ids(found: Agreement, over: str, frames: int) -> Verdict:
+    """By the share of ids that are wrong, with the same margin."""
+    known = len(found.model)
+    model, repeat = sum(found.model) / known, sum(found.repeat) / known
+    better = model > repeat and 1 - model <= (1 - MARGIN) * (1 - repeat)
+    words, tone = (
+        ("More", "good") if better else ("Hardly more", "info") if model > repeat else ("No more", "info" if model == 1 else "bad")
+    )
+    headline = f"{words} ids are the true ones than by {NAMES['repeat_last']}, {over}."
+    spread = f"first {100 * found.model[0]:.0f} %, last {100 * found.model[-1]:.0f} %, mean {100 * model:.0f} %"
+    own = spread if known > 1 else f"{100 * model:.0f} %"
+    figures = f"Ids that are the true ones: {own}. For comparison: {NAMES['repeat_last']} {100 * repeat:.0f} %."
+    return Verdict(headline, figures + truth_known(known, frames), tone)
 
 
 def failure_of(errors: Errors) -> str:
@@ -264,7 +310,11 @@ def figures_of(errors: Errors, mean: dict[str, float], frames: int) -> str:
     text = f"Squared error a frame: {spread}. For comparison: {others}, the tokenizer alone {short(mean['reconstruction'])}."
     if errors.edges is not None:
         text += f" Edges: {100 * errors.edges:.0f} % of the true frames'."
-    return text + (f" Truth is known for {known} of {frames} frames." if known < frames else "")
+    return text + truth_known(known, frames)
+
+
+def truth_known(known: int, frames: int) -> str:
+    return f" Truth is known for {known} of {frames} frames." if known < frames else ""
 
 
 def listed(names: list[str]) -> str:

@@ -246,9 +246,12 @@ def figures_of(view: TokenView) -> list[Figure]:
     errors, psnr = view.errors()
     still = view.drawn_u8 if view.given is not None else view.truth_u8
     share = float(flicker(view.tokens_THW, still)[1:].mean()) if len(view.tokens_THW) > 1 else 0.0
-    found = [
+    drawn = [
         ("Error a frame", short(float(errors.mean())), "Squared error of the decoded frames, summed over a frame's pixels: no prediction gets below the tokenizer's own."),
         ("PSNR", f"{psnr.mean():.1f} dB", "Of the decoded frames; more is better, 30 looks nearly the same."),
+    ]  # fmt: skip
+    found = [
+        *([] if view.microscope.checkpoint.config.tokenizer.quantizer == "ids" else drawn),  # an id's colour says not how far off it is
         *use_figures(view.use, HERE),
         ("Flicker", f"{100 * share:.1f} %", "Tokens whose id changed from the frame before though no pixel of their patch did: noise to a transformer."),
     ]  # fmt: skip

@@ -41,8 +41,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class Grid:
-    """Futures uint8 (N, n, C, H, W) by variant; errors: mean squared error a frame of each, where the truth is known. same: places of those
-    with the very settings chosen."""
+    """Futures uint8 (N, n, C, H, W) by variant; errors: mean squared error a frame of each, where the truth is known and frames are no
+    token ids. same: places of those with the very settings chosen."""
 
     variants: list[Variant]
     frames_u8: np.ndarray
@@ -89,7 +89,7 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
     for place in same:
         frames_u8[place] = np.concatenate([to_u8(checkpoint.decode(tokens[place, frame][None, None]))[0] for frame in range(frames)])
     known = min(frames, 0 if clip.truth_u8 is None else len(clip.truth_u8))
-    if clip.truth_u8 is None or not known:
+    if clip.truth_u8 is None or not known or checkpoint.config.tokenizer.quantizer == "ids":
         return Grid(variants, frames_u8, None, tuple(same))
     truth = to_unit(clip.truth_u8[:known])
     return Grid(variants, frames_u8, [float(frame_mse(to_unit(one[:known]), truth).mean()) for one in frames_u8], tuple(same))
@@ -145,7 +145,8 @@ def sheet_html(grid: Grid) -> str:
     for row, temperature in enumerate(TEMPERATURES):
         cells = "".join(cell(grid, row * len(TOP_KS) + column, label=False) for column in range(len(TOP_KS)))
         rows += f'<div class="side">temp.<br>{temperature}</div>{cells}'
-    note = f"Same clip, same seed; errors are squared, a frame, of this one seed: small differences are noise. Press a film to generate it with its settings. {ROUNDING}"
+    errors = "; errors are squared, a frame, of this one seed: small differences are noise" if grid.errors else ""
+    note = f"Same clip, same seed{errors}. Press a film to generate it with its settings. {ROUNDING}"
     style = f"grid-template-columns: 3.2em repeat({len(TOP_KS)}, minmax(0, 1fr))"
     return f'{FILM}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
 

@@ -151,6 +151,7 @@ def test_a_training_on_ids_learns_them_has_one_phase_and_goes_on_exactly(tmp_pat
     train_to_end("a", config, tmp_path / "runs")
     lines = curve(tmp_path / "runs" / "a")
     assert {line["phase"] for line in lines} == {"transformer"}
+    assert not [name for line in lines for name in line if name.startswith("sample_")], "their colours are no pixels to measure"
     losses = [line["loss"] for line in lines if "loss" in line]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.2
     assert len(open_run("a", tmp_path / "runs").samples()) == 20

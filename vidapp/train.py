@@ -278,7 +278,8 @@ class Loop:
         rows = [to_u8(row) for row in drawn]
         strip = film_strip(rows, scale=max(1, SMALLEST_SHOWN // rows[0].shape[-1]))
         self.run.save_sample(step, "strip.png", lambda path: strip.save(path, format="PNG"), self.phase.name)
-        if self.phase.name == TransformerPhase.name and len(drawn) > 1:
+        drawn_ids = self.config.tokenizer.quantizer == "ids"  # colours that say nothing of how far off an id is
+        if self.phase.name == TransformerPhase.name and len(drawn) > 1 and not drawn_ids:
             yield self.log(step, sample_figures(drawn, self.config.data.context_frames))
 
     def save(self, step: int) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,15 @@ def write_group(folder: Path, files: dict[str, str]) -> Path:
 )
 def test_a_containers_limit_is_read_in_both_versions(files: dict[str, str], free: int | None, tmp_path: Path) -> None:
     assert container_free(write_group(tmp_path, files)) == free
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can the C library be asked")
+def test_memory_that_may_be_held_beyond_what_is_needed_is_said() -> None:
+    found = replace(preflight.preflight(preset("debug").replace({"run.device": "cpu"})), free=100 * 2**30)
+    assert "it may hold twice that" in found.line
+    assert "it may hold" not in replace(found, free=found.memory + 1).line
+    short = preset("debug").replace({"recipe.gradient_checkpointing": True, "run.device": "cpu"})
+    assert "it may hold" not in replace(preflight.preflight(short), free=100 * 2**30).line
 
 
 @pytest.mark.parametrize(

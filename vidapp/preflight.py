@@ -8,6 +8,7 @@ import torch
 from .config import Config
 from .device import Fastest, matrix_rate, pick_device, pick_precision
 from .dry_run import Cost, tokenizer_step, transformer_step
+from .heap import PLENTY, freed_memory
 from .memory import free_memory
 from .schedules import notices
 from .tokenizer import Tokenizer
@@ -37,17 +38,23 @@ class Preflight:
     device: str
     precision: str
     notices: tuple[str, ...]
+    may_keep: bool = False  # whether what steps free is kept while there is plenty: held, but given back when it is needed
     processes: int = 1  # that share this memory
     measured: bool = False  # whether `seconds` comes from steps that were made, not from their arithmetic alone
 
     @property
     def line(self) -> str:
         """All of it in one line, without the notices."""
+        kept = " (it may hold twice that while it is free)" if self.keeps else ""
         time = f"{duration(self.seconds)} by measured steps" if self.measured else f"about {duration(self.seconds)}"
         return (
-            f"{millions(self.parameters)} parameters ({millions(self.blocks)} in blocks), about {gib(self.memory)} of the "
+            f"{millions(self.parameters)} parameters ({millions(self.blocks)} in blocks), about {gib(self.memory)}{kept} of the "
             f"{gib(self.free)} free on {self.device}, {self.precision}, {self.steps:,} steps over {self.clips:,} clips, {time}"
         )
+
+    @property
+    def keeps(self) -> bool:
+        return self.may_keep and self.free >= PLENTY * self.memory
 
     @property
     def problem(self) -> str | None:
@@ -104,6 +111,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False, fastest: Fastes
         device=device.type,
         precision=precision,
         notices=(*notices(recipe, steps, config.data), *adjustments(config, device, precision)),
+        may_keep=freed_memory(device.type, checkpointing=recipe.gradient_checkpointing, grows=bool(recipe.curriculum)).may_keep,
     )
 
 

@@ -73,7 +73,7 @@ FIGURES = {
     "Parameters": "Of the transformer, its embeddings and output head included.",
     "in its blocks": "The transformer's blocks alone.",
     "Tokenizer": "Parameters of the tokenizer.",
-    "Memory": "About what the training takes.",
+    "Memory": "About what the training takes; on a CPU it may hold twice that while it is free.",
     "Time": "For the whole run, from the speed of this machine's matrix products at its fastest; other work beside it makes it longer.",
     "Clips seen": "Steps times clips in a batch.",
     "Work a step": "Floating-point operations of one training step.",

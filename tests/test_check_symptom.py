@@ -5,7 +5,9 @@ import json
 import pytest
 from tiny_checkpoint import tiny_config
 
+from vidapp.checks.verdict import Check
 from vidapp.cli import main
+from vidapp.commands.check import lines_of
 from vidapp.runs import RunWriter
 
 BLIND = ["check", "--preset", "debug", "--set", "model.attention=framewise", "--symptom", "nothing-moves"]
@@ -27,6 +29,11 @@ def test_the_last_line_of_a_stream_is_what_json_prints(capsys: pytest.CaptureFix
     whole = json.loads(capsys.readouterr().out)
     main([*BLIND, "--json-lines"])
     assert lines(capsys)[-1] == {"result": whole}
+
+
+def test_a_check_that_passes_says_what_it_was_made_with() -> None:
+    passed = Check(name="overfit", title="One batch by heart", status="pass", overrides=("model.dropout=0",))
+    assert "checked with model.dropout=0" in lines_of(passed)
 
 
 def test_checks_come_one_by_one_before_the_result(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +60,9 @@ def test_the_metrics_of_a_run_are_evidence(capsys: pytest.CaptureFixture[str]) -
     [
         (["--symptom", "sad"], "unknown symptom 'sad'"),
         (["--symptom", "blurry", "--only", "data"], "--only does not go with --symptom"),
+        (["--clips", "4"], "--clips goes with --symptom only"),
+        (["--strip", "a.png", "--clips", "4"], "--clips, --strip go with --symptom only"),
+        (["--symptom", "blurry", "--strip", "a.gif"], "--strip a.gif has no known ending: use .png"),
         (["--run", "gone"], "there is no run 'gone'"),
         (["--run", "../etc"], "is not usable"),
     ],

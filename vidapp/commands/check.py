@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from .common import add_json, as_text, number, open_data, positive, print_json, progress_bar, refuse_early, replaced, wants_json
+from .common import (
+    add_json,
+    as_text,
+    check_output,
+    number,
+    open_data,
+    positive,
+    print_json,
+    progress_bar,
+    refuse_early,
+    replaced,
+    wants_json,
+)
+from .evaluate import STRIP_FORMATS
 from .stream import Stream, add_json_lines
 
 if TYPE_CHECKING:
@@ -18,10 +31,12 @@ if TYPE_CHECKING:
     from .patient import Case
 
 DEFAULT_PRESET = "tiny"
+DEFAULT_CLIPS = 8
 MARKS = {"pass": "pass", "fail": "FAIL", "not_applicable": "  - "}
 PROGRESS_UNITS = 1000
 OWN = ("model", "tokens", "codebook_size")
-OF_A_CONFIG = ("preset", "config", "run", "checkpoint", "data", "tokenizer", "only", "symptom")
+OF_A_SYMPTOM = ("clips", "strip")
+OF_A_CONFIG = ("preset", "config", "run", "checkpoint", "data", "tokenizer", "only", "symptom", *OF_A_SYMPTOM)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="Groups of checks, e.g. sampler data gradient overfit. Default: all.")
     parser.add_argument("--symptom", metavar="NAME", help="Find the cause of what you see, e.g. blurry, nothing-moves, loss-flat, nan.")
     parser.add_argument(
-        "--clips", type=positive, default=8, metavar="N", help="With --symptom: clips that a checkpoint is judged on. Default: 8."
+        "--clips", type=positive, metavar="N", help=f"With --symptom: clips that a checkpoint is judged on. Default: {DEFAULT_CLIPS}."
     )
     parser.add_argument("--strip", type=Path, metavar="FILE.png", help="With --symptom: draw a clip at every stage into this picture.")
     parser.add_argument(
@@ -55,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if any(getattr(arguments, name) is not None for name in OWN) or arguments.frames or arguments.causal:
         return own_model(arguments)
+    refuse_flags(arguments)
     refuse_settings(arguments)
     from ..checks.checklist import GROUPS, checklist
 
@@ -68,6 +84,17 @@ def execute(arguments: argparse.Namespace) -> int:
     subject, notes = opened(arguments, case)
     left = [group.title for group in GROUPS.values() if arguments.only and group.name not in arguments.only]
     return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes, left)
+
+
+def refuse_flags(arguments: argparse.Namespace) -> None:
+    """ValueError for what only a diagnosis uses where none is asked for, and for a picture that could not be written."""
+    unused = [f"--{name}" for name in OF_A_SYMPTOM if getattr(arguments, name) is not None]
+    if unused and not arguments.symptom:
+        raise ValueError(
+            f"{', '.join(unused)} {'go' if len(unused) > 1 else 'goes'} with --symptom only: add --symptom NAME or leave it out"
+        )
+    if arguments.strip:
+        check_output("--strip", arguments.strip, STRIP_FORMATS)
 
 
 def refuse_settings(arguments: argparse.Namespace) -> None:
@@ -118,7 +145,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
     if arguments.only:
         raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     found = alarms(case.lines, case.error)
-    evaluate = case.evaluation(arguments.clips, arguments.strip) if case.checkpoint else None
+    evaluate = case.evaluation(arguments.clips or DEFAULT_CLIPS, arguments.strip) if case.checkpoint else None
     patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate, case.lines, case.error)
     stream = Stream(arguments.json_lines)
     checks: list[Check] = []
@@ -221,7 +248,7 @@ def lines_of(check: "Check") -> str:
     """A check for a person's eyes: verdict, figure and bound, and what to make of it."""
     bound = f" ({check.direction} {number(check.threshold)})" if check.direction else ""
     figure = f": {number(check.figure)}{bound} {check.unit}" if check.figure is not None else ""
-    changed = f"\n      checked with {', '.join(check.overrides)}" if check.failed and check.overrides else ""
+    changed = f"\n      checked with {', '.join(check.overrides)}" if check.overrides else ""
     return f"{MARKS[check.status]}  {check.title}{figure}\n      {check.advice} [{check.name}]{changed}"
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -56,6 +57,17 @@ def progress_bar(total: int | None, what: str, unit: str, initial: int = 0, dela
     return tqdm(
         total=total, initial=initial, desc=what, unit=f" {unit}", mininterval=refresh, delay=delay_s, file=sys.stderr, dynamic_ncols=True
     )
+
+
+def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse an output that could not be written before any work is done for it."""
+    if path.suffix.lower() not in endings:
+        known = f"one of {', '.join(endings)}" if len(endings) > 1 else endings[0]
+        raise ValueError(f"{flag} {path} has no known ending: use {known}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{flag} {path} lies in a folder that does not exist: make {path.absolute().parent} first")
+    if path.is_dir():
+        raise ValueError(f"{flag} {path} is a folder: give a file in it")
 
 
 def positive(text: str) -> int:

@@ -9,12 +9,25 @@ if TYPE_CHECKING:
 
     from ..recipe_config import RecipeConfig
 
-from .common import add_json, add_setting, clip_lengths, given_settings, open_data, positive, print_json, progress_bar, seed, wants_json
+from .common import (
+    add_json,
+    add_setting,
+    check_output,
+    clip_lengths,
+    given_settings,
+    open_data,
+    positive,
+    print_json,
+    progress_bar,
+    seed,
+    wants_json,
+)
 from .stream import Stream, add_json_lines
 
 DEFAULT_CLIPS = 100
 SPLITS = ("test", "validation", "train")
 BATCH = 16
+STRIP_FORMATS = (".png",)
 DRAWN_PIXELS = 96  # about the height of a frame in a picture
 
 
@@ -48,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    if arguments.strip:
+        check_output("--strip", arguments.strip, STRIP_FORMATS)
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
     from ..evaluate import evaluate, format_table

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, SamplingConfig
-from .common import add_setting, clip_lengths, given_settings, open_data, positive, progress_bar, seed
+from .common import add_setting, check_output, clip_lengths, given_settings, open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    check_output(arguments.out)
+    check_output("--out", arguments.out, FORMATS)
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
 
@@ -49,14 +49,6 @@ def execute(arguments: argparse.Namespace) -> int:
     write(arguments.out, given_u8, future_u8, ids=config.tokenizer.quantizer == "ids")
     print(arguments.out)
     return 0
-
-
-def check_output(path: Path) -> None:
-    """Refuse an output that could not be written before any work is done for it."""
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"--out {path} has no known ending: use one of {', '.join(FORMATS)}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"--out {path} lies in a folder that does not exist: make {path.absolute().parent} first")
 
 
 def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":

@@ -9,7 +9,7 @@ from vidapp.checkpoint import save_checkpoint
 from vidapp.config import Config
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import new_tokenizer
-from vidapp.tokenizer_choice import choose_tokenizer
+from vidapp.tokenizer_choice import BUNDLED, called, choose_tokenizer
 from vidapp.transformer import VideoTransformer
 
 TINY = Config().replace({"model.width": 16, "model.layers": 1, "model.heads": 2, "tokenizer.levels": "4,4", "tokenizer.channels": 8})
@@ -64,3 +64,8 @@ def test_a_damaged_tokenizer_is_refused_by_name(bundled: Path, tmp_path: Path) -
     damaged.write_bytes(bundled.read_bytes()[:-1])
     with pytest.raises(ValueError, match="damaged.safetensors"):
         choose_tokenizer(TINY, damaged)
+
+
+def test_a_tokenizer_is_named_without_the_folders_of_the_machine(bundled: Path) -> None:
+    assert called(BUNDLED) == called(BUNDLED.parent / ".." / "assets" / BUNDLED.name) == "the bundled tokenizer"
+    assert called(bundled) == "the tokenizer of bundled.safetensors"

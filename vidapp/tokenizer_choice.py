@@ -30,6 +30,11 @@ def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled
     return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
 
 
+def called(checkpoint: Path) -> str:
+    """A checkpoint's tokenizer for a person, who may be a stranger: no folder of the machine is named."""
+    return "the bundled tokenizer" if checkpoint.resolve() == BUNDLED else f"the tokenizer of {checkpoint.name}"
+
+
 def refuse_misfit(config: Config, checkpoint: Path) -> None:
     differences = tokenizer_differences(config, checkpoint, FITS)
     if differences:

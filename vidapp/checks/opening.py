@@ -7,6 +7,7 @@ from ..config import Config
 from ..data.source import ClipSource
 from ..device import pick_device, pick_precision
 from ..tokenizer import Tokenizer, new_tokenizer
+from ..tokenizer_choice import called
 from ..tokenizer_phase import TokenizerPhase
 from .subject import Subject
 from .verdict import Progress
@@ -21,7 +22,7 @@ def open_subject(config: Config, source: ClipSource, tokenizer: Path | None, pro
     """
     device = pick_device(config.run.device)
     if tokenizer is not None:
-        trained, notes = load_tokenizer(tokenizer)[0], [f"tokenizer of {tokenizer}"]
+        trained, notes = load_tokenizer(tokenizer)[0], [called(tokenizer)]
     elif config.tokenizer.quantizer == "ids":
         trained, notes = new_tokenizer(config.tokenizer, config.data.channels), ["the data are token ids: there is no tokenizer"]
     else:

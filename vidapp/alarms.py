@@ -24,7 +24,7 @@ GROWN = 100.0  # RMS of the residual stream; healthy ones stay below ten, and 33
 EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
 LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
-RATE_IS_MEASURED = "Which rate it can have is measured by Find the cause in Debug."  # one number, and not a second one here
+RATE_IS_MEASURED = "Find the cause (in Debug) measures which rate fits."  # one number, and not a second one here
 
 SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
     "not_a_number": "nan",

@@ -50,6 +50,7 @@ def test_they_bring_the_settings_that_they_need_and_it_is_said() -> None:
     said = sources.set_by_data(chosen(), found)
     assert said.startswith("ids.npy holds token ids, so these are set: ")
     assert "tokenizer.vq_codebook_size=300" in said
+    assert "model.code_embedding=false" in said
     assert sources.resolved(sources.offered(found)) == found
     assert sources.set_by_data(found, found) == ""
 

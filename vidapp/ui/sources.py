@@ -62,7 +62,11 @@ def with_needed(config: Config, path: str) -> Config:
 
 def set_by_data(chosen: Config, found: Config) -> str:
     """What `resolved` set in `found` for the sake of the data, in a sentence; empty where it set nothing."""
-    changes = [f"{key}={mine}" for key, (mine, _) in found.differences(chosen).items() if key != "data.source"]
+    changes = [
+        f"{key}={str(mine).lower() if isinstance(mine, bool) else mine}"
+        for key, (mine, _) in found.differences(chosen).items()
+        if key != "data.source"
+    ]
     return f"{Path(found.data.source).name} holds token ids, so these are set: {', '.join(changes)}." if changes else ""
 
 

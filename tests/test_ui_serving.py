@@ -1,6 +1,7 @@
 """`python app.py` as a process: how it comes up, what it refuses, how it ends."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -50,8 +51,39 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def run_app(**variables: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(ROOT / "app.py")]
+def test_an_argument_is_one_line_that_names_the_variable_and_exit_code_2() -> None:
+    done = run_app("--port", "8000")
+    assert done.returncode == 2
+    assert "takes no arguments (--port)" in done.stderr
+    assert "VIDAPP_PORT" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_explains_the_variables_that_the_readme_names_and_serves_nothing(flag: str) -> None:
+    done = run_app(flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    named = set(re.findall(r"^\| .*", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    variables = {name for row in named for name in re.findall(r"`(VIDAPP_\w+)", row.split("|")[1])}
+    assert variables
+    assert variables <= set(re.findall(r"VIDAPP_\w+", done.stdout))
+
+
+def test_arguments_are_answered_before_anything_heavy_is_imported() -> None:
+    code = "import runpy, sys; sys.argv = ['app.py', '--help']\ntry: runpy.run_path(sys.orig_argv[-1], run_name='__main__')\n"
+    code += "finally: print('gradio' in sys.modules or 'vidapp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT / "app.py")], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_the_app_can_be_imported_whatever_the_arguments_of_the_importer() -> None:
+    code = "import sys; sys.argv = ['x', '--port', '8000']; import app; print(callable(app.main))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def run_app(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "app.py"), *arguments]
     return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -1,11 +1,17 @@
 """Debug's handlers: what can be looked at, what is asked of it, and what a page may not ask for."""
 
+import time
+from collections.abc import Iterator
+
+import gradio as gr
 import pytest
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.runs import RunReader, RunWriter
-from vidapp.ui import cases, debug
+from vidapp.ui import cases, debug, drafts
 from vidapp.ui.drafts import FIRST, Draft
+from vidapp.ui.examiner import DONE, EXAMINER, Order, Report
+from vidapp.ui.report_view import EMPTY_READONLY, answer
 
 
 @pytest.fixture
@@ -15,6 +21,22 @@ def run() -> str:
             writer.log({"step": step, "phase": "transformer", "loss": 4.5, "grad_norm": 1.0, "unigram_entropy": 4.0})
         write_tiny_checkpoint(writer.checkpoint_path(390))
     return "sick"
+
+
+def built(*, readonly: bool = False) -> debug.DebugTab:
+    with gr.Blocks():
+        return debug.build(drafts.build(), gr.Dropdown(["sick"], value="sick"), readonly=readonly)
+
+
+@pytest.fixture
+def kept() -> Iterator[Report]:
+    """The finished report of the quick checks of the preset `debug`, which somebody has asked for a while ago."""
+    case = cases.case_of("preset:debug", None)
+    change = {"diagnosis": {"change": {"recipe.learning_rate": 0.0022}}}
+    report = Report(Order(case.key("public"), "Quick checks", case.config, ()), DONE, result=change, begun=time.monotonic() - 50, seconds=5)
+    EXAMINER.reports[report.order.key] = report
+    yield report
+    del EXAMINER.reports[report.order.key]
 
 
 def test_runs_are_offered_before_presets_and_the_new_run_first(run: str) -> None:
@@ -86,3 +108,55 @@ def test_without_a_run_of_ones_own_the_healthy_example_is_looked_at() -> None:
 @pytest.mark.parametrize("choice", [None, "draft", "run:gone", "run:example:gone", "run:example:../../runs", "preset:debug"])
 def test_what_is_no_run_has_no_alarms(choice: str | None) -> None:
     assert cases.run_of(choice) is None
+
+
+def test_a_run_that_is_started_in_train_is_looked_at_until_another_is_chosen_here(run: str) -> None:
+    tab = built()
+    assert tab.seen not in tab.refresh("draft", "sick", "sick"), "nothing else was chosen in Train"
+    with RunWriter.create("newer", tiny_config()):
+        pass
+    updates = tab.refresh("run:sick", "sick", "newer")
+    assert (updates[tab.subject].value, updates[tab.seen]) == ("run:newer", "newer")
+    assert tab.chosen("newer") == {tab.seen: "newer"}
+    stays = tab.refresh("run:sick", "newer", "newer")
+    assert "value" not in stays[tab.subject].constructor_args, "the person's choice stays"
+    assert tab.seen not in tab.refresh("run:sick", "newer", "gone"), "what is no run is not looked at"
+
+
+def test_the_run_that_trains_is_looked_at_first(run: str) -> None:
+    assert debug.training() is None
+    with RunWriter.create("live", tiny_config()) as writer:
+        writer.status("running", 1, 100)
+        with RunWriter.create("newest", tiny_config()):
+            pass
+        assert debug.training() == "run:live"
+
+
+def test_alarms_are_looked_up_again_when_a_report_has_come_to_its_end(run: str) -> None:
+    tab = built()
+    assert 'data-alarm="not_below_entropy"' in tab.settled({"key": "gone"}, "run:sick")[tab.alarms]
+
+
+def test_a_strangers_report_is_not_shown_to_who_opens_a_read_only_page(kept: Report) -> None:
+    assert answer({"key": ""}, readonly=True) == {"words": EMPTY_READONLY}
+    assert answer({"key": ""})["title"] == "Quick checks"
+    tab = built(readonly=True)
+    assert tab.report not in tab.open(gr.Request(query_params={}))
+
+
+def test_a_result_that_is_shared_says_how_old_it_is(kept: Report) -> None:
+    tab = built(readonly=True)
+    updates = tab.run_public("preset:debug")
+    assert updates[tab.report]["key"] == kept.order.key
+    assert "The same settings were checked 45 s ago" in updates[tab.message]
+    kept.begun -= 600
+    assert "10 min 45 s ago" in tab.run_public("preset:debug")[tab.message]
+
+
+def test_the_setting_of_a_report_becomes_the_new_run_but_not_on_a_read_only_page(kept: Report) -> None:
+    key = kept.order.key
+    assert answer({"key": key})["change"] == {"recipe.learning_rate": 0.0022}
+    assert answer({"key": key}, readonly=True)["change"] == {}
+    assert built().advised(key).config.recipe.learning_rate == 0.0022
+    with pytest.raises(ValueError, match="no setting is suggested"):
+        built().advised("")

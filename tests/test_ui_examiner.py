@@ -55,6 +55,7 @@ def test_what_is_found_is_followed_to_the_end_and_kept(script: Path) -> None:
     examiner.start(order())
     report = until(examiner, "a", "done")
     assert (report.share, report.notes, [check["name"] for check in report.checks]) == (0.5, ["n"], ["temperature"])
+    assert 0 <= report.seconds_ago < 60
     assert examiner.look("") is report, "an empty key means the newest"
     page = report.to_dict()
     assert json.loads(json.dumps(page)) == page

@@ -41,6 +41,7 @@ def test_a_symptom_leads_to_its_cause_and_its_setting_into_train(ready: Page) ->
     expect(ready.locator("#stop-checks")).to_be_enabled()
     ended(ready)
     expect(ready.locator("#stop-checks")).to_be_disabled()
+    expect(ready.locator(".report .diagnosis #train-with")).to_have_text("Train with model.attention=factorized")
     expect(ready.locator(".report .diagnosis h3")).to_contain_text("The cause: the model cannot see other frames")
     expect(ready.locator(".report .diagnosis code").first).to_have_text("model.attention=factorized")
     ready.locator("#train-with").click()

@@ -82,7 +82,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
             with gr.Tab("Train", id="train") as train_place:
                 training = train.build(draft, readonly=readonly)
             with gr.Tab("Debug", id="debug") as debug_place:
-                debugging = debug.build(draft, readonly=readonly)
+                debugging = debug.build(draft, training.picker, readonly=readonly)
             with gr.Tab("Runs", id="runs") as runs_place:
                 runs = runs_tab.build(readonly=readonly)
         join_strip(page, tabs, status, training)
@@ -93,7 +93,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_draft(tabs, configuring, training, *edits)
-        debug.wire(page, debug_place, debugging)
+        debug.wire(page, debug_place, debugging, training.picker)
         runs_tab.wire(page, runs_place, runs)
         join_debug(tabs, debugging, runs, configuring, training)
     page.queue(max_size=QUEUE)
@@ -173,26 +173,24 @@ def join_debug(
     """A run of the table is looked at in Debug; what Debug suggests becomes the new run."""
     quick = {**QUICK, **PRIVATE, **AGAIN}
 
-    def look_at(value: Any) -> dict[Any, Any]:
+    def look_at(value: Any, picked: str | None) -> dict[Any, Any]:
         name = train.known_name(next(iter(run_table.chosen_of(value)), None))
-        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name)}
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name, picked=picked)}
 
-    def find_cause(event: gr.EventData) -> dict[Any, Any]:
+    def find_cause(picked: str | None, event: gr.EventData) -> dict[Any, Any]:
         asked = train.known_name(str(getattr(event, "run", "")))
-        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(asked, str(getattr(event, "symptom", "")))}
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(asked, str(getattr(event, "symptom", "")), picked=picked)}
 
-    def take(value: Any) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(value).value}
+    def take(event: gr.EventData) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(str(getattr(event, "key", ""))).value}
 
-    looked = [runs.message, tabs, debugging.subject]
-    runs.debug.click(guarded(runs.message)(look_at), runs.table, looked, **quick)
+    looked, picker = [tabs, debugging.subject, debugging.seen], training.picker
+    runs.debug.click(guarded(runs.message)(look_at), [runs.table, picker], [runs.message, *looked], **quick)
     symptom = [debugging.asking.symptom] if debugging.asking else []
-    training.live.find_cause(guarded(training.message)(find_cause), None, [training.message, tabs, debugging.subject, *symptom], **quick)
+    training.live.find_cause(guarded(training.message)(find_cause), picker, [training.message, *looked, *symptom], **quick)
     if debugging.asking is None or training.new is None:
         return
-    taken = debugging.asking.train.click(
-        guarded(debugging.message)(take), debugging.report, [debugging.message, tabs, debugging.draft], **quick
-    )
+    taken = debugging.report.train_with(guarded(debugging.message)(take), None, [debugging.message, tabs, debugging.draft], **quick)
     taken.then(configuring.follow, configuring.draft, configuring.form, **quick)
     taken.then(training.new.follow, configuring.draft, training.new.form, **quick)
 

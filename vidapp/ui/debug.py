@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 
 from .. import alarms as metrics
+from .. import jobs
 from ..run_reader import RunReader
+from ..runs import list_runs
 from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
-from .examiner import EXAMINER, RUNNING, STRIP, Order, Report
+from .examiner import DONE, EXAMINER, RUNNING, STRIP, Order, Report
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
 from .sick_compare import SickCompare
@@ -27,7 +29,6 @@ READONLY_NOTE = (
     "This page is read-only: of the checklist only what takes seconds and trains nothing is offered here. Run the app yourself (`python app.py`) "
     "to find causes in your own runs."
 )
-TRAIN = "Train with this change"
 Updates = dict[Any, Any]
 
 
@@ -41,15 +42,16 @@ class Asking:
     clips: gr.Slider
     locate: gr.Button
     stop: gr.Button
-    train: gr.Button
 
 
 @dataclass(frozen=True)
 class DebugTab:
-    """The tab's components and what happens when they are used. `draft` is the page's new run, which other tabs show."""
+    """The tab's components and what happens when they are used. `draft` is the page's new run, which other tabs show. `seen`: the run that
+    was chosen in Train when the one here was; where another is chosen there since, that one is looked at."""
 
     draft: Any
     subject: gr.Dropdown
+    seen: gr.Textbox
     alarms: gr.HTML
     check: gr.Button
     message: gr.HTML
@@ -59,8 +61,8 @@ class DebugTab:
 
     @property
     def outputs(self) -> list[Any]:
-        own = [self.message, self.subject, self.alarms, self.report, *self.compare.outputs]
-        return [*own, self.asking.symptom, self.asking.stop, self.asking.train] if self.asking else own
+        own = [self.message, self.subject, self.seen, self.alarms, self.report, *self.compare.outputs]
+        return [*own, self.asking.symptom, self.asking.stop] if self.asking else own
 
     def find(self, choice: str | None, draft: Any, symptom: str) -> Updates:
         """Find the cause of a symptom."""
@@ -86,7 +88,10 @@ class DebugTab:
         order = Order(
             case.key("public"), f"Quick checks: {case.title}", case.config, ("check", *case.check, "--json-lines", "--only", *PUBLIC)
         )
-        return self.ordered(order, again=False)
+        known = EXAMINER.look(order.key)
+        report = EXAMINER.start(order, again=False)
+        told: Updates = {self.message: said(shared(report))} if report is known else {}
+        return {**self.begun(report), **told}
 
     def locate(self, choice: str | None, draft: Any, clips: float) -> Updates:
         """Where a checkpoint loses most."""
@@ -97,9 +102,11 @@ class DebugTab:
         command = ("evaluate", str(case.trained), "--clips", str(count), "--stages", "--strip", f"{{folder}}/{STRIP}", "--json-lines")
         return self.ordered(Order(case.key("lost", count), f"Where is it lost: {case.title}, {count} clips", case.config, command))
 
-    def ordered(self, order: Order, *, again: bool = True) -> Updates:
-        report = EXAMINER.start(order, again=again)
-        return {self.report: {"key": report.order.key, "begun": True}, **self.advise({}), **self.stoppable(report)}
+    def ordered(self, order: Order) -> Updates:
+        return self.begun(EXAMINER.start(order))
+
+    def begun(self, report: Report) -> Updates:
+        return {self.report: {"key": report.order.key, "begun": True}, **self.stoppable(report)}
 
     def stop(self) -> Updates:
         stopped = said("Stopped." if EXAMINER.stop() else "Nothing is running.")
@@ -109,38 +116,42 @@ class DebugTab:
         """Stop looking is there to be pressed only while something is looked at."""
         return {self.asking.stop: gr.Button(interactive=bool(report and report.state == RUNNING))} if self.asking else {}
 
-    def settled(self, value: Any) -> Updates:
-        """A report has come to its end: offer its setting."""
+    def settled(self, value: Any, choice: str | None) -> Updates:
+        """A report has come to its end. A run that trains may have raised alarms since it was begun."""
         report = EXAMINER.look(key_of(value)) if key_of(value) else None
-        return {**self.advise(report.change if report else {}), **self.stoppable(report)}
+        return {**self.stoppable(report), **self.alarmed(choice)}
 
-    def advise(self, change: dict[str, Any]) -> Updates:
-        if self.asking is None:  # on a read-only page there is nothing to train with
-            return {}
-        setting = ", ".join(f"{key}={value}" for key, value in change.items())
-        return {self.asking.train: gr.Button(f"Train with {setting}" if setting else TRAIN, visible=bool(change))}
-
-    def advised(self, value: Any) -> Draft:
-        """The new run that the report shown suggests; ValueError where it suggests none."""
-        report = EXAMINER.look(key_of(value)) if key_of(value) else None
+    def advised(self, key: str) -> Draft:
+        """The new run that the report of that key suggests; ValueError where it suggests none."""
+        report = EXAMINER.look(key) if key else None
         if report is None or not report.change:
             raise ValueError("no setting is suggested here: find the cause of what you see first")
         return Draft.of_config(report.order.config.replace(report.change))
 
     def choose(self, choice: str | None, sick: str | None) -> Updates:
         """What the metrics of a run say by themselves, and how they look beside those of an example."""
-        run = cases.run_of(choice)
-        return {self.alarms: alarms_html(run) if run else "", **self.compare.show(run, sick)}
+        return {**self.alarmed(choice), **self.compare.show(cases.run_of(choice), sick)}
 
-    def refresh(self, choice: str | None) -> Updates:
-        """What there is to look at now; what is chosen stays where it still exists."""
+    def alarmed(self, choice: str | None) -> Updates:
+        run = cases.run_of(choice)
+        return {self.alarms: alarms_html(run) if run else ""}
+
+    def refresh(self, choice: str | None, seen: str, picked: str | None) -> Updates:
+        """What there is to look at now. The run that was `picked` in Train since something was chosen here takes its place; else what is
+        chosen stays where it still exists."""
         found = cases.choices(readonly=self.asking is None)
         known = [value for _, value in found]
+        if picked and picked != seen and cases.run_of(f"run:{picked}"):
+            return {self.subject: gr.Dropdown(choices=found, value=f"run:{picked}"), self.seen: picked}
         return {self.subject: gr.Dropdown(choices=found) if choice in known else gr.Dropdown(choices=found, value=first_of(known))}
 
-    def look_at(self, run: str, symptom: str = "") -> Updates:
-        """Choose that run, and the symptom where one is given."""
-        return self.pick(f"run:{run}", symptom)
+    def chosen(self, picked: str | None) -> Updates:
+        """Somebody has chosen what to look at: it stays until another run than `picked`, the present one, is chosen in Train."""
+        return {self.seen: picked or ""}
+
+    def look_at(self, run: str, symptom: str = "", *, picked: str | None = None) -> Updates:
+        """Choose that run, and the symptom where one is given, as a person does while `picked` is chosen in Train."""
+        return {**self.pick(f"run:{run}", symptom), **self.chosen(picked)}
 
     def pick(self, choice: str | None, symptom: str = "") -> Updates:
         updates: Updates = {self.subject: gr.Dropdown(choices=cases.choices(readonly=self.asking is None), value=choice)}
@@ -149,13 +160,13 @@ class DebugTab:
         return updates
 
     def open(self, request: gr.Request) -> Updates:
-        """The page was opened: the run that its address names (`?tab=debug&run=NAME&symptom=flicker`) or the newest is chosen, and the
-        newest report shown, which may still be on its way."""
-        newest = EXAMINER.look()
+        """The page was opened: the run that its address names (`?tab=debug&run=NAME&symptom=flicker`), the one that trains or the newest is
+        chosen, and the newest report shown, which may still be on its way; on a read-only page that would be a stranger's."""
+        newest = EXAMINER.look() if self.asking else None
         shown = {**({self.report: {"key": newest.order.key}} if newest else {}), **self.stoppable(newest)}
         asked = dict(request.query_params) if request else {}
         name, symptom = str(asked.get("run", "")), str(asked.get("symptom", ""))
-        first = first_of([value for _, value in cases.choices(readonly=self.asking is None)])
+        first = training() or first_of([value for _, value in cases.choices(readonly=self.asking is None)])
         if asked.get("tab") != "debug":
             return {**self.pick(first), **shown}
         if name and cases.run_of(f"run:{name}") is None:
@@ -170,6 +181,31 @@ class DebugTab:
 def newest_line(case: Case) -> tuple[object, ...]:
     """What tells one state of a run from the next: its metrics are evidence, too."""
     return (case.run.status().step,) if case.run else ()
+
+
+def training() -> str | None:
+    """The choice of the run that trains, in this app or elsewhere; None where none does."""
+    name = jobs.running() or next((run.name for run in list_runs() if run.status().live), None)
+    return f"run:{name}" if name else None
+
+
+def shared(report: Report) -> str:
+    """What is said of a report that somebody has asked for before."""
+    if report.state == DONE:
+        return f"The same settings were checked {ago(report.seconds_ago)} ago: here is that result."
+    return f"The same settings are being checked since {ago(report.seconds_so_far)}: here is what is found."
+
+
+def ago(seconds: float) -> str:
+    """To the second at first: whoever asks again sees that it was heard."""
+    whole = round(seconds)
+    return (
+        f"{whole} s"
+        if whole < 120
+        else f"{whole // 60} min {whole % 60} s"
+        if whole < 7200
+        else f"{whole // 3600} h {whole // 60 % 60} min"
+    )
 
 
 def first_of(known: list[str]) -> str | None:
@@ -191,8 +227,8 @@ def alarms_html(run: RunReader) -> str:
     )
 
 
-def build(draft: Any, *, readonly: bool = False) -> DebugTab:
-    """Lay the tab out (inside a gr.Tab). `draft`: the page's new run (drafts.build)."""
+def build(draft: Any, picker: gr.Dropdown, *, readonly: bool = False) -> DebugTab:
+    """Lay the tab out (inside a gr.Tab). `draft`: the page's new run (drafts.build); `picker`: the run that is chosen in Train."""
     found = cases.choices(readonly=readonly)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -209,10 +245,9 @@ def build(draft: Any, *, readonly: bool = False) -> DebugTab:
             message = message_box(elem_id="debug-message")
             alarms = gr.HTML("", elem_id="debug-alarms", apply_default_css=False, padding=False)
             compare = sick_compare.build()
-            report = report_view(elem_id="report")
-            if asking:
-                asking.train.render()
-    return DebugTab(draft, subject, alarms, check, message, report, compare, asking)
+            report = report_view(readonly=readonly, elem_id="report")
+    seen = gr.Textbox(str(picker.value or ""), visible=False)
+    return DebugTab(draft, subject, seen, alarms, check, message, report, compare, asking)
 
 
 def build_asking() -> tuple[Asking, gr.Button]:
@@ -232,24 +267,24 @@ def build_asking() -> tuple[Asking, gr.Button]:
     )  # fmt: skip
     locate = gr.Button("Where is it lost?", elem_id="locate")
     stop = gr.Button("Stop looking", variant="stop", interactive=False, elem_id="stop-checks")
-    train = gr.Button(TRAIN, variant="primary", visible=False, elem_id="train-with", render=False)
-    return Asking(symptom, find, scope, clips, locate, stop, train), check
+    return Asking(symptom, find, scope, clips, locate, stop), check
 
 
-def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab) -> None:
-    """The tab's events. What computes does so in the examiner's process: every handler answers at once, in the order of the clicks."""
+def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab, picker: gr.Dropdown) -> None:
+    """The tab's events; `picker`: the run that is chosen in Train. What computes does so in the examiner's process: every handler answers at once, in the order of the clicks."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
     ordered = {**in_turn("examiner"), **PRIVATE, **AGAIN}
     chosen = [tab.subject, tab.compare.choice]
     page.load(quiet(tab.open), None, tab.outputs, **quick).then(quiet(tab.choose), chosen, tab.outputs, **quick)
-    place.select(quiet(tab.refresh), tab.subject, tab.outputs, **quick)
+    place.select(quiet(tab.refresh), [tab.subject, tab.seen, picker], tab.outputs, **quick)
+    tab.subject.input(quiet(tab.chosen), picker, tab.outputs, **quick)
+    tab.report.settled(quiet(tab.settled), [tab.report, tab.subject], tab.outputs, **quick)
     changes = [tab.subject.change, place.select, tab.compare.choice.input]
     gr.on(changes, guard(tab.choose), chosen, tab.outputs, **in_turn("alarms"), **PRIVATE, **AGAIN)
     if tab.asking is None:
         tab.check.click(guard(tab.run_public), tab.subject, tab.outputs, **ordered)
         return
-    tab.report.settled(quiet(tab.settled), tab.report, tab.outputs, **quick)
     asking, about = tab.asking, [tab.subject, tab.draft]
     asking.find.click(guard(tab.find), [*about, asking.symptom], tab.outputs, **ordered)
     tab.check.click(guard(tab.run_checks), [*about, asking.scope], tab.outputs, **ordered)

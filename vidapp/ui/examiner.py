@@ -93,6 +93,11 @@ class Report:
     def seconds_so_far(self) -> float:
         return self.seconds or time.monotonic() - self.begun
 
+    @property
+    def seconds_ago(self) -> float:
+        """Since it came to its end; 0 while it runs."""
+        return max(0.0, time.monotonic() - self.begun - self.seconds) if self.seconds else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """For the page: bounded, and JSON-able."""
         return {
@@ -103,6 +108,7 @@ class Report:
             "share": self.share,
             "what": self.what,
             "seconds": round(self.seconds_so_far),
+            "ago": round(self.seconds_ago),
             "notes": self.notes[:5],
             "checks": [shown(check) for check in self.checks],
             "alarms": self.alarms,

@@ -11,14 +11,18 @@ from .examiner import EXAMINER, RUNNING
 from .theme import static
 
 EMPTY = "Nothing has been looked at yet. Say what you see, or run the checklist: what is found appears here as it is found."
+EMPTY_READONLY = "Nothing has been looked at on this page yet. Run the quick checks: what is found appears here as it is found."
 GONE = "This report is no longer kept: ask again."
 
 
-def report_view(**settings: Any) -> gr.HTML:
-    """The component. Its value is {"key": key of a report}, empty for the newest one. Event: `settled` when a report has come to its end."""
+def report_view(*, readonly: bool = False, **settings: Any) -> gr.HTML:
+    """The component. Its value is {"key": key of a report}, empty for the newest one, or for none where `readonly`: that is a stranger's.
+
+    Events: `settled` when a report has come to its end, `train_with` when its setting is to be tried; their data hold its `key`.
+    """
 
     def look(asked: Any) -> dict[str, Any]:
-        return answer(asked)
+        return answer(asked, readonly=readonly)
 
     return gr.HTML(
         value={"key": ""},
@@ -37,12 +41,14 @@ def key_of(value: Any) -> str:
     return key if isinstance(key, str) else ""
 
 
-def answer(asked: Any) -> dict[str, Any]:
-    """The report asked for, whole where it has changed since `serial`; never raises for bad input."""
+def answer(asked: Any, *, readonly: bool = False) -> dict[str, Any]:
+    """The report asked for, whole where it has changed since `serial`; never raises for bad input. readonly: nothing can be trained."""
+    if readonly and not key_of(asked):
+        return {"words": EMPTY_READONLY}
     report = EXAMINER.look(key_of(asked))
     if report is None:
         return {"words": GONE if key_of(asked) else EMPTY}
-    found = report.to_dict()
+    found = report.to_dict() | ({"change": {}} if readonly else {})
     if key_of(asked) and found["serial"] == asked.get("serial"):
         short = {name: found[name] for name in ("state", "share", "what", "seconds")}
         return {"running": short} if found["state"] == RUNNING else {"same": True}

@@ -6,6 +6,7 @@ let serial = 0;
 let timer = null;
 let busy = false;
 let told = '';
+let drawn = { about: '', cards: [] };  // the cards that are there, in the order in which the checks were made
 
 function make(kind, text = '', name = '') {
   const made = document.createElement(kind);
@@ -85,7 +86,7 @@ function setting(change) {
 
 function sure(weight) { return weight >= 1 ? 'certain' : weight > 0.3 ? 'likely' : 'a guess'; }
 
-function drawDiagnosis(found, state) {
+function drawDiagnosis(found, answer) {
   const place = find('.diagnosis');
   place.hidden = !found.words;
   if (!found.words) return;
@@ -101,7 +102,17 @@ function drawDiagnosis(found, state) {
     list.append(item);
   }
   const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : '') + Object.entries(found.refused || {}).map(([look, why]) => ` Could not be looked at: ${look} (${why}).`).join(''), 'advice');
-  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h3', found.words), list, looked);
+  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h3', found.words), list, ...takes(answer), looked);
+}
+
+// The way into Train, right under what it is for; a read-only page is told of no change.
+function takes(answer) {
+  if (!Object.keys(answer.change).length) return [];
+  const button = make('button', `Train with ${setting(answer.change)}`, 'take');
+  button.type = 'button';
+  button.id = 'train-with';
+  button.addEventListener('click', () => trigger('train_with', { key: answer.key }));
+  return [button];
 }
 
 function drawLost(lost, picture) {
@@ -143,9 +154,16 @@ function drawLost(lost, picture) {
 
 function clock(seconds) { return seconds < 90 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`; }
 
+// When it was made, by the clock of whoever looks.
+function moment(ago) {
+  const made = new Date(Date.now() - 1000 * ago);
+  const time = made.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return made.toDateString() === new Date().toDateString() ? `at ${time}` : `on ${made.toLocaleDateString()} at ${time}`;
+}
+
 function sentence(answer) {
   if (answer.state === 'running') return `${answer.what} … ${clock(answer.seconds)}`;
-  return { done: `done in ${clock(answer.seconds)}`, stopped: `stopped after ${clock(answer.seconds)}`, failed: 'could not be done' }[answer.state];
+  return { done: `done in ${clock(answer.seconds)}, ${moment(answer.ago)}`, stopped: `stopped after ${clock(answer.seconds)}`, failed: 'could not be done' }[answer.state];
 }
 
 function progress(answer) {
@@ -154,6 +172,30 @@ function progress(answer) {
   bar.hidden = answer.state !== 'running';
   bar.firstElementChild.style.width = `${Math.round(100 * answer.share)}%`;
   bar.setAttribute('aria-valuenow', String(Math.round(100 * answer.share)));
+}
+
+// A list that holds these cards: what is there already is left alone, so that what is unfolded stays so.
+function fill(list, cards) {
+  const same = [...list.children].every((item, i) => item === cards[i]);
+  if (same) list.append(...cards.slice(list.children.length));
+  else list.replaceChildren(...cards);
+}
+
+// As they come while it runs. At the end what failed stands alone, and the rest is folded where there is something else to read.
+function drawChecks(answer) {
+  const about = answer.key + answer.title;
+  const same = drawn.about === about && drawn.cards.every((item, i) => answer.checks[i] && answer.checks[i].name === item.dataset.check);
+  if (!same) { drawn = { about, cards: [] }; find('.rest').open = false; }
+  drawn.cards.push(...answer.checks.slice(drawn.cards.length).map(card));
+  const failed = drawn.cards.filter((item) => item.dataset.status === 'fail');
+  const sorted = answer.state !== 'running' && (failed.length > 0 || Boolean(answer.diagnosis.words));
+  const passed = drawn.cards.filter((item) => item.dataset.status === 'pass');
+  const others = drawn.cards.filter((item) => !failed.includes(item) && !passed.includes(item));
+  const rest = sorted ? [...passed, ...others] : [];
+  fill(find('.rest .checks'), rest);
+  fill(find('.checks'), sorted ? failed : drawn.cards);
+  find('.rest').hidden = !rest.length;
+  find('.rest summary').textContent = [passed.length && `${passed.length} passed`, others.length && `${others.length} not applicable`].filter(Boolean).join(', ');
 }
 
 function draw(answer) {
@@ -166,13 +208,9 @@ function draw(answer) {
   problem.hidden = !answer.error;
   problem.textContent = answer.error;
   problem.classList.toggle('calm', answer.state === 'stopped');
-  drawDiagnosis(answer.diagnosis, answer.state);
+  drawDiagnosis(answer.diagnosis, answer);
   drawLost(answer.lost, answer.picture);
-  const list = find('.checks');
-  const same = [...list.children].every((item, i) => answer.checks[i] && answer.checks[i].name === item.dataset.check);
-  if (!same || list.dataset.key !== answer.key + answer.title) list.replaceChildren();
-  list.dataset.key = answer.key + answer.title;
-  for (const check of answer.checks.slice(list.children.length)) list.append(card(check));
+  drawChecks(answer);
   const failed = answer.checks.filter((check) => check.status === 'fail').length;
   const sum = find('.sum');
   sum.hidden = !answer.checks.length;
@@ -185,8 +223,9 @@ function nothing(text) {
   root.dataset.state = 'none';
   find('h2').textContent = '';
   find('.words').textContent = text;
-  for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum']) find(part).hidden = true;
-  find('.checks').replaceChildren();
+  for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum', '.rest']) find(part).hidden = true;
+  drawn = { about: '', cards: [] };
+  for (const list of root.querySelectorAll('.checks')) list.replaceChildren();
   find('.notes').replaceChildren();
 }
 

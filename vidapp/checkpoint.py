@@ -7,6 +7,7 @@ and dtypes are checked against the config's own model, on the meta device, befor
 import json
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,21 +197,33 @@ def checked_header(path: str | Path) -> Header:
     return header
 
 
-def load_tensors(path: Path, prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, floating-point ones as finite float32."""
-    loaded = {}
+def tensors_of(path: Path, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors under a prefix by their full names, one at a time, as the file has them; ValueError for one that is not finite."""
     try:
         with safe_open(str(path), framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - not a dictionary
                 if key.startswith(prefix):
                     tensor = file.get_tensor(key)
-                    loaded[key.removeprefix(prefix)] = tensor.float() if tensor.is_floating_point() else tensor.clone()
+                    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                        raise ValueError(f"{path.name} is damaged: weight {key} is not finite")
+                    yield key, tensor
     except (SafetensorError, OSError) as error:  # safetensors is stricter with headers than JSON is, e.g. with a key given twice
         raise ValueError(f"{path.name} is damaged: {str(error)[:300]}") from error
-    for key, tensor in loaded.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{path.name} is damaged: weight {prefix}{key} is not finite")
-    return loaded
+
+
+def load_tensors(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, by what follows it, floating-point ones as finite float32."""
+    return {
+        key.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor.clone()
+        for key, tensor in tensors_of(path, prefix)
+    }
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """ValueError for whatever `load_checkpoint` would refuse; builds no model, and holds one weight at a time."""
+    checked_header(path)
+    for key, tensor in tensors_of(Path(path)):
+        refuse_unfilled(Path(path).name, {key: tensor})
 
 
 def load_tokenizer(path: str | Path) -> tuple[Tokenizer, Config]:

@@ -21,6 +21,14 @@ BOUNDS = {  # of what no config knows; how to sample is checked by the sampling 
     "steps": ("steps", None, None),
     "seed": ("seed", 0, LARGEST_SEED),
 }
+SLIDERS = {  # the ends of the page's sliders
+    "number": (0, TEST_CLIPS - 1),
+    "given": (1, LONGEST_GIVEN),
+    "frames": (1, LONGEST_FUTURE),
+    "temperature": (0, 2),
+    "top_k": (0, 100),
+    "steps": (1, 32),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,23 @@ def chosen_from(*values: Any) -> Chosen:
     if chosen["source"] not in SOURCES:
         raise ValueError(f"unknown source of clips {str(chosen['source'])[:40]!r}: use one of {', '.join(SOURCES)}")
     return Chosen(**chosen)
+
+
+def carried_on(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
+    """The controls' values with those beyond the end of their slider set to that end, and a sentence that says so, else empty.
+
+    The browser sets a slider's number box so as it is left, an empty one to the lower end, but tells what was typed.
+    """
+    names = [field.name for field in dataclasses.fields(Chosen)]
+    kept, said = list(values), []
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        low, high = SLIDERS.get(name, (-math.inf, math.inf))
+        empty, number = value is None and name in SLIDERS, isinstance(value, (int, float)) and not isinstance(value, bool)
+        if empty or (number and not math.isnan(value) and not low <= value <= high):
+            kept[place] = low if empty else min(max(value, low), high)
+            said.append(f"{BOUNDS[name][0]} {'was empty and' if empty else f'{value:g}'} became {kept[place]:g}")
+    text = ", ".join(said)
+    return tuple(kept), f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def number_of(words: str, value: Any, low: int | None = None, high: int | None = None) -> float:

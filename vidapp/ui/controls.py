@@ -9,9 +9,9 @@ import numpy as np
 
 from . import form, session
 from .cards import card_html
-from .choices import FIRST, LONGEST_GIVEN
+from .choices import FIRST, SLIDERS
 from .drawing import pad
-from .generation import DRAWN, LONGEST_FUTURE, TEST, TEST_CLIPS, UPLOAD
+from .generation import DRAWN, TEST, UPLOAD
 from .opening import opening
 from .player import frame_uris
 from .theme import static
@@ -57,16 +57,17 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
     )  # fmt: skip
     card = gr.HTML(card_html(first.card if first else ""), elem_id="checkpoint-card", apply_default_css=False, padding=False)
     dropped = gr.File(
-        label="or drop a .safetensors file", file_types=[".safetensors"], height=104, elem_classes=["drop-box"], elem_id="checkpoint-file"
-    )
+        label="or drop a .safetensors file", height=104, elem_classes=["drop-box"], elem_id="checkpoint-file"
+    )  # of any type: what is no checkpoint is refused in the tab's own words, where the person looks
     source = gr.Radio(
         [("Test clip", TEST), ("Draw one", DRAWN), ("Your own", UPLOAD)], value=FIRST.source, label="Clip", elem_id="source",
-        info="Test clips are made of digits that no training has seen.",
+        info="Where the given frames come from.",
     )  # fmt: skip
     thumbs = thumbnails(first.examples if first else None)
     number = form.Slider(
-        0, TEST_CLIPS - 1, value=FIRST.number, step=1, label="Clip number", info="Which of the test clips.", elem_id="clip-number"
-    )
+        *SLIDERS["number"], value=FIRST.number, step=1, label="Clip number", elem_id="clip-number",
+        info="Which of the test clips, which are made of digits that no training has seen.",
+    )  # fmt: skip
     drawing = pad(visible=False, elem_id="drawing")
     upload = gr.File(
         label="Video, GIF, .npy or .zip of pictures",
@@ -76,24 +77,23 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
         elem_classes=["drop-box"],
         elem_id="clip-file",
     )
-    temperature = form.slider("sampling.temperature", default, 0, 2, 0.05)
-    top_k = form.slider("sampling.top_k", default, 0, 100, 1)
+    temperature = form.slider("sampling.temperature", default, *SLIDERS["temperature"], 0.05)
+    top_k = form.slider("sampling.top_k", default, *SLIDERS["top_k"], 1)
     frames = form.Slider(
-        1, LONGEST_FUTURE, value=FIRST.frames, step=1, label="Future frames", elem_id="frames",
+        *SLIDERS["frames"], value=FIRST.frames, step=1, label="Future frames", elem_id="frames",
         info="How far to look ahead; more than the model was trained for is allowed.",
     )  # fmt: skip
     seed = gr.Number(FIRST.seed, precision=0, label="Seed", info="Same seed and settings, same frames.", elem_id="seed")
     with gr.Accordion("More settings", open=False, elem_id="more"):
         given = form.Slider(
-            1,
-            LONGEST_GIVEN,
+            *SLIDERS["given"],
             value=FIRST.given,
             step=1,
             label="Given frames",
             info="What the model sees before it goes on alone.",
             elem_id="given",
         )
-        steps = form.slider("sampling.steps", default, 1, 32, 1)
+        steps = form.slider("sampling.steps", default, *SLIDERS["steps"], 1)
         order = form.control("sampling.order", default)
         anneal = form.control("sampling.anneal", default)
     controls = Controls(checkpoint, dropped, source, number, upload, drawing, given, frames, temperature, top_k, steps, order, anneal, seed)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "moving-mnist.safetensors"
 BUNDLED_CONFIG = Config()  # as far as data and sampling go; a test compares it with the file
 BUNDLED_CHOICE, DROPPED_CHOICE = "bundled", "dropped"
+PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")  # files of these may run code when they are read
 RUNS_LISTED, STEPS_LISTED = 40, 3
 HELD = 3
 HELD_BYTES = 1 << 30  # of checkpoint files; a loaded one takes two to four times as much
@@ -90,10 +91,14 @@ def read_header(path: Path) -> "Header":
 
 
 def check(path: Path) -> None:
-    """ValueError where a file is no checkpoint that could be loaded. No weight is read for it."""
-    from ..checkpoint import checked_header
+    """ValueError where a file is no checkpoint that could be loaded. Its weights are read one at a time, and none is kept."""
+    if path.suffix.lower() in PICKLES:
+        raise ValueError(
+            f"{path.name} is a pickle, which is never opened: save the weights as .safetensors (a vidapp checkpoint, as training writes them)"
+        )
+    from ..checkpoint import check_checkpoint
 
-    checked_header(path)
+    check_checkpoint(path)
 
 
 class CheckpointCache:

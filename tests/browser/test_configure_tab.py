@@ -59,10 +59,34 @@ def test_a_change_shows_as_a_chip_in_the_command_and_in_what_it_takes_until_the_
     expect(form.locator("#configure-takeaway .command")).to_have_text("python -m vidapp train --preset debug")
 
 
-def test_what_settings_do_not_allow_together_is_said_and_changes_nothing(form: Page) -> None:
+def test_what_settings_do_not_allow_together_is_said_and_goes_nowhere(form: Page) -> None:
     fill(form, "model.width", "130")
     expect(form.locator("#configure-message .message.bad")).to_contain_text("odel.width 130 must be divisible")
+    expect(form.locator("#configure-takeaway .command")).to_contain_text("None while a setting cannot be")
     assert "--set" not in command(form)
+
+
+def test_nothing_is_trained_but_what_the_form_shows(form: Page) -> None:
+    for key, value in (("model.layers", "3"), ("model.width", "7"), ("run.steps", "3"), ("recipe.batch_size", "2")):
+        fill(form, key, value)
+    form.locator("#configure-go").click()
+    expect(form.locator("#configure-message .message.bad")).to_contain_text("Configure holds a value that cannot be: model.width is 7")
+    expect(form.locator("#configure-chips button.refused")).to_have_text(re.compile("Width.*128.*7.*cannot be"))
+    expect(form.locator("#configure-go")).to_be_visible()
+    form.get_by_role("tab", name="Train").click()
+    expect(form.locator("#start-notices")).to_contain_text("model.width is 7")
+    expect(form.locator("#start")).to_be_disabled()
+
+    form.reload()
+    form.get_by_role("tab", name="Configure").click()
+    expect(form.locator("#set-model-width input")).to_have_value("7")
+    fill(form, "model.width", "64")
+    expect(form.locator("#configure-takeaway .command")).to_have_text(
+        "python -m vidapp train --preset debug --set model.width=64 model.layers=3 recipe.batch_size=2 run.steps=3"
+    )
+    form.locator("#configure-go").click()
+    expect(form.locator("#new-run-steps input")).to_have_value("3")
+    expect(form.locator("#start")).to_be_enabled(timeout=LOOKING_MS)
 
 
 def test_a_search_finds_folded_settings(form: Page) -> None:

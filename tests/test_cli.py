@@ -336,6 +336,14 @@ def test_a_tokenizer_of_another_kind_is_refused_by_setting(shell: Shell, tiny: R
     assert "tokenizer.levels" in shell.refuses("train", "--preset", "debug", "--tokenizer", checkpoint_of(tiny))
 
 
+def test_given_frames_beyond_the_trained_length_are_noted(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    note = "note: the model sees the last 3 of 6 given frames: it was trained on clips of 4"
+    assert note in shell.run("sample", checkpoint_of(tiny), "--context", 6, "--frames", 1, "--out", tmp_path / "a.npy")[2]
+    code, out, err = shell.run("evaluate", checkpoint_of(tiny), "--clips", 1, "--context", 6, "--frames", 1, "--no-stages", "--json")
+    assert (code, note in err, json.loads(out)["context"]) == (0, True, 6)
+    assert "note" not in shell.run("sample", checkpoint_of(tiny), "--frames", 1, "--out", tmp_path / "a.npy")[2]
+
+
 def test_evaluate_prints_one_json_object(shell: Shell, tiny: RunReader) -> None:
     scores = shell.json("evaluate", checkpoint_of(tiny), "--clips", 2)
     assert scores["clips"] == 2

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidapp.checkpoint import Checkpoint
 from vidapp.config import Config, SamplingConfig
-from vidapp.rollout import RolloutStep, future_tokens, predict, rollout
+from vidapp.rollout import RolloutStep, future_tokens, predict, rollout, unseen_past
 from vidapp.transformer import VideoTransformer
 
 ATTENTIONS = ("full", "factorized", "framewise")
@@ -126,6 +126,24 @@ def test_the_past_decides_and_only_as_much_of_it_as_was_trained() -> None:
     everything = start.clone()
     everything[:, 3:] = (everything[:, 3:] + 5) % 16
     assert not torch.equal(future_tokens(model, everything, 1, GREEDY, 0, range(2)), future)
+
+
+@pytest.mark.parametrize(("causal", "seen"), [(True, 3), (False, 2)])
+def test_given_frames_that_are_not_seen_are_said(causal: bool, seen: int) -> None:
+    """Trained on 4 frames: a causal model sees the 3 before its own, one that decodes 2 at once the 2 before these."""
+    model, start = make(causal=causal), context(frames=6)
+    config = config_of(model__causal=causal, recipe__clean_past=causal, data__clip_frames=4, data__context_frames=3)
+    assert unseen_past(config, 6, 2) == f"the model sees the last {seen} of 6 given frames: it was trained on clips of 4"
+    assert unseen_past(config, seen, 2) == ""
+
+    def first_look(changed: int) -> Tensor:
+        other = start.clone()
+        other[:, changed] = (other[:, changed] + 1) % model.mask_id
+        return all_steps(model, other, 2)[0].confidence_BTHW
+
+    before = all_steps(model, start, 2)[0].confidence_BTHW
+    assert torch.equal(first_look(-seen - 1), before)
+    assert not torch.equal(first_look(-seen), before)
 
 
 def test_the_context_is_not_changed() -> None:

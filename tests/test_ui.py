@@ -487,3 +487,11 @@ def test_a_top_k_above_the_codebook_means_all_of_it_and_is_said() -> None:
     assert generation.sampling_of(config, {"top_k": 100}).top_k == config.tokenizer.codebook_size == 64
     assert generation.adjusted(config, {"top_k": 100}) == "Top-k is 64, all codes that this checkpoint has: 100 were asked for."
     assert generation.adjusted(config, {"top_k": 64}) == ""
+
+
+def test_given_frames_that_the_model_does_not_see_are_said() -> None:
+    config = tiny_config()
+    longest = config.data.clip_frames
+    said = f"The model sees the last {longest - 1} of 40 given frames: it was trained on clips of {longest}."
+    assert generation.adjusted(config, {"top_k": 5}, 40) == said
+    assert generation.adjusted(config, {"top_k": 100}, 40).endswith(f"asked for. {said}")

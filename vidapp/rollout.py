@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Checkpoint
-from .config import SamplingConfig
+from .config import Config, SamplingConfig
 from .frame_pass import FramePass
 from .randomness import torch_generator
 from .sampling import DecodeStep, decode
@@ -154,6 +154,18 @@ def rollout_at_once(
 def rollout_step(tokens: Tensor, step: DecodeStep, frame: int) -> RolloutStep:
     last = step.step + 1 == step.steps
     return RolloutStep(torch.cat([tokens, step.tokens], dim=1), frame, step.step, step.steps, last, step.confidence)
+
+
+def unseen_past(config: Config, given: int, frames: int) -> str:
+    """What is said where a model with this config does not see all of `given` frames when it begins `frames` future ones; else nothing."""
+    longest = config.data.clip_frames
+    if config.model.attention == "framewise":
+        return ""  # no length was ever too long for it: it sees no other frame
+    seen = longest - 1 if config.model.causal else max(longest // 2, longest - frames)
+    if given <= seen:
+        return ""
+    part = f"the last {seen}" if seen else "none"
+    return f"the model sees {part} of {given} given frames: it was trained on clips of {longest}"
 
 
 def future_tokens(

@@ -117,6 +117,14 @@ def clip_lengths(config: Config, context: int | None, frames: int | None) -> tup
     return given, frames or max(1, config.data.clip_frames - config.data.context_frames)
 
 
+def note_unseen(config: Config, given: int, frames: int) -> None:
+    """Say on stderr where given frames lie beyond what the model was trained to see."""
+    from ..rollout import unseen_past
+
+    if unseen := unseen_past(config, given, frames):
+        print(f"note: {unseen}", file=sys.stderr)
+
+
 def refuse_early(config: Config, changed: Mapping[str, Any]) -> None:
     """ValueError for settings that cannot be, before torch is there, which takes seconds; of one's own data more has to be known first."""
     if str(changed.get("data.source", config.data.source)).startswith("moving-mnist"):

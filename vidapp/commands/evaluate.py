@@ -15,6 +15,7 @@ from .common import (
     check_output,
     clip_lengths,
     given_settings,
+    note_unseen,
     open_data,
     positive,
     print_json,
@@ -72,6 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
     data = config.replace({"data.source": arguments.data}).data if arguments.data else config.data
     source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    note_unseen(config, context, frames)
     stream = Stream(arguments.json_lines)
     strips: dict[str, np.ndarray] = {}
     batch = min(BATCH, max(2, arguments.clips // 8)) if stream.wanted else BATCH  # whoever watches wants to see it move

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, SamplingConfig
-from .common import add_setting, check_output, clip_lengths, given_settings, open_data, positive, progress_bar, seed
+from .common import add_setting, check_output, clip_lengths, given_settings, note_unseen, open_data, positive, progress_bar, seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     given_u8 = given_frames(config, arguments.input, context)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    note_unseen(config, context, frames)
     future_u8 = generate(checkpoint, given_u8, frames, config.sampling, arguments.seed)
     write(arguments.out, given_u8, future_u8, ids=config.tokenizer.quantizer == "ids")
     print(arguments.out)

@@ -90,7 +90,7 @@ def generate(
         "seed": chosen.seed,
         **chosen.settings(),
         "top_k": sampling.top_k,
-        "notice": adjusted(loaded.config, chosen.settings()),
+        "notice": adjusted(loaded.config, chosen.settings(), len(found.given_u8), chosen.frames),
         "squared_error_per_frame": errors.rows if errors and not isinstance(errors, Agreement) else None,
         "true_ids_per_frame": errors.rows if isinstance(errors, Agreement) else None,
         "verdict": f"{said.headline} {said.figures}",

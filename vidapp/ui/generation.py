@@ -91,10 +91,15 @@ def sampling_of(config: Config, settings: dict[str, Any]) -> SamplingConfig:
     return SamplingConfig(**chosen)
 
 
-def adjusted(config: Config, settings: dict[str, Any]) -> str:
-    """What `sampling_of` made of settings that this checkpoint cannot follow, in a sentence; empty where it follows them."""
+def adjusted(config: Config, settings: dict[str, Any], given: int = 1, frames: int = 1) -> str:
+    """What `sampling_of` made of settings, and the model of `given` frames, that this checkpoint cannot follow, in sentences; empty where
+    it follows them."""
+    from ..rollout import unseen_past
+
     codes, asked = config.tokenizer.codebook_size, int(settings["top_k"])
-    return f"Top-k is {codes}, all codes that this checkpoint has: {asked} were asked for." if asked > codes else ""
+    top_k = f"Top-k is {codes}, all codes that this checkpoint has: {asked} were asked for." if asked > codes else ""
+    unseen = unseen_past(config, given, frames)
+    return " ".join(filter(None, [top_k, unseen and f"{unseen[0].upper()}{unseen[1:]}."]))
 
 
 def predicted(

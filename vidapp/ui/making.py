@@ -134,7 +134,7 @@ class Stage:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
             raise
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
-        told_html = said(adjusted(checkpoint.config, chosen.settings()))
+        told_html = said(adjusted(checkpoint.config, chosen.settings(), len(clip.given_u8), chosen.frames))
         judged = verdict_html(verdict(scores, chosen.frames)) + told_html
         yield {self.screen: reel.value(), self.result: judged, self.errors: error_chart(scores), self.made: made}
 

@@ -288,6 +288,19 @@ def test_clips_that_are_not_offered_are_not_looked_at() -> None:
         ESTIMATES.of(Draft.of("debug", {"data.source": "/etc"}).config)
 
 
+def test_a_run_starts_on_clips_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sources.own_folder() / "mine"
+    folder.mkdir(parents=True)
+    started: list[Config] = []
+    monkeypatch.setattr(new_run.jobs, "start_or_enqueue", lambda config, name, **how: started.append(config) or "mine")
+    held = Draft.of("debug", {"run.device": "cpu"}).value
+    assert new_run_form().go(held, "", "own/mine", 5) == ("mine", False)
+    (config,) = started
+    assert config.data.source == str(folder.resolve())
+    with pytest.raises(ValueError, match="not offered here"):
+        new_run_form().go(held, "", "/etc", 5)
+
+
 def test_all_gpus_are_used_by_the_same_command_behind_accelerate() -> None:
     command = Draft.of("base", {"run.steps": 5}).command()
     assert launch_command(command, 4) == "accelerate launch --multi_gpu --num_processes 4 -m vidapp train --preset base --set run.steps=5"

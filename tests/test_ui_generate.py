@@ -1,22 +1,25 @@
 """The Generate tab without a browser: drawings, links, grids of futures, and going on from a generation."""
 
 import dataclasses
+import json
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from drawings import text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.config import Config
-from vidapp.ui import generate, links, session, variants
-from vidapp.ui.choices import FIRST, Chosen
-from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip, text_of
+from vidapp.ui import generate, links, opening, session, variants
+from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
+from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
 from vidapp.ui.kept import GENERATIONS
-from vidapp.ui.making import GENERATE, MORE, WISHES, Job, claim_again, claim_fit
+from vidapp.ui.making import GENERATE, MORE, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claiming
 from vidapp.ui.wishes import Wish
 
 PAGE = SimpleNamespace(session_hash="page", query_params={})
@@ -172,12 +175,100 @@ class TestClaims:
         claim_again(PAGE, made, *values_of(small(temperature=0.1)))  # type: ignore[arg-type]
         assert WISHES.begin("page", GENERATE) is not None
 
+    def test_a_box_that_is_left_as_it_was_leaves_the_generation_alone(self, tab: generate.GenerateTab) -> None:
+        claiming(GENERATE)(PAGE, *values_of(small()))
+        made_by(tab)
+        claiming(PREVIEW)(PAGE, *values_of(small()))
+        assert WISHES.begin("page", PREVIEW) is None
+        claiming(PREVIEW)(PAGE, *values_of(dataclasses.replace(small(), frames=5)))
+        assert WISHES.begin("page", PREVIEW) is not None
+
+    def test_one_after_what_the_page_opens_with_waits_for_nothing(self, tab: generate.GenerateTab) -> None:
+        def late() -> None:
+            raise AssertionError("its replay was asked for, which imports torch")
+
+        GENERATIONS.offer(opening.KEY, late)
+        claim_again(PAGE, opening.KEY, *values_of(dataclasses.replace(FIRST, temperature=0.1)))  # type: ignore[arg-type]
+        GENERATIONS.offer(opening.KEY, opening.generation)
+        assert WISHES.begin("page", GENERATE) is not None
+
     def test_a_checkpoint_that_comes_with_a_link_does_not_drive_its_generation_out(self) -> None:
         WISHES.claim("page", GENERATE, values_of(small(checkpoint="run:a:1")))
         claim_fit(PAGE, *values_of(small(checkpoint="run:a:1")))  # type: ignore[arg-type]
         assert WISHES.begin("page", GENERATE) is not None
         claim_fit(PAGE, *values_of(small(checkpoint="run:b:1")))  # type: ignore[arg-type]
         assert WISHES.begin("page", GENERATE) is None
+
+
+class TestBeyondASlider:
+    @given(st.sampled_from(list(SLIDERS)), st.one_of(st.none(), st.integers(-(10**6), 10**6)))
+    def test_what_is_typed_becomes_the_end_of_the_slider_and_is_said(self, name: str, typed: int | None) -> None:
+        kept, said = carried_on(values_of(dataclasses.replace(small(), **{name: typed})))
+        low, high = SLIDERS[name]
+        value = getattr(Chosen(*kept), name)
+        assert low <= value <= high
+        assert bool(said) == (value != typed)
+        assert kept == values_of(dataclasses.replace(small(), **{name: value}))
+
+    def test_the_clip_stays_and_one_sentence_says_so(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", PREVIEW, values_of(dataclasses.replace(small(), frames=9999)))
+        shown = tab.stage.preview(PAGE)  # type: ignore[arg-type]
+        assert "Future frames 9999 became 100." in shown[tab.stage.message]
+        assert shown[tab.stage.screen] is not None
+
+    def test_a_generation_that_follows_says_it_too(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", PREVIEW, values_of(small(top_k=-4)))
+        claiming(GENERATE)(PAGE, *values_of(small(top_k=0)))
+        result = list(tab.stage.work(PAGE))[-1]  # type: ignore[arg-type]
+        assert "Top-k -4 became 0." in result[tab.stage.result]
+
+    def test_it_is_said_where_nothing_is_generated(self, tab: generate.GenerateTab) -> None:
+        assert "Temperature 99 became 2." in claim_again(PAGE, "", *values_of(small(temperature=99)))  # type: ignore[arg-type]
+        assert WISHES.of("page") is None
+
+
+class TestNewClip:
+    @pytest.mark.parametrize(("source", "said"), [("upload", "upload another clip"), ("drawn", "draw another")])
+    def test_a_clip_of_ones_own_stays(self, tab: generate.GenerateTab, source: str, said: str) -> None:
+        assert said in claim_fresh(PAGE, *values_of(small(source=source)))  # type: ignore[arg-type]
+        assert WISHES.of("page") is None
+
+    def test_a_test_clip_is_generated(self, tab: generate.GenerateTab) -> None:
+        claim_fresh(PAGE, *values_of(small(number=4)))  # type: ignore[arg-type]
+        wish = WISHES.begin("page", GENERATE)
+        assert wish is not None
+        assert wish.values == values_of(small(number=4))
+
+
+class TestDropped:
+    @pytest.mark.parametrize("ending", ["pt", "pth", "ckpt", "bin"])
+    def test_a_pickle_is_refused_in_place_of_what_was_said_before(self, tab: generate.GenerateTab, tmp_path: Path, ending: str) -> None:
+        checking, refused = tab.take_dropped(str(tmp_path / f"model.{ending}"))
+        assert f"Checking model.{ending}" in checking[tab.message]
+        assert f"model.{ending} is a pickle, which is never opened: save the weights as .safetensors" in refused[tab.message]
+        assert refused[tab.controls.dropped] is None
+
+    def test_weights_that_are_not_finite_are_refused_at_the_drop(self, tab: generate.GenerateTab, tmp_path: Path) -> None:
+        path = write_tiny_checkpoint(tmp_path / "nan.safetensors")
+        raw = bytearray(path.read_bytes())
+        length = struct.unpack("<Q", raw[:8])[0]
+        header = json.loads(raw[8 : 8 + length])
+        name, entry = next((name, entry) for name, entry in header.items() if entry.get("dtype") == "F16")
+        place = 8 + length + entry["data_offsets"][0]
+        raw[place : place + 2] = np.array([np.nan], np.float16).tobytes()
+        path.write_bytes(raw)
+        *_, refused = tab.take_dropped(str(path))
+        assert f"weight {name} is not finite" in refused[tab.message]
+
+    def test_a_good_one_is_chosen(self, tab: generate.GenerateTab, tmp_path: Path) -> None:
+        *_, taken = tab.take_dropped(str(write_tiny_checkpoint(tmp_path / "good.safetensors")))
+        assert taken[tab.controls.checkpoint].value == session.DROPPED_CHOICE
+
+
+def test_only_test_clips_are_said_to_be_of_unseen_digits(tab: generate.GenerateTab) -> None:
+    assert "no training has seen" not in tab.controls.source.info
+    assert "no training has seen" in tab.controls.number.info
+    assert tab.show_source("upload")[tab.controls.number].visible is False
 
 
 class TestVariants:

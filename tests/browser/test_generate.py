@@ -197,7 +197,13 @@ def test_a_clip_that_is_too_short_says_what_to_do(ready: Page, tmp_path: Path) -
     np.save(tmp_path / "short.npy", np.zeros((3, 48, 48), np.uint8))
     ready.get_by_label("Your own").check()
     ready.locator("#clip-file input[type=file]").set_input_files(tmp_path / "short.npy")
-    expect(ready.locator("#generate-message .message.bad")).to_contain_text("has 3 frames but 6 are to be given")
+    line = ready.locator("#generate-message .message.bad")
+    expect(line).to_contain_text("has 3 frames but 6 are to be given")
+    ready.get_by_role("button", name="More settings").click()
+    ready.wait_for_timeout(500)  # the settings are drawn when they are first opened
+    ready.locator("#given input[type=number]").fill("2")  # without leaving the box
+    ready.wait_for_function("document.querySelector('.player').dataset.frames == 6")
+    expect(line).to_have_count(0)
 
 
 def test_ten_more_frames_go_on_from_the_end(ready: Page) -> None:
@@ -328,13 +334,13 @@ def test_nothing_is_wider_than_the_screen(ready: Page, width: int) -> None:
         ready.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "emperature is empty"), ("7", "emperature is 7")])
-def test_a_sliders_number_box_that_holds_nonsense_is_asked_for(ready: Page, content: str, said: str) -> None:
+@pytest.mark.parametrize(("content", "said"), [("", "Temperature was empty and became 0."), ("7", "Temperature 7 became 2.")])
+def test_what_became_of_a_number_beyond_its_slider_is_said(ready: Page, content: str, said: str) -> None:
     generate(ready)
     failed: list[str] = []
     ready.on("response", lambda response: failed.append(response.url) if response.status >= 500 else None)
     box = ready.locator("#field-sampling-temperature input[type=number]")
     box.fill(content)
     box.press("Tab")
-    expect(ready.locator("#generate-message .message.bad")).to_contain_text(said)
+    expect(ready.locator("#verdict")).to_contain_text(said)
     assert not failed

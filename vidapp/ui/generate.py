@@ -1,5 +1,6 @@
 """The Generate tab: a checkpoint continues a clip."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from .cards import card_html, card_text, error_chart, verdict_html
 from .controls import Controls
 from .generation import DRAWN, TEST, TEST_CLIPS, UPLOAD
 from .kept import GENERATIONS
-from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_source, claiming
-from .messages import guarded, message_box, told
+from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_source, claiming
+from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart
 from .variants_panel import VariantsPanel
@@ -66,16 +67,18 @@ class GenerateTab:
         """The same for a page that was opened just now: the bundled one's card is there already."""
         return {} if choice == session.BUNDLED_CHOICE and opening.opening() else self.describe(choice, dropped)
 
-    def take_dropped(self, dropped: str | None) -> Updates:
+    def take_dropped(self, dropped: str | None) -> Iterator[Updates]:
         """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none."""
         if not dropped:
-            return {}
+            return
+        yield {self.message: said(f"Checking {Path(dropped).name}…")}  # what was said of the file before goes at once
         try:
             session.check(Path(dropped))
         except ValueError as error:
-            return {self.message: told(error), self.controls.dropped: None}
+            yield {self.message: told(error), self.controls.dropped: None}
+            return
         choices = session.checkpoint_choices(dropped)
-        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.DROPPED_CHOICE)}
+        yield {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.DROPPED_CHOICE)}
 
     def forget_dropped(self, choice: str | None) -> Updates:
         value = session.first_choice() if choice == session.DROPPED_CHOICE else choice
@@ -110,8 +113,8 @@ def build() -> GenerateTab:
                 more = gr.Button(f"{MORE_FRAMES} more frames", elem_id="more-frames", scale=1, min_width=145)
                 fresh = gr.Button("New clip", elem_id="new-clip", scale=1, min_width=110)
             message = message_box(elem_id="generate-message")
-            said = verdict_html(first.verdict) if first else ""
-            result = gr.HTML(said, elem_id="verdict", apply_default_css=False, padding=False)
+            judged = verdict_html(first.verdict) if first else ""
+            result = gr.HTML(judged, elem_id="verdict", apply_default_css=False, padding=False)
             about = "Squared error of each future frame, beside predictions that need no model"
             errors = chart(error_chart(first.errors) if first else None, label=about, elem_id="error-chart")
             with gr.Row(elem_classes=["actions"]):
@@ -167,15 +170,15 @@ def wire_clips(tab: GenerateTab, arrived: Any) -> list[Any]:
     looked = {"inputs": None, "outputs": outputs, **in_turn("screen"), **PRIVATE, **AGAIN}
     preview = guarded(tab.message, clears=False)(stage.preview)
 
-    next_clip = f"(number) => [(Number(number) + 1) % {TEST_CLIPS}, '{TEST}']"
-    fresh = tab.fresh.click(None, controls.number, [controls.number, controls.source], js=next_clip, **PRIVATE)
+    next_clip = f"(number, source) => source === '{TEST}' ? (Number(number) + 1) % {TEST_CLIPS} : number"
+    fresh = tab.fresh.click(None, [controls.number, controls.source], controls.number, js=next_clip, **PRIVATE)
     pictured = stage.thumbs.input(None, stage.thumbs, controls.number, js="(thumbs) => thumbs.chosen", **PRIVATE)
     controls.number.change(
         None, [controls.number, stage.thumbs], stage.thumbs, js="(chosen, thumbs) => ({ ...thumbs, chosen })", **PRIVATE, **AGAIN
     )
-    changes = [controls.number.input, controls.drawing.input, controls.given.release, controls.frames.release]
+    changes = [controls.number.input, controls.drawing.input, controls.given.input, controls.given.release, controls.frames.release]
     changed = gr.on([*changes, controls.upload.change], claiming(PREVIEW, joins=FIT), **claim)
-    pressed = [wished(claiming(GENERATE, joins=FIT), **claim) for wished in (fresh.then, pictured.then)]
+    pressed = [fresh.then(claim_fresh, **{**claim, "outputs": tab.message}), pictured.then(claiming(GENERATE, joins=FIT), **claim)]
     pressed.append(controls.source.input(claim_source, **claim))
     fit = controls.checkpoint.change(claim_fit, **claim)
     for wish in (arrived, changed, *pressed, fit):
@@ -202,7 +205,7 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
     wishes.append(tab.more.click(claiming(MORE), stage.made, **quick))
     released = [controls.temperature.release, controls.top_k.release, controls.steps.release]
-    wishes.append(gr.on(released, claim_again, [stage.made, *controls.inputs], **quick))
+    wishes.append(gr.on(released, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))
     for wish in wishes:
         done = wish.then(guarded(tab.message)(stage.work), None, stage.outputs, **computing)
         done.then(guarded(tab.message, clears=False)(stage.write_files), stage.made, files, **in_turn("files"), **PRIVATE, **AGAIN)

@@ -13,7 +13,7 @@ import gradio as gr
 
 from . import links, opening, session
 from .cards import error_chart, verdict_html
-from .choices import FIRST, Chosen, chosen_from
+from .choices import FIRST, Chosen, carried_on, chosen_from
 from .controls import Controls, thumbnails_value
 from .downloads import download_files
 from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, adjusted, errors_of, mean_frame_for, predicted, sampling_of, source_of, verdict
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 GENERATE, MORE, PREVIEW, FIT = "generate", "more", "preview", "fit"  # kinds of wishes
 MORE_FRAMES = 10
+OWN_STAYS = {  # what a press of New clip says where there is no next clip
+    UPLOAD: "Your own clip stays: upload another clip, or choose Test clip.",
+    DRAWN: "Your drawing stays: clear it and draw another, or choose Test clip.",
+}
 WISHES = Wishes()
 OPENING_FILES = ExitStack()
 atexit.register(OPENING_FILES.close)
@@ -41,13 +45,15 @@ class Job:
     chosen: Chosen
     path: Path
     before: Generation | None
+    notice: str = ""
 
     @staticmethod
     def of(wish: Wish) -> "Job":
         """ValueError where it cannot be."""
         if wish.kind == GENERATE:
-            chosen = chosen_from(*wish.values)
-            return Job(chosen, session.find_checkpoint(chosen.checkpoint, chosen.dropped), None)
+            values, notice = carried_on(wish.values)
+            chosen = chosen_from(*values)
+            return Job(chosen, session.find_checkpoint(chosen.checkpoint, chosen.dropped), None, notice)
         before = GENERATIONS.get(str(wish.values[0]))
         if before is None or before.chosen is None or before.replay is None or before.checkpoint is None:
             raise ValueError("there is nothing to go on from: press Generate first")
@@ -134,7 +140,7 @@ class Stage:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
             raise
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
-        told_html = said(adjusted(checkpoint.config, chosen.settings(), len(clip.given_u8), chosen.frames))
+        told_html = said(job.notice) + said(adjusted(checkpoint.config, chosen.settings(), len(clip.given_u8), chosen.frames))
         judged = verdict_html(verdict(scores, chosen.frames)) + told_html
         yield {self.screen: reel.value(), self.result: judged, self.errors: error_chart(scores), self.made: made}
 
@@ -163,9 +169,10 @@ class Stage:
         if wish is None:
             return {}
         try:
-            chosen = chosen_from(*wish.values)
+            values, notice = carried_on(wish.values)
+            chosen = chosen_from(*values)
             config = session.config_of(chosen.checkpoint, chosen.dropped)
-            updates: Updates = {self.message: "", self.made: ""}
+            updates: Updates = {self.message: said(notice), self.made: ""}
             if wish.kind == FIT:
                 chosen = fitted(chosen, config)
                 updates |= {self.controls.given: chosen.given, self.controls.frames: chosen.frames}
@@ -192,7 +199,9 @@ class Stage:
             chosen = tuple(getattr(linked, name) for name in Controls.names())
             WISHES.claim(page, GENERATE, chosen)
             files = (self.controls.dropped, self.controls.upload)  # a link has none, and a box that is emptied says that it was changed
-            return {control: value for control, value in zip(self.controls.inputs, chosen, strict=True) if control not in files}
+            return {
+                control: value for control, value in zip(self.controls.inputs, carried_on(chosen)[0], strict=True) if control not in files
+            }
         if opening.opening() is None or values[: len(Controls.names())] != tuple(getattr(FIRST, name) for name in Controls.names()):
             WISHES.claim(page, PREVIEW, values)
         return {}
@@ -226,6 +235,11 @@ def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:
     """A handler that claims a wish with the controls' values; the event's work follows it."""
 
     def claim(request: gr.Request, *values: Any) -> None:
+        before = WISHES.of(request.session_hash)
+        if before and kind == PREVIEW and before.values == values:
+            return  # a box was left as it was: what is shown, and what is said of it, stays
+        if before and before.kind == PREVIEW and carried_on(before.values)[0] == values:
+            values = before.values  # as they were typed, a moment ago: what became of them is said of this wish, too
         WISHES.claim(request.session_hash, kind, values, joins=joins)
 
     return claim
@@ -237,6 +251,17 @@ def claim_source(request: gr.Request, *values: Any) -> None:
     WISHES.claim(request.session_hash, GENERATE if source == TEST else PREVIEW, values, joins=FIT)
 
 
+def claim_fresh(request: gr.Request, *values: Any) -> Any:
+    """Another clip is asked for: the next test clip, whose number is in the values already, is generated. There is no next one of a
+    person's own: returns the line that says so.
+    """
+    source = values[Controls.names().index("source")]
+    if source in OWN_STAYS:
+        return said(OWN_STAYS[source])
+    WISHES.claim(request.session_hash, GENERATE, values, joins=FIT)
+    return gr.skip()
+
+
 def claim_fit(request: gr.Request, *values: Any) -> None:
     """Another checkpoint is chosen: fit to it, unless it came with the settings of a generation that is wished for already."""
     newest = WISHES.of(request.session_hash)
@@ -244,14 +269,26 @@ def claim_fit(request: gr.Request, *values: Any) -> None:
         WISHES.claim(request.session_hash, FIT, values)
 
 
-def claim_again(request: gr.Request, made: str, *values: Any) -> None:
-    """A slider was released: generate again where something was generated, or is being, with other values."""
+def chosen_of(made: str) -> Chosen | None:
+    """What a kept generation was made with. Of what the page opens with it is known without its replay, which would import torch: a
+    claim that waited for that would come after newer ones.
+    """
+    first = opening.opening() if made == opening.KEY else None
+    kept = first or GENERATIONS.get(made)
+    return kept.chosen if kept else None
+
+
+def claim_again(request: gr.Request, made: str, *values: Any) -> Any:
+    """A slider was released: generate again where something was generated, or is being, with other values. Returns the line about a
+    value beyond the slider's end where no generation says so.
+    """
+    kept, notice = carried_on(values)
     newest = WISHES.of(request.session_hash)
     if newest is not None and newest.kind == GENERATE:
-        wanted = newest.values != values
+        wanted = carried_on(newest.values)[0] != kept
     else:
-        generation = GENERATIONS.get(made)
-        before = generation.chosen if generation else None
-        wanted = before is not None and tuple(getattr(before, name) for name in Controls.names()) != values
+        before = chosen_of(made)
+        wanted = before is not None and tuple(getattr(before, name) for name in Controls.names()) != kept
     if wanted:
         WISHES.claim(request.session_hash, GENERATE, values)
+    return gr.skip() if wanted or not notice else said(notice)

@@ -14,8 +14,6 @@ from vidapp.plots import (
     MOST_POINTS,
     curve_of,
     error_curve,
-    evaluation_curve,
-    gradient_figure,
     loss_figure,
     smooth,
     thinned,
@@ -37,13 +35,6 @@ def test_an_error_curve_numbers_future_frames_from_one_and_keeps_looks_by_name()
     assert both.data[0].line.color == swapped.data[1].line.color
     assert both.data[0].line.color != both.data[1].line.color
     assert both.data[0].line.dash != both.data[1].line.dash
-
-
-def test_an_evaluation_is_drawn_beside_what_it_must_beat() -> None:
-    scores = {"per_frame": {"mse": [1.0, 2.0], "ssim": [0.9, 0.8]}}
-    figure = evaluation_curve({**scores, "repeat_last": scores, "reconstruction": scores, "clips": 3})
-    assert [trace.name for trace in figure.data] == ["prediction", "repeat the last frame", "tokenizer alone"]
-    assert "SSIM" in evaluation_curve(scores, metric="ssim").layout.yaxis.title.text
 
 
 def test_curves_of_a_loss_figure_have_steps_of_their_own() -> None:
@@ -71,20 +62,8 @@ def test_validation_is_never_smoothed() -> None:
     assert list(figure.data[2].y) == [6.0, 3.0]
 
 
-def test_the_gradient_figure_shows_the_clip_at_its_height_on_either_axis() -> None:
-    log = gradient_figure([1, 2], [0.5, 30.0], 1.0)
-    linear = gradient_figure([1, 2], [0.5, 30.0], 10.0, log=False)
-    assert (log.layout.yaxis.type, log.layout.shapes[0].y0, log.layout.annotations[0].y) == ("log", 1.0, 0.0)
-    assert (linear.layout.yaxis.type, linear.layout.shapes[0].y0, linear.layout.annotations[0].y) == ("linear", 10.0, 10.0)
-
-
-@pytest.mark.parametrize("clip", [None, 0])
-def test_no_clipping_draws_no_line(clip) -> None:
-    assert not gradient_figure([1], [0.5], clip).layout.shapes
-
-
 def test_all_figures_share_a_style_and_nothing_heavy() -> None:
-    figures = [error_curve({"prediction": [1.0]}), loss_figure({}), gradient_figure([], [])]
+    figures = [error_curve({"prediction": [1.0]}), loss_figure({})]
     for figure in figures:
         assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
         assert figure.layout.uirevision == "keep"
@@ -138,7 +117,7 @@ def test_thinning_keeps_order_bounds_and_real_points(values, most) -> None:
 
 def test_a_curve_with_a_value_missing_is_refused() -> None:
     with pytest.raises(ValueError, match="2 steps but 1 values"):
-        gradient_figure([1, 2], [0.5])
+        loss_figure({"loss": ([1, 2], [0.5])})
 
 
 def test_smoothing_goes_on_after_a_gap() -> None:

@@ -523,11 +523,11 @@ def test_what_is_no_run_cannot_be_resumed(run: RunWriter) -> None:
 
 
 def test_a_checkpoint_is_complete_only_with_its_resume_part(run: RunWriter) -> None:
-    assert run.newest_complete() is None
+    assert run.complete_steps() == []
     assert save(run, 100)
     run.checkpoint_path(200).write_bytes(b"sampleable, but nothing to resume from")
     run.resume_paths(300)[0].write_bytes(b"killed before the checkpoint")
-    assert run.newest_complete() == 100
+    assert run.complete_steps() == [100]
     assert [step for step, _ in reader_of(run).checkpoints()] == [200, 100]
     assert reader_of(run).checkpoints()[1][1] == run.checkpoint_path(100)
 
@@ -546,7 +546,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_training_goes_on(run: RunWr
     for part in ("checkpoint", "tensors"):
         writers = {"checkpoint": lambda path: None, "tensors": lambda path: path.write_bytes(b"y")} | {part: full_disk}
         assert not run.commit(200, **writers, state={})
-    assert run.newest_complete() == 100
+    assert run.complete_steps() == [100]
     assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == sorted(
         path.name for path in (run.checkpoint_path(100), *run.resume_paths(100))
     )
@@ -567,10 +567,10 @@ def test_a_step_that_is_saved_is_not_saved_again(run: RunWriter) -> None:
 def test_the_phases_have_checkpoints_of_their_own(run: RunWriter) -> None:
     save(run, 300, "tokenizer")
     save(run, 100)
-    assert (run.newest_complete("tokenizer"), run.newest_complete()) == (300, 100)
+    assert (run.complete_steps("tokenizer"), run.complete_steps()) == ([300], [100])
     assert [step for step, _ in reader_of(run).checkpoints()] == [100]
     with pytest.raises(ValueError, match="unknown phase 'decoder'"):
-        run.newest_complete("decoder")
+        run.complete_steps("decoder")
 
 
 @given(
@@ -590,10 +590,10 @@ def test_pruning_keeps_the_newest_and_never_touches_the_newest_complete_pair(
         run.checkpoint_path(step).write_bytes(b"x")
     for step in stray - whole - bare:
         run.resume_paths(step)[0].write_bytes(b"y")
-    newest, before = run.newest_complete(), sorted(whole | bare)
+    newest, before = max(run.complete_steps(), default=None), sorted(whole | bare)
     run.prune(keep, protect)
     left = {step for step, _ in RunReader(run.path).checkpoints()}
-    assert run.newest_complete() == newest
+    assert max(run.complete_steps(), default=None) == newest
     assert left >= set(before[-keep:])
     assert left >= protect & (whole | bare)
     if newest is not None:
@@ -627,7 +627,7 @@ from vidapp.presets import preset
 from vidapp.runs import RunWriter
 resume = sys.argv[1] == "resume"
 run = RunWriter.resume("a") if resume else RunWriter.create("a", preset("debug"))
-newest = run.newest_complete()
+newest = max(run.complete_steps(), default=None)
 if resume:
     run.cut_metrics(-1 if newest is None else newest)
 for step in itertools.count((newest or 0) + 1):
@@ -657,7 +657,7 @@ def test_kills_at_any_moment_lose_no_complete_pair_and_leave_an_unbroken_curve()
         for path in (run_folder.checkpoint_path(runs_folder() / "a", newest), run_folder.resume_paths(runs_folder() / "a", newest)[0]):
             assert path.read_bytes() == str(newest).encode() * 5000
     run = RunWriter.resume("a")
-    newest = run.newest_complete() or 0
+    newest = max(run.complete_steps(), default=0)
     run.cut_metrics(newest)
     assert [line["step"] for line in reader_of(run).metrics()[0]] == list(range(1, newest + 1))
     assert len(reader_of(run).checkpoints()) <= 3  # two, and one that was saved but not yet pruned

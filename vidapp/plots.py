@@ -24,7 +24,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 KNOWN = {  # one look for one thing, whichever figure it is in
     "prediction": 0,
     "loss": 0,
-    "gradient norm": 0,
     "repeat_last": 1,
     "validation": 1,
     "reconstruction": 2,
@@ -56,14 +55,6 @@ def error_curve(
     return figure
 
 
-def evaluation_curve(result: Mapping[str, Any], *, metric: str = "mse") -> "Figure":
-    """The error curve of what `evaluate` returns: the prediction, beside those it is to be judged by."""
-    names = [name for name in ("repeat_last", "pixel_mean", "black", "reconstruction", "true_past") if name in result]
-    curves = {"prediction": result["per_frame"][metric]} | {name: result[name]["per_frame"][metric] for name in names}
-    summed = metric in ("mse", "mae")
-    return error_curve(curves, metric=metric.upper(), unit="summed over the pixels of a frame" if summed else "")
-
-
 def loss_figure(
     curves: Mapping[str, Curve],
     *,
@@ -85,24 +76,6 @@ def loss_figure(
         add_smoothed(figure, name, curve, smoothing if noisy else 0.0, look=KNOWN.get(name, place))
     for name, level in (levels or {}).items():
         add_level(figure, name, level, log=log)
-    figure.update_yaxes(type="log" if log else "linear")
-    return figure
-
-
-def gradient_figure(
-    steps: Sequence[float],
-    norms: Sequence[Value],
-    clip: float | None = None,
-    *,
-    smoothing: float = 0.0,
-    log: bool = True,
-    x_title: str = "step",
-) -> "Figure":
-    """Gradient norm before clipping over steps, and the norm that it is clipped to; a `clip` of None or 0 means no clipping."""
-    figure = empty_figure(x_title, "gradient norm (before clipping)")
-    add_smoothed(figure, "gradient norm", (steps, norms), smoothing, look=0)
-    if clip:
-        add_level(figure, "clipped above", clip, log=log)
     figure.update_yaxes(type="log" if log else "linear")
     return figure
 

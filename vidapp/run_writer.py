@@ -253,11 +253,6 @@ class RunWriter:
             return False
         return True
 
-    def newest_complete(self, phase: str = "transformer") -> int | None:
-        """The newest step whose checkpoint and resume part are both there; None where there is none."""
-        steps = run_folder.complete_steps(self.path, phase)
-        return steps[-1] if steps else None
-
     def complete_steps(self, phase: str = "transformer") -> list[int]:
         """All steps that training can go on from, ascending: where the newest turns out damaged, take the one before."""
         return run_folder.complete_steps(self.path, phase)

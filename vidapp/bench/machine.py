@@ -4,7 +4,6 @@ import torch
 
 from .effort import repeat, typical
 
-BYTES = 64 * 2**20  # of the copy that memory is measured with: larger than a cache
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -38,9 +37,3 @@ class MatrixRate:
     @property
     def typical(self) -> float:
         return typical(self.found)
-
-
-def copy_rate(seconds: float = 0.1) -> float:
-    """Bytes a second that this machine's memory copies (each counted once)."""
-    a, b = torch.ones(BYTES, dtype=torch.uint8), torch.empty(BYTES, dtype=torch.uint8)
-    return BYTES / typical(repeat(lambda: b.copy_(a), seconds))

@@ -64,16 +64,6 @@ def digit_of(part: str) -> DrawnDigit:
     return DrawnDigit((halves * (255 // (LEVELS - 1))).astype(np.uint8), (top, left), (down, right))
 
 
-def text_of(digits: list[DrawnDigit]) -> str:
-    """The text that `digits_of` reads."""
-
-    def packed(digit: DrawnDigit) -> str:
-        halves = (digit.pixels // (255 // (LEVELS - 1))).reshape(-1, 2).astype(np.uint8)
-        return base64.b64encode((halves[:, 0] << 4 | halves[:, 1]).tobytes(), altchars=b"-_").decode("ascii")
-
-    return "~".join(":".join([*(f"{number:.4f}" for number in (*digit.place, *digit.motion)), packed(digit)]) for digit in digits)
-
-
 def drawn_clip(text: str | None, data: DataConfig, given: int, future: int) -> Clip:
     """The clip of a drawing, as a model with that data sees it: given frames and what truly follows."""
     from ..data.moving_mnist import bounced, draw_clip  # brings torch, which the page does not wait for

@@ -12,7 +12,6 @@ from ..runs import RunReader, list_runs, open_run
 from ..sick_runs import choices as example_choices
 from ..sick_runs import is_example, open_any, refuse_example
 from . import new_run
-from .drafts import Draft
 from .estimates import devices
 from .live import live_update, live_view
 from .messages import guarded, message_box, said
@@ -138,11 +137,6 @@ class TrainTab:
                 self.steering.draw: gr.Button(interactive=live),
             }
         return updates
-
-    def propose(self, draft: Draft) -> Updates:
-        """Another tab proposes a run: it becomes the page's draft. Outputs: `new.outputs`."""
-        assert self.new is not None
-        return self.new.show(draft)
 
     @property
     def outputs(self) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import random
 import struct
 import subprocess
 import sys
@@ -222,6 +223,23 @@ def test_a_cut_off_video_and_gif_are_refused_or_end_early(tmp_path: Path) -> Non
         for share in (0.1, 0.5, 0.9):
             path.write_bytes(whole[: int(share * len(whole))])
             assert read_or_refused(path, path.name) <= 6
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9")])
+@pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+def test_a_video_whose_second_half_is_lost_is_refused_and_skipped_in_a_folder(tmp_path: Path, name: str, codec: str, damage: str) -> None:
+    broken = tmp_path / name
+    ffmpeg(["-f", "lavfi", "-i", "testsrc=size=64x64:rate=10:duration=4", "-c:v", codec, "-movflags", "+faststart", str(broken)])
+    assert len(read_clip(broken, 16, 1, 99)) == 40
+    write_gif(tmp_path / "good.gif", moving_square())
+    whole = broken.read_bytes()
+    half = len(whole) // 2
+    broken.write_bytes(whole[:half] + (random.Random(0).randbytes(len(whole) - half) if damage == "overwritten" else b""))
+    with pytest.raises(ClipError, match=rf"^{name} is broken after frame \d+ \(.+\): save it again or leave it out$"):
+        read_clip(broken, 16, 1, 99)
+    clips, skipped = read_clips(tmp_path, 16, 1, 99, 9)
+    assert [clip.name for clip in clips] == ["good.gif"]
+    assert [name for name, _ in skipped] == [name]
 
 
 @given(

@@ -7,16 +7,20 @@ import contextlib
 import errno
 import itertools
 import math
+import re
+import subprocess
+import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.lib import format as npy_format
 from PIL import Image
 
 MAX_PIXELS = 4096 * 4096  # in one frame
+MOST_SAID = 4096  # bytes of what ffmpeg complains of that are looked at
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # nothing else of what Pillow can open is tried on a stranger's file
@@ -141,23 +145,67 @@ def video_demuxer(path: Path) -> str:
 
 
 def video_frames(path: Path) -> Frames:
-    """The pictures of a video, streamed through ffmpeg: each coded frame once. A cut-off video ends where it was cut."""
-    require_ffmpeg()
+    """The pictures of a video, streamed through ffmpeg: each coded frame once. ClipError where it is damaged or cut off.
+
+    ffmpeg hides damage behind frames of its own making unless it is told to stop at the first error, and some readers of containers end
+    as if all were well: what it wrote to stderr counts, too. An .avi in which nothing is found behind the damage may still just end.
+    """
     with explained(path.name):
+        strict = ["-loglevel", "error", "-xerror", "-err_detect", "crccheck+bitstream+buffer+explode"]
         limits = ["-f", video_demuxer(path), "-protocol_whitelist", "file", "-max_pixels", str(MAX_PIXELS), "-threads", "2"]
         # passthrough: two frames that claim to be hours apart must not become a million copies
-        output = ["-an", "-sn", "-fps_mode", "passthrough"]
+        output = ["-an", "-sn", "-dn", "-fps_mode", "passthrough", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
         # an absolute path, so that no name is taken for a device, an address or an option
-        for pixels in iio.imiter(str(path.resolve()), plugin="FFMPEG", input_params=limits, output_params=output):
-            check_pixels(path.name, pixels.shape[1], pixels.shape[0])
-            yield Image.fromarray(pixels)
+        command = [require_ffmpeg(), "-nostdin", "-hide_banner", *strict, *limits, "-i", str(path.resolve()), *output]
+        with tempfile.TemporaryFile() as said, started(command, said) as process:
+            assert process.stdout
+            count = 0
+            while (picture := ppm_picture(path.name, process.stdout)) is not None:
+                yield picture
+                count += 1
+            failed = process.wait() != 0
+            said.seek(0)
+            words = said.read(MOST_SAID).decode(errors="replace")
+        if failed or words.strip():
+            raise ClipError(f"{path.name} is broken after frame {count} ({reason_in(words)}): save it again or leave it out")
 
 
-def require_ffmpeg() -> None:
+@contextlib.contextmanager
+def started(command: list[str], said: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process with its stderr in `said`, ended when the block is left."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)
+    try:
+        yield process
+    finally:
+        process.kill()
+        assert process.stdout
+        process.stdout.close()
+        process.wait()
+
+
+def ppm_picture(name: str, stream: IO[bytes]) -> Image.Image | None:
+    """The next picture of a stream of binary PPMs; None where the stream ends, within a picture or before."""
+    header = [stream.readline(MOST_SAID) for _ in range(3)]  # P6, width and height, 255
+    if not header[2].endswith(b"\n"):
+        return None
+    width, height = (int(number) for number in header[1].split())
+    check_pixels(name, width, height)
+    pixels = stream.read(3 * width * height)
+    return Image.frombytes("RGB", (width, height), pixels) if len(pixels) == 3 * width * height else None
+
+
+def reason_in(words: str) -> str:
+    """The first thing that ffmpeg said, without the part of ffmpeg that said it."""
+    first = next((line for line in words.splitlines() if line.strip()), "ffmpeg stopped")
+    return re.sub(r"^(\[[^]]*\] ?)+", "", first)[:120]
+
+
+def require_ffmpeg() -> str:
+    """The path of the ffmpeg that imageio brings, or of the one it finds."""
     import imageio_ffmpeg
 
     try:
-        imageio_ffmpeg.get_ffmpeg_exe()
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise ClipError("no ffmpeg was found to read or write videos: pip install imageio[ffmpeg], or use .gif or .npy") from error
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from vidapp.checkpoint import save_checkpoint
+from vidapp.commands.patient import Case
 from vidapp.config import Config
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import new_tokenizer
@@ -42,6 +43,10 @@ def test_a_new_one_that_is_asked_for_is_trained_whatever_there_is(bundled: Path)
     assert choose_tokenizer(new, bundled=bundled) is None
     with pytest.raises(ValueError, match="leave one of them out"):
         choose_tokenizer(new, bundled)
+
+
+def test_a_run_that_trained_its_own_is_checked_with_that(bundled: Path) -> None:
+    assert Case(TINY.replace({"recipe.tokenizer_source": "new"}), checkpoint=bundled).tokenizer(None) == bundled
 
 
 def test_without_a_bundled_checkpoint_one_is_trained(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Case:
         from ..tokenizer_choice import FITS, choose_tokenizer, tokenizer_differences
 
         own = self.checkpoint if self.checkpoint and not tokenizer_differences(self.config, self.checkpoint, FITS) else None
-        return choose_tokenizer(self.config, given or own)
+        return own if own and not given else choose_tokenizer(self.config, given)
 
     def evaluation(self, clips: int, strip: Path | None = None) -> Callable[[Callable[[float], None]], "Lost"]:
         """Where the checkpoint loses most on so many clips; told the share that is done. strip: a picture to draw the first clip into."""

@@ -251,13 +251,24 @@ function buildTrack() {
   }));
 }
 
+// Opening the tab and picking a frame in it may both ask for the same view: the second answer must not take back where one has gone since.
+const TWICE_MS = 20000;
+let came = -Infinity;
+function repeats(fresh) {
+  const soon = performance.now() - came < TWICE_MS;
+  const same = soon && fresh.start === clip.start && fresh.frames.length && JSON.stringify([fresh.ids, fresh.frames]) === JSON.stringify([clip.ids, clip.frames]);
+  came = same ? came : performance.now();
+  return same;
+}
+new IntersectionObserver(() => { if (root.offsetParent === null) came = -Infinity; }).observe(root);  // after a visit elsewhere it is a new wish
+
 async function take(value) {
   const turn = ++turns;
   const fresh = { ...EMPTY, ...(value || {}) };
   const uris = [...fresh.frames, ...fresh.drawn, fresh.atlas?.sprite].filter(Boolean);
   await Promise.all(uris.map((uri) => decode(uri).catch(() => null)));
   if (turn !== turns) return;
-  const another = fresh.key !== clip.key;
+  const another = fresh.key !== clip.key && !repeats(fresh);
   clip = fresh;
   for (const uri of pixels.keys()) if (!uris.includes(uri)) pixels.delete(uri);
   if (another) {

@@ -335,8 +335,3 @@ def empty_samples(main: Sequence[Line]) -> Alarm | None:
 
 def mean_of(lines: Sequence[Line], key: str) -> float:
     return statistics.fmean(float(line[key]) for line in lines)
-
-
-def rounded(rate: float) -> float:
-    """Two significant digits."""
-    return float(f"{rate:.2g}")

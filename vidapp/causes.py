@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .alarms import Alarm, rounded
-from .checks.verdict import Check
+from .alarms import Alarm
+from .checks.verdict import Check, rounded
 from .config import Config
 from .stages import Lost
 

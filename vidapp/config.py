@@ -279,6 +279,13 @@ def field_of(key: str) -> dataclasses.Field[Any]:
     return fields[name]
 
 
+def as_argument(value: Any) -> str:
+    """A value as `--set` reads it back."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
     """`["recipe.learning_rate=1e-4"]` -> `{"recipe.learning_rate": "1e-4"}`, for `Config.replace`."""
     changes = {}

@@ -40,7 +40,8 @@ class CausalPast:
 
     def __init__(self, transformer: VideoTransformer, tokens_BTHW: Tensor, cached: bool = True) -> None:
         self.transformer, self.cached = transformer, cached
-        self.window = tokens_BTHW[:, -(transformer.max_frames - 1) :] if transformer.max_frames > 1 else tokens_BTHW[:, :0]
+        given = min(tokens_BTHW.shape[1], most_given(transformer.max_frames, 1, causal=True))
+        self.window = tokens_BTHW[:, tokens_BTHW.shape[1] - given :]
         self.cache, self.pending = Cache(), self.window
         self.table = transformer.token_table()
         self.short = FramePass(transformer, len(tokens_BTHW), self.table) if cached and FramePass.fits(transformer) else None
@@ -48,7 +49,7 @@ class CausalPast:
 
     def append(self, frame_B1HW: Tensor) -> None:
         """Add a decided frame; where the window is full, keep its second half."""
-        longest = self.transformer.max_frames - 1
+        longest = most_given(self.transformer.max_frames, 1, causal=True)
         self.view = None
         self.window = torch.cat([self.window, frame_B1HW], dim=1)
         self.pending = torch.cat([self.pending, frame_B1HW], dim=1)
@@ -133,7 +134,7 @@ def rollout_at_once(
     longest = transformer.max_frames
     done = 0
     while done < frames:
-        given = min(tokens.shape[1], max(longest // 2, longest - (frames - done)))
+        given = min(tokens.shape[1], most_given(longest, frames - done, causal=False))
         count = min(frames - done, longest - given)
         past = tokens[:, tokens.shape[1] - given :]
         new = torch.full_like(tokens[:, :1], transformer.mask_id).repeat(1, count, 1, 1)
@@ -156,12 +157,18 @@ def rollout_step(tokens: Tensor, step: DecodeStep, frame: int) -> RolloutStep:
     return RolloutStep(torch.cat([tokens, step.tokens], dim=1), frame, step.step, step.steps, last, step.confidence)
 
 
+def most_given(longest: int, frames: int, *, causal: bool) -> int:
+    """Given frames that a model of at most `longest` frames can see when it begins `frames` future ones: one after the other where it is
+    causal, otherwise as many at once as leave half of its length given."""
+    return longest - 1 if causal else max(longest // 2, longest - frames)
+
+
 def unseen_past(config: Config, given: int, frames: int) -> str:
     """What is said where a model with this config does not see all of `given` frames when it begins `frames` future ones; else nothing."""
     longest = config.data.clip_frames
     if config.model.attention == "framewise":
         return ""  # no length was ever too long for it: it sees no other frame
-    seen = longest - 1 if config.model.causal else max(longest // 2, longest - frames)
+    seen = most_given(longest, frames, causal=config.model.causal)
     if given <= seen:
         return ""
     part = f"the last {seen}" if seen else "none"

@@ -125,7 +125,7 @@ class RunWriter:
             _refuse_live(reader)
             status = reader.status()
             kept = _kept_for_us(status)
-            refuse_fewer_steps(name, path, used, before)
+            _refuse_fewer_steps(name, path, used, before)
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
             if not kept:
@@ -392,7 +392,7 @@ def _resumed_config(name: str, before: Config, config: Config | None) -> Config:
     return config
 
 
-def refuse_fewer_steps(name: str, path: Path, config: Config, before: Config) -> None:
+def _refuse_fewer_steps(name: str, path: Path, config: Config, before: Config) -> None:
     """ValueError where the run is to end before the step that it stands at."""
     done = max(run_folder.complete_steps(path), default=0)
     if config.run.steps != before.run.steps and config.run.steps < done:

@@ -101,21 +101,20 @@ def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) ->
 
 def idle_notices(recipe: RecipeConfig) -> list[str]:
     """Settings that are set and change nothing beside the others."""
-    weights = {name: getattr(recipe, f"objective_{name}") for name in OBJECTIVES}
-    alone = recipe.objective_schedule == "fixed"
-    found = []
+    usual, found = RecipeConfig(), []
+    fixed = recipe.objective_schedule == "fixed"  # growing begins with the future in any case
     for key in ("context_corruption", "own_past"):
         if getattr(recipe, key) and not recipe.clean_past:
             found.append(f"recipe.{key} changes nothing: there is no clean past to change without recipe.clean_past.")
-        elif getattr(recipe, key) and alone and not (weights["future"] or weights["joint"]):
+        elif getattr(recipe, key) and fixed and not (recipe.objective_future or recipe.objective_joint):
             found.append(f"recipe.{key} changes nothing: an individual frame sees no past, and no other objective has a weight.")
-    if recipe.random_context and alone and not weights["future"]:
+    if recipe.random_context and fixed and not recipe.objective_future:
         found.append("recipe.random_context changes nothing: only the future objective is given frames, and its weight is 0.")
-    if recipe.schedule == "constant" and recipe.warmup_steps != RecipeConfig().warmup_steps and recipe.warmup_steps:
+    if recipe.schedule == "constant" and recipe.warmup_steps not in (0, usual.warmup_steps):
         found.append("recipe.warmup_steps changes nothing: the warm-up is part of recipe.schedule=cosine.")
-    if recipe.optimizer != "muon" and recipe.muon_learning_rate != RecipeConfig().muon_learning_rate:
+    if recipe.optimizer != "muon" and recipe.muon_learning_rate != usual.muon_learning_rate:
         found.append(f"recipe.muon_learning_rate changes nothing: the optimizer is {recipe.optimizer}.")
-    if recipe.mask_schedule != "fixed" and recipe.mask_ratio != RecipeConfig().mask_ratio:
+    if recipe.mask_schedule != "fixed" and recipe.mask_ratio != usual.mask_ratio:
         found.append(f"recipe.mask_ratio changes nothing: it is for recipe.mask_schedule=fixed, and that is {recipe.mask_schedule}.")
     return found
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..alarms import rounded
 from ..config import Config
 from .overfit import FAST
 from .subject import ONLY, Subject
-from .verdict import Check, Progress, failure, judge
+from .verdict import Check, Progress, failure, judge, rounded
 
 STEPS = 40
 LOWEST, HIGHEST = 1e-5, 1.0

@@ -54,6 +54,11 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
+def rounded(value: float) -> float:
+    """A setting as it is suggested: two significant digits."""
+    return float(f"{value:.2g}")
+
+
 def judge(
     name: str,
     title: str,

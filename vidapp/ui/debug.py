@@ -199,13 +199,11 @@ def shared(report: Report) -> str:
 def ago(seconds: float) -> str:
     """To the second at first: whoever asks again sees that it was heard."""
     whole = round(seconds)
-    return (
-        f"{whole} s"
-        if whole < 120
-        else f"{whole // 60} min {whole % 60} s"
-        if whole < 7200
-        else f"{whole // 3600} h {whole // 60 % 60} min"
-    )
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole // 60 % 60} min"
 
 
 def first_of(known: list[str]) -> str | None:

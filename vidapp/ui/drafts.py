@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..config import Config, field_of
+from ..config import Config, as_argument, field_of
 from ..presets import PRESETS, preset
 from . import form, sources
 from .words import count
@@ -103,10 +103,16 @@ class Draft:
             return str(error)
         return ""
 
+    @property
+    def trouble(self) -> str:
+        """Why the draft cannot be trained or looked at as a whole; empty where it can."""
+        values = "a value" if len(self.refused) == 1 else "values"
+        return f"Configure holds {values} that cannot be: {self.refusal}" if self.refused else ""
+
     def sound(self) -> "Draft":
         """The draft itself, to be trained or looked at as a whole; ValueError where a value in the form cannot be."""
         if self.refused:
-            raise ValueError(f"Configure holds {'a value' if len(self.refused) == 1 else 'values'} that cannot be: {self.refusal}")
+            raise ValueError(self.trouble)
         return self
 
     def edited(self, values: Mapping[str, Any]) -> "Draft":
@@ -162,13 +168,6 @@ def take_what_goes(config: Config, values: Mapping[str, Any]) -> tuple[Config, d
 
 def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def as_argument(value: Any) -> str:
-    """A value as `--set` reads it back."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def shown(value: Any) -> str:

@@ -111,12 +111,8 @@ class NewRun:
 
     def refused(self, draft: Draft) -> Updates:
         """No start while Configure shows what cannot be: it would train something else."""
-        try:
-            draft.sound()
-        except ValueError as error:
-            off = gr.Button(START, interactive=False)
-            return {self.start: off, self.start_all: gr.Button(visible=False), self.notices: said(str(error), "bad"), self.launch: ""}
-        return {}
+        off = gr.Button(START, interactive=False)
+        return {self.start: off, self.start_all: gr.Button(visible=False), self.notices: said(draft.trouble, "bad"), self.launch: ""}
 
     @property
     def measured(self) -> list[Any]:

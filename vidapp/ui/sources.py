@@ -5,7 +5,7 @@ A page never names a path: what it offers is the content of `own` in the data fo
 
 from pathlib import Path
 
-from ..config import Config
+from ..config import Config, as_argument
 from ..files import resolve_inside
 
 BUILT_IN = (
@@ -62,11 +62,7 @@ def with_needed(config: Config, path: str) -> Config:
 
 def set_by_data(chosen: Config, found: Config) -> str:
     """What `resolved` set in `found` for the sake of the data, in a sentence; empty where it set nothing."""
-    changes = [
-        f"{key}={str(mine).lower() if isinstance(mine, bool) else mine}"
-        for key, (mine, _) in found.differences(chosen).items()
-        if key != "data.source"
-    ]
+    changes = [f"{key}={as_argument(mine)}" for key, (mine, _) in found.differences(chosen).items() if key != "data.source"]
     return f"{Path(found.data.source).name} holds token ids, so these are set: {', '.join(changes)}." if changes else ""
 
 

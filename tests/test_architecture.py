@@ -17,8 +17,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "settings": ("config", "recipe_config", "presets", "device"),
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),
-    "masking": ("schedules", "masking", "flops"),
-    "transformer": ("transformer",),
+    "masking": ("schedules", "masking"),
+    "transformer": ("stem", "flops", "transformer"),
     "checkpoint": ("checkpoint", "tokenizer_choice"),
     "sampler": ("sampling", "frame_pass", "rollout", "futures"),
     "run folder": (

@@ -44,6 +44,19 @@ def test_a_training_steps_flops_are_those_that_torch_counts(
     assert step_flops(config, masks) == counted.get_total_flops()
 
 
+STEMS = [{}, {"model__stem_frames": 1}, {"model__stem_frames": 3, "model__pixel_embedding": True}]
+
+
+@pytest.mark.parametrize("changes", STEMS)
+def test_a_stem_costs_what_torch_counts(changes: dict[str, object]) -> None:
+    config = sized("factorized", **changes)
+    model, tokens = tiny_transformer(config, dtype=torch.float32).train(), random_tokens(config, clips=4)
+    masks = draw_masks(config, 0, range(4))
+    with FlopCounterMode(display=False) as counted:
+        masked_logits(model, TokenBatch(tokens, masks), clean_past=True).losses_P.sum().backward()
+    assert step_flops(config, masks) == counted.get_total_flops()
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_a_pass_over_a_clip_and_one_over_new_frames_after_cached_ones_count_as_torch_does(attention: str) -> None:
     config = sized(attention)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vidapp.config import Config
 from vidapp.presets import preset
 from vidapp.randomness import torch_generator
+from vidapp.stem import Stem
 from vidapp.tokenizer import new_tokenizer
 from vidapp.transformer import (
     Block,
@@ -28,7 +29,7 @@ from vidapp.transformer import (
 )
 
 ATTENTIONS = ("full", "factorized", "framewise")
-POSITIONS = ("learned", "relative")
+POSITIONS = ("learned", "relative", "relative and stem")
 CPU = torch.device("cpu")
 FRAMES = 4
 all_kinds = pytest.mark.parametrize(("attention", "positions"), list(itertools.product(ATTENTIONS, POSITIONS)))
@@ -36,7 +37,10 @@ all_kinds = pytest.mark.parametrize(("attention", "positions"), list(itertools.p
 
 def make(attention: str = "full", positions: str = "learned", **changes: object) -> VideoTransformer:
     """Two layers on grids of 2 x 2, in float64, with weights that matter."""
+    positions, stem, _ = positions.partition(" and stem")
     config = tiny(model__attention=attention, model__positions=positions, model__layers=2, data__size=32, tokenizer__downsampling=16)
+    if stem:
+        config = config.replace({"model.stem_frames": 1 if attention == "framewise" else 3})
     return tiny_transformer(config.replace({key.replace("__", "."): value for key, value in changes.items()}))
 
 
@@ -98,6 +102,55 @@ def test_tokens_are_embedded_through_their_code_vector_and_the_mask_is_not() -> 
     plain = make(model__code_embedding=False)
     assert torch.equal(plain.token_table(), plain.token_embedding.weight)
     assert "code_projection.weight" not in plain.state_dict()
+
+
+def test_tokens_can_be_embedded_through_the_pixels_of_their_patch() -> None:
+    config = tiny(model__pixel_embedding=True)
+    tokenizer = new_tokenizer(config.tokenizer, 1, torch_generator(0))
+    model = VideoTransformer.new(config, torch_generator(0))
+    model.take_codes(tokenizer)
+    assert model.features_VK.shape == (16, 2 + 8 + 64)
+    alone = tokenizer.decode(torch.tensor([[[[5]]]]))
+    assert torch.allclose(model.features_VK[5, -64:], alone.detach().flatten().clamp(0, 1), atol=1e-6)
+    with pytest.raises(ValueError, match="model.pixel_embedding adds pixels to the code embedding"):
+        tiny(model__pixel_embedding=True, model__code_embedding=False)
+
+
+# ------------------------------------------------------------------ the stem
+
+
+def test_a_stem_shows_a_token_its_neighbours_in_its_own_frame_and_those_before() -> None:
+    stem = Stem(tiny(model__stem_frames=3).model, grid=4).double()
+    for parameter in stem.parameters():
+        torch.nn.init.normal_(parameter)
+    table = stem.table(torch.randn(17, 16, dtype=torch.float64))
+    view, tokens = clip_view(FRAMES, True, CPU), random_tokens(TINY).flatten(2)[:1]
+
+    def sums(tokens: Tensor) -> Tensor:
+        return stem.own_frame(tokens, table) + stem.frames_before(tokens, stem.sources(view.allowed_BFK, view.times_F, view.times_F), table)
+
+    changed = tokens.clone()
+    changed[0, 1, 5] = (changed[0, 1, 5] + 1) % 16  # row 1, column 1
+    moved = (sums(tokens) - sums(changed)).abs().amax(dim=-1)[0] > 1e-9
+    around = torch.zeros(4, 4, dtype=torch.bool)
+    around[:3, :3] = True
+    assert torch.equal(
+        moved, torch.stack([around & (frame >= 1) for frame in range(FRAMES)]).flatten(1)
+    )  # frame 4 would not see it any more
+
+
+def test_a_stem_is_a_convolution_over_the_embeddings() -> None:
+    stem = Stem(tiny(model__stem_frames=1).model, grid=4).double()
+    table, tokens = stem.table(torch.randn(17, 16, dtype=torch.float64)), random_tokens(TINY).flatten(2)
+    weight = stem.own.weight.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+    image = F.embedding(tokens.flatten(0, 1), table).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    expected = F.conv2d(image, weight, padding=1).flatten(2).transpose(1, 2)
+    assert torch.allclose(stem.own_frame(tokens, table).flatten(0, 1), expected, atol=1e-12)
+
+
+def test_a_framewise_model_has_no_stem_that_looks_at_other_frames() -> None:
+    with pytest.raises(ValueError, match="model.stem_frames 3 shows frames to each other"):
+        tiny(model__attention="framewise", model__stem_frames=3)
 
 
 def test_logits_of_some_positions_are_those_of_all() -> None:
@@ -368,7 +421,7 @@ def test_the_loss_reaches_every_weight(attention: str, positions: str) -> None:
     hidden = model(masked(tokens), clip_view(FRAMES, True, CPU))
     F.cross_entropy(model.logits(hidden).flatten(0, 2), tokens.flatten()).backward()
     unused = {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
-    assert unused == ({"time_bias"} if (attention, positions) == ("framewise", "relative") else set())  # no time, so no distance in time
+    assert unused == ({"time_bias"} if attention == "framewise" and positions != "learned" else set())  # no time, so no distance in time
 
 
 def test_the_squared_relu_has_its_gradient() -> None:
@@ -390,7 +443,7 @@ def test_under_autocast_the_numbers_stay_close() -> None:
 # ------------------------------------------------------------------ making one
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", ["learned", "relative"])
 def test_making_one_does_not_draw_from_torchs_own_generator(positions: str) -> None:
     before = torch.get_rng_state()
     one, same, other = (VideoTransformer.new(tiny(model__positions=positions), torch_generator(seed)) for seed in (0, 0, 1))
@@ -399,7 +452,7 @@ def test_making_one_does_not_draw_from_torchs_own_generator(positions: str) -> N
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", ["learned", "relative"])
 def test_a_new_one_predicts_nearly_uniformly(positions: str) -> None:
     model = VideoTransformer.new(tiny(model__positions=positions), torch_generator(0)).eval()
     log_probabilities = model.logits(model(random_tokens(), clip_view(FRAMES, True, CPU))).log_softmax(-1)

@@ -249,7 +249,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     header = read_header(path)
     transformer = VideoTransformer.new(config)
     transformer.load_state_dict(load_tensors(path, "transformer."))
-    transformer.set_codebook(tokenizer.codebook())
+    transformer.take_codes(tokenizer)
     return Checkpoint(
         config=config,
         tokenizer=tokenizer.to(device),

@@ -45,6 +45,19 @@ class ModelConfig(Section):
     code_embedding: bool = option(
         True, "Embed a token through its code vector besides its own embedding. Off to see what the ids alone can do."
     )
+    pixel_embedding: bool = option(
+        False,
+        "Embed a token also through the patch of pixels that its code alone is drawn as. On where codes are many: what moves is then "
+        "seen to move, not only to become another code.",
+    )
+    stem_frames: int = option(
+        0,
+        "Embed a token with its 3x3 neighbours in its own frame (1) and in the frames before (2, 3, ...); 0 embeds it alone. 3 shows motion to "
+        "the first layer: learning starts much sooner.",
+        unit="frames",
+        low=0,
+        high=16,
+    )
     dropout: float = option(
         0.0,
         "Share of activations dropped in training. Try 0.1 where validation rises while the loss still falls; 0 with fresh clips every step.",
@@ -60,6 +73,13 @@ class ModelConfig(Section):
                 f"model.width {self.width} must be divisible by model.heads {self.heads}: "
                 f"try model.width={self.heads * max(1, round(self.width / self.heads))}"
             )
+        if self.attention == "framewise" and self.stem_frames > 1:
+            raise ValueError(
+                f"model.stem_frames {self.stem_frames} shows frames to each other, which model.attention=framewise is to keep apart: "
+                "set model.stem_frames to 0 or 1"
+            )
+        if self.pixel_embedding and not self.code_embedding:
+            raise ValueError("model.pixel_embedding adds pixels to the code embedding: set model.code_embedding=true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +236,12 @@ class Config:
     def grid(self) -> int:
         """Tokens along one side of a frame's token grid (h = w)."""
         return self.data.size // self.tokenizer.downsampling
+
+    @property
+    def code_features(self) -> int:
+        """What the transformer embeds a code by, besides the id: features of its code vector, and pixels of its patch where asked for."""
+        pixels = self.data.channels * self.tokenizer.downsampling**2 if self.model.pixel_embedding else 0
+        return self.tokenizer.code_features + pixels
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         return {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}

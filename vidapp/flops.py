@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .config import Config
 from .masking import ClipMask, alike
+from .stem import SIDE
 
 BACKWARD = 2  # a product's gradients cost two more of its size
 
@@ -27,7 +28,7 @@ class Pass:
 def pass_flops(config: Config, one: Pass) -> int:
     """FLOPs of a forward pass, the table of embeddings included (once for the input, once for the head)."""
     blocks = sum(block_flops(config, one, one.skip if last else 0) for last in [False] * (config.model.layers - 1) + [True])
-    return blocks + head_flops(config, one.heads) + table_flops(config) * (2 if one.heads else 1)
+    return blocks + stem_flops(config, one) + head_flops(config, one.heads) + table_flops(config) * (2 if one.heads else 1)
 
 
 def block_flops(config: Config, one: Pass, skip: int) -> int:
@@ -50,13 +51,23 @@ def block_flops(config: Config, one: Pass, skip: int) -> int:
     return one.clips * total
 
 
+def stem_flops(config: Config, one: Pass) -> int:
+    """The narrow table of a stem, and the sums over its neighbours, in all frames passed."""
+    model = config.model
+    narrow = model.width // model.heads
+    if not model.stem_frames:
+        return 0
+    neighbours = one.clips * one.frames * config.grid**2 * model.stem_frames * SIDE**2
+    return 2 * model.width * narrow * (config.tokenizer.codebook_size + 1 + neighbours)
+
+
 def head_flops(config: Config, positions: int) -> int:
     return 2 * positions * config.model.width * config.tokenizer.codebook_size
 
 
 def table_flops(config: Config) -> int:
     """Code vectors to embeddings, where tokens are embedded through them."""
-    return 2 * config.tokenizer.codebook_size * config.tokenizer.code_features * config.model.width * config.model.code_embedding
+    return 2 * config.tokenizer.codebook_size * config.code_features * config.model.width * config.model.code_embedding
 
 
 def training_passes(config: Config, masks: list[ClipMask]) -> list[Pass]:

@@ -70,6 +70,9 @@ class FramePass:
         self.kept = torch.empty(shape, dtype=compute_dtype(weight), device=weight.device)
         self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames: some are a part
         self.frames = 0  # decided ones that are kept
+        self.stem = transformer.stem
+        self.narrow = self.stem.table(table) if self.stem else table
+        self.tokens_BKN = torch.empty(clips, 0, self.places, dtype=torch.int64, device=weight.device)  # of the decided frames
         self.seen: tuple[Tensor, list[Sight]] | None = None  # of one masked frame behind those that are kept: the same for all its passes
 
     @staticmethod
@@ -80,19 +83,22 @@ class FramePass:
 
     def restart(self) -> None:
         """Keep no frame any more."""
-        self.frames, self.seen = 0, None
+        self.frames, self.seen, self.tokens_BKN = 0, None, self.tokens_BKN[:, :0]
 
     @torch.no_grad()
     def logits(self, decided_BPHW: Tensor, masked_B1HW: Tensor) -> Tensor:
         """Logits (B, 1, h, w, V) of the masked frame behind those kept and `decided_BPHW` (any number), which are kept from now on."""
         count = decided_BPHW.shape[1]
         if count:
+            self.tokens_BKN = torch.cat([self.tokens_BKN, decided_BPHW.flatten(2)], dim=1)
             start, sights = self.sights(count + 1)
             tokens = torch.cat([decided_BPHW, masked_B1HW], dim=1)
         else:
             self.seen = self.seen or self.sights(1)
             (start, sights), tokens = self.seen, masked_B1HW
         x_BFND = F.embedding(tokens.flatten(2), self.table) + start
+        if self.stem:
+            x_BFND += self.stem.own_frame(tokens.flatten(2), self.narrow)
         x = x_BFND.to(self.kept.dtype).view(-1, self.width)
         for number, (layer, sight) in enumerate(zip(self.layers, sights, strict=True), start=1):
             x = self.layer(x, layer, sight, count + 1, last=number == len(self.layers))
@@ -138,11 +144,15 @@ class FramePass:
         return y.view(self.clips, self.places, self.heads, frames, -1).permute(0, 3, 1, 2, 4).reshape(-1, self.width)
 
     def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
-        """What is added to the embeddings, (F, N, D), and every layer's sight, for so many frames, the last of them masked."""
+        """What is added to the embeddings, (B or none, F, N, D), and every layer's sight, for so many frames, the last of them masked."""
         end = self.frames + frames
         start: Tensor = self.transformer.place_embedding
         if self.transformer.config.positions == "learned":
             start = start + self.transformer.time_embedding[self.frames : end][:, None]
+        if self.stem and self.stem.before:
+            times, keys = torch.arange(self.frames, end, device=start.device), torch.arange(end - 1, device=start.device)
+            every = torch.ones(1, frames, end - 1, dtype=torch.bool, device=start.device)
+            start = start + self.stem.frames_before(self.tokens_BKN, self.stem.sources(every, times, keys), self.narrow)
         found: list[Sight] = []
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"

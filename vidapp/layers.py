@@ -25,7 +25,7 @@ def layer_of(parameter: str, attention: str) -> str:
         return f"{int(block) + 1} {'attention' if attention == 'full' and name == 'space' else name}"
     if parameter in POSITIONS:
         return "positions"
-    return "tokens" if parameter.startswith(("token_embedding", "code_projection")) else "head"
+    return "tokens" if parameter.startswith(("token_embedding", "code_projection", "stem")) else "head"
 
 
 def reading_order(layer: str) -> tuple[int, int]:

@@ -175,6 +175,8 @@ def past_of(cache: Cache, frames: int, count: int, transformer: VideoTransformer
         k, v = (part[..., :length, :].expand(count, *part.shape[1:-2], length, part.shape[-1]) for part in (keys, values))
         kept.extended(layer, k, v, length)
     kept.frames = frames
+    if cache.tokens_BKN is not None:
+        kept.tokens_BKN = cache.tokens_BKN[:, :frames].expand(count, -1, -1)
     return kept
 
 

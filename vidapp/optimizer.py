@@ -7,6 +7,7 @@ from .config import RecipeConfig
 from .schedules import learning_rate
 
 State = dict[str, Tensor]
+HIDDEN = ("blocks.", "stem.own", "stem.before")
 OTHERS = "the optimiser's state belongs to another training: delete this checkpoint's resume part to go on from the one before"
 
 
@@ -93,7 +94,7 @@ def sort_parameters(module: nn.Module, optimizer: str) -> tuple[list[nn.Paramete
     """(hidden matrices for Muon, other tensors of two or more axes, vectors)."""
     hidden, matrices, others = [], [], []
     for name, parameter in module.named_parameters():
-        if optimizer == "muon" and name.startswith("blocks.") and parameter.ndim == 2:
+        if optimizer == "muon" and name.startswith(HIDDEN) and parameter.ndim == 2:
             hidden.append(parameter)
         elif parameter.ndim >= 2 and "_bias" not in name:
             matrices.append(parameter)

@@ -15,6 +15,8 @@ from vector_quantize_pytorch import FSQ, VectorQuantize
 from .config import TokenizerConfig
 from .data.token_ids import COLOURS, GATHER, colours_of
 
+PATCHES_AT_ONCE = 4096
+
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of each place alone. A norm over the frame would let every token depend on all of it:
@@ -141,6 +143,13 @@ class Tokenizer(nn.Module):
         """All code vectors float (codebook_size, code_dim) in the order of their ids."""
         device = next(itertools.chain(self.parameters(), self.buffers())).device
         return self.codes(torch.arange(self.codebook_size, device=device)).float()
+
+    @torch.no_grad()
+    def patches(self) -> Tensor:
+        """Pixels float (codebook_size, C*p*p) in [0, 1]: what each code is drawn as where it stands alone."""
+        device = next(itertools.chain(self.parameters(), self.buffers())).device
+        ids = torch.arange(self.codebook_size, device=device)[:, None, None, None]
+        return torch.cat([self.decode(part).flatten(1) for part in ids.split(PATCHES_AT_ONCE)]).float().clamp(0, 1)
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction (B, C, H, W), token ids (B, h, w), the quantizer's own loss, a scalar), for training."""

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import Config, ModelConfig
+from .stem import Stem, neighbours
+from .tokenizer import Tokenizer
 
 INIT_STD = 0.02
 PLAIN_SCORES = 1 << 16
@@ -30,6 +32,7 @@ class Cache:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.tokens_BKN: Tensor | None = None  # ids of the frames, where the transformer has a stem that looks back at them
         self.buffers: list[tuple[Tensor, Tensor]] = []  # of every layer; rows behind those that are kept are scratch
         self.rows: list[int] = []
 
@@ -238,8 +241,8 @@ def with_cache(k: Tensor, v: Tensor, view: View, layer: int, keep: int) -> tuple
 class VideoTransformer(nn.Module):
     """Token grids (B, F, h, w) with ids in [0, V], V being the mask, -> hidden (B, F, N, D) -> logits over [0, V).
 
-    features_VK: the tokenizer's code vectors, through which tokens are embedded besides their own embedding; the head
-    is tied to that embedding. Learned times reach to max_frames; a longer clip must be passed in windows.
+    features_VK: what is known of the tokenizer's codes (`take_codes`), through which tokens are embedded besides their own embedding;
+    the head is tied to that embedding. Learned times reach to max_frames; a longer clip must be passed in windows.
     """
 
     features_VK: Tensor
@@ -256,6 +259,7 @@ class VideoTransformer(nn.Module):
         if config.code_embedding:
             self.code_projection = nn.Linear(code_features, width, bias=False)
         self.register_buffer("features_VK", torch.zeros(codebook_size, code_features), persistent=False)
+        self.stem = Stem(config, grid) if config.stem_frames else None
         self.place_embedding = nn.Parameter(torch.zeros(places, width))
         if config.positions == "learned":
             self.time_embedding = nn.Parameter(torch.zeros(max_frames, width))
@@ -274,7 +278,7 @@ class VideoTransformer(nn.Module):
             config.model,
             grid=config.grid,
             codebook_size=config.tokenizer.codebook_size,
-            code_features=config.tokenizer.code_features,
+            code_features=config.code_features,
             max_frames=config.data.clip_frames,
         )
 
@@ -288,23 +292,30 @@ class VideoTransformer(nn.Module):
         model.features_VK.zero_()
         if config.model.positions == "relative":
             model.offsets_NN = place_offsets(model.grid)
+        if model.stem:
+            model.stem.neighbours_NM = neighbours(model.grid)
         if generator is not None:
             model.initialise(generator)
         return model
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Normal weights of std 0.02 from `generator`, branch outputs smaller by sqrt(2 x layers) (GPT-2's rule)."""
+        """Normal weights of std 0.02 from `generator`, branch outputs smaller by sqrt(2 x layers) (GPT-2's rule); those of the stem
+        such that a neighbour weighs as much as the token itself."""
         for name, parameter in self.named_parameters():
-            if name.endswith(("out.weight", "mlp_out.weight")):
+            if name.startswith("stem."):
+                parameter.data.normal_(0.0, 1 / math.sqrt(parameter.shape[1]), generator=generator)
+            elif name.endswith(("out.weight", "mlp_out.weight")):
                 parameter.data.normal_(0.0, INIT_STD / math.sqrt(2 * self.config.layers), generator=generator)
             elif name.endswith(("qkv.weight", "mlp_in.weight", "embedding.weight", "_embedding", "projection.weight")):
                 parameter.data.normal_(0.0, INIT_STD, generator=generator)
             else:
                 parameter.data.fill_(1.0 if name.endswith("norm.weight") else 0.0)
 
-    def set_codebook(self, codebook_VK: Tensor) -> None:
-        """Take over the tokenizer's code vectors (V, K)."""
-        self.features_VK.copy_(code_features(codebook_VK, self.features_VK.shape[1]))
+    def take_codes(self, tokenizer: Tokenizer) -> None:
+        """Take over what there is to know of the tokenizer's codes."""
+        patches = [tokenizer.patches()] if self.config.pixel_embedding else []
+        codes = code_features(tokenizer.codebook(), tokenizer.config.code_features)
+        self.features_VK.copy_(torch.cat([codes, *patches], dim=1))
 
     @property
     def parameter_counts(self) -> dict[str, int]:
@@ -331,7 +342,10 @@ class VideoTransformer(nn.Module):
         """
         if int(view.key_times_K.shape[0]) and tokens_BFHW.shape[1] != len(view.times_F):
             raise ValueError(f"{tokens_BFHW.shape[1]} frames of tokens were passed with times for {len(view.times_F)}")
-        x_BFND = F.embedding(tokens_BFHW.flatten(2), self.token_table() if table is None else table) + self.place_embedding
+        tokens_BFN, table = tokens_BFHW.flatten(2), self.token_table() if table is None else table
+        x_BFND = F.embedding(tokens_BFN, table) + self.place_embedding
+        if self.stem:
+            x_BFND = x_BFND + self.stem_sums(self.stem, tokens_BFN, view, table)
         if self.config.positions == "learned":
             x_BFND = x_BFND + self.time_embedding[view.times_F][:, None]
         x_BFND = x_BFND.to(compute_dtype(x_BFND))
@@ -347,6 +361,17 @@ class VideoTransformer(nn.Module):
         if view.cache is not None:
             view.cache.frames += view.keep
         return self.final_norm(x_BFND)
+
+    def stem_sums(self, stem: Stem, tokens_BFN: Tensor, view: View, table: Tensor) -> Tensor:
+        """What the stem adds to the embeddings (B, F, N, D)."""
+        narrow, cache, there_BKN = stem.table(table), view.cache, tokens_BFN
+        sums = stem.own_frame(tokens_BFN, narrow)
+        if stem.before is None:
+            return sums
+        if cache:
+            there_BKN = tokens_BFN if cache.tokens_BKN is None else torch.cat([cache.tokens_BKN, tokens_BFN], dim=1)
+            cache.tokens_BKN = there_BKN[:, : cache.frames + view.keep]
+        return sums + stem.frames_before(there_BKN, stem.sources(view.allowed_BFK, view.times_F, view.key_times_K), narrow)
 
     def logits(self, hidden: Tensor, table: Tensor | None = None) -> Tensor:
         """Logits (..., V) of hidden states (..., D): pass those of masked positions only."""

@@ -79,7 +79,7 @@ class TransformerPhase:
 
     def new_model(self, generator: torch.Generator | None) -> VideoTransformer:
         model = VideoTransformer.new(self.config, generator)
-        model.set_codebook(self.tokenizer.codebook().cpu())
+        model.take_codes(self.tokenizer)
         return model.to(self.device)
 
     def start_from(self, weights: dict[str, Tensor]) -> None:

@@ -87,7 +87,12 @@ def refused(path: Path, *words: str) -> None:
 # ------------------------------------------------------------------ there and back
 
 
-@pytest.mark.parametrize("changes", [{}, {"tokenizer__quantizer": "vq"}, {"model__positions": "relative"}, {"model__attention": "full"}])
+STEM = {"model__stem_frames": 3, "model__pixel_embedding": True}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"tokenizer__quantizer": "vq"}, {"model__positions": "relative"}, {"model__attention": "full"}, STEM]
+)
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path, changes: dict[str, Any]) -> None:
     config = tiny(**changes)
     loaded = load_checkpoint(save(tmp_path / "one.safetensors", config))
@@ -99,6 +104,8 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path, changes: dict[s
     for name, tensor in tokenizer.state_dict().items():
         assert torch.equal(loaded.tokenizer.state_dict()[name], tensor), name
     assert torch.equal(loaded.transformer.features_VK[:, : config.tokenizer.code_dim], tokenizer.codebook())
+    if config.model.pixel_embedding:
+        assert torch.equal(loaded.transformer.features_VK[:, config.tokenizer.code_features :], tokenizer.patches())
 
     frames_u8 = np.random.default_rng(0).integers(0, 256, (2, 3, 1, 32, 32), np.uint8)
     tokens = loaded.encode(frames_u8)

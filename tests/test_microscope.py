@@ -11,7 +11,7 @@ from vidapp.microscope import Cell, Edit, Microscope
 from vidapp.randomness import torch_generator
 from vidapp.rollout import CausalPast
 
-KINDS = [{}, {"model__attention": "full"}, {"model__attention": "framewise"}, {"model__positions": "relative"}]
+KINDS = [{}, {"model__attention": "full"}, {"model__attention": "framewise"}, {"model__positions": "relative"}, {"model__stem_frames": 3}]
 
 
 def checkpoint_of(folder: Path, **changes: object) -> Checkpoint:

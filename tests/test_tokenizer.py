@@ -120,16 +120,19 @@ def test_a_frame_has_the_same_ids_whatever_stands_beside_it(quantizer: str) -> N
 
 @both_quantizers
 @pytest.mark.parametrize("downsampling", [2, 4, 8])
-def test_a_token_depends_on_its_patch_and_the_ones_beside_it_alone(quantizer: str, downsampling: int) -> None:
+@pytest.mark.parametrize(("overlap", "reached"), [(True, {2, 3, 4}), (False, {3})])
+def test_a_token_depends_on_its_patch_and_with_overlap_on_the_margin_around_it(
+    quantizer: str, downsampling: int, overlap: bool, reached: set[int]
+) -> None:
     """What is still keeps its ids, however much moves elsewhere in the frame."""
-    tokenizer = make(quantizer, downsampling=downsampling, encoder_blocks=2).eval()
+    tokenizer = make(quantizer, downsampling=downsampling, encoder_blocks=2, overlap=overlap).eval()
     roughen(tokenizer, torch_generator(1))
-    pixels = frames_of(1, 1, 1, 8 * downsampling, 8 * downsampling)
+    pixels = frames_of(1, 8, 1, 8 * downsampling, 8 * downsampling)
     changed = pixels.clone()
     changed[..., 3 * downsampling : 4 * downsampling, 3 * downsampling : 4 * downsampling] += 5
-    rows, columns = (tokenizer.encode(pixels) != tokenizer.encode(changed))[0, 0].nonzero().T
+    _, rows, columns = (tokenizer.encode(pixels) != tokenizer.encode(changed))[0].nonzero().T
     assert len(rows) > 0
-    assert {*rows.tolist(), *columns.tolist()} <= {2, 3, 4}
+    assert {*rows.tolist(), *columns.tolist()} <= reached
 
 
 @both_quantizers

@@ -93,6 +93,11 @@ class TokenizerConfig(Section):
     vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq, or of given ids.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
     downsampling: int = option(8, "Pixels along one side of a token's patch; 1 for given ids.", unit="pixels", choices=None, low=1, high=32)
+    overlap: bool = option(
+        True,
+        "Let a token see a margin around its patch: that draws better. Off, its id depends on its patch alone: empty patches are all alike, "
+        "and what will be is easier to tell. Then give it more codes.",
+    )
     channels: int = option(48, "Channels at half the token grid's pixel size; doubled at the grid itself.", low=8, high=512)
     encoder_blocks: int = option(1, "Residual blocks at each of the encoder's two resolutions.", low=0, high=8)
     decoder_blocks: int = option(1, "Residual blocks at each of the decoder's two resolutions.", low=0, high=8)

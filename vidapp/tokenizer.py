@@ -43,17 +43,18 @@ class ResidualBlock(nn.Module):
 def encoder_layers(config: TokenizerConfig, image_channels: int) -> nn.Sequential:
     """Pixels -> code space. Patches of half the token's side first: convolutions at full resolution cost too much.
 
-    Its blocks see one place each, so a token depends on its patch and a margin of less than a patch: what moves changes few
-    tokens, and what is still changes none. The decoder sees neighbours.
+    Its blocks see one place each, so a token depends on its patch and, with overlap, a margin of less than a patch: what moves changes
+    few tokens, and what is still changes none. The decoder sees neighbours.
     """
     half = config.downsampling // 2
     wide = 2 * config.channels
+    first, second = half, 2  # sides of the kernels
+    if config.overlap:
+        first, second = 2 * half if half > 1 else 3, 4
     return nn.Sequential(
-        nn.Conv2d(
-            image_channels, config.channels, kernel_size=2 * half if half > 1 else 3, stride=half, padding=half // 2 if half > 1 else 1
-        ),
+        nn.Conv2d(image_channels, config.channels, kernel_size=first, stride=half, padding=(first - half) // 2),
         *(ResidualBlock(config.channels, 1) for _ in range(config.encoder_blocks)),
-        nn.Conv2d(config.channels, wide, kernel_size=4, stride=2, padding=1),
+        nn.Conv2d(config.channels, wide, kernel_size=second, stride=2, padding=(second - 2) // 2),
         *(ResidualBlock(wide, 1) for _ in range(config.encoder_blocks)),
         nn.SiLU(),
         nn.Conv2d(wide, config.code_dim, kernel_size=1),

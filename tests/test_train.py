@@ -108,6 +108,7 @@ def test_both_phases_are_trained_one_after_the_other(finished: Path) -> None:
     assert [line["step"] for line in lines_of(finished, "transformer")] == [1, 2, 3, 4, 5, 6]
     assert [line["phase"] for line in lines] == sorted(line["phase"] for line in lines)
     status = RunReader(finished).status()
+    assert (status.extra["device"], status.extra["precision"]) == ("cpu", "float32")
     assert (status.state, status.step, status.total, status.error) == ("finished", 6, 6, None)
 
 

@@ -96,6 +96,12 @@ def test_the_strip_says_what_trains_in_a_few_hundred_bytes() -> None:
     assert open_run("mine").status().state != "running"
 
 
+def test_the_strip_says_where_it_trains_as_soon_as_the_trainer_does() -> None:
+    with RunWriter.create("placed", tiny_config(recipe__precision="auto")) as run:
+        run.status("running", 1, 20, phase="tokenizer", device="cuda", precision="bf16")
+        assert Live().glance()["where"] == "cuda, bf16"
+
+
 @pytest.mark.parametrize("request_", [None, [], {}, {"run": "../../etc"}, {"run": 5}, {"run": "nobody"}])
 def test_stop_answers_whatever_is_sent(request_: Any) -> None:
     assert stop_run(request_)["said"]

@@ -204,7 +204,8 @@ class Loop:
         control = self.run.poll_control()
         if control.stop:
             return "stop"
-        self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name)
+        place = {"device": self.device.type, "precision": self.precision}
+        self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name, **place)
         with self.aside():
             if control.save:
                 self.save(step)

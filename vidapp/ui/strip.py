@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from ..config import Config
-from ..files import read_json
 from ..run_reader import RunReader, RunStatus, list_runs, open_run
 from . import words
 from .history import HISTORIES, TOKENIZER, History
@@ -89,7 +88,7 @@ def facts(reader: RunReader, status: RunStatus, waiting: int) -> dict[str, Any]:
         "step": f"{status.step:,} of {status.total:,}" if status.total else f"{status.step:,}",
         "phase": phase_of(status),
         "share": round(min(1.0, status.step / status.total), 4) if status.total else 0.0,
-        "where": place_of(reader, config),
+        "where": place_of(status, config),
         "score": score,
         "left": f"{words.duration(left)} left" if left is not None and status.state == "running" else "",
         "waiting": waiting,
@@ -111,12 +110,10 @@ def score_of(history: History, phase: str) -> str:
     return f"{name} {words.short(loss)}" + (f", baseline {words.short(baseline)}" if baseline is not None else "")
 
 
-def place_of(reader: RunReader, config: Config | None) -> str:
-    """`cpu, float32`: as its newest checkpoint says, else as far as its settings do."""
-    checkpoints = reader.checkpoints()
-    state = (read_json(checkpoints[0][1].with_suffix(".resume.json")) if checkpoints else None) or {}
+def place_of(status: RunStatus, config: Config | None) -> str:
+    """`cpu, float32`: as the trainer says, else as far as the settings do."""
     asked = (config.run.device, config.recipe.precision) if config else ("", "")
-    found = (str(state.get("device") or asked[0]), str(state.get("precision") or asked[1]))
+    found = (str(status.extra.get("device") or asked[0]), str(status.extra.get("precision") or asked[1]))
     return ", ".join(name for name in found if name not in ("", "auto"))
 
 

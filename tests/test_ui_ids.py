@@ -104,6 +104,22 @@ def checkpoint(tmp_path: Path) -> Any:
     return session.CHECKPOINTS.load(write_tiny_checkpoint(tmp_path / "ids.safetensors", config))
 
 
+def test_a_file_of_them_can_be_continued(ids: np.ndarray, checkpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "one.npy"
+    np.save(path, ids[0])
+    clip = generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
+    assert clip.truth_u8 is not None
+    assert np.array_equal(ids_of(np.concatenate([clip.given_u8, clip.truth_u8])), ids[0, :5])
+    np.save(path, ids[0].astype(np.float32) / CODES)
+    with pytest.raises(ValueError, match="holds float32 of shape"):
+        generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
+    np.save(path, ids[0, :, :2, :2])
+    with pytest.raises(ValueError, match="grids of 2 x 2 tokens, the checkpoint 4 x 4"):
+        generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
+    with pytest.raises(ValueError, match=r"clip.mp4 is no .npy"):
+        generation.uploaded_clip(str(tmp_path / "clip.mp4"), checkpoint.config, 3, 2)
+
+
 def test_a_generation_of_them_is_judged_by_the_ids_that_are_true(ids: np.ndarray, checkpoint: Any) -> None:
     clip = Clip(colours_of(ids[0, :2]), colours_of(ids[0, 2:5]), "a clip")
     guess = ids[0, 2:6].copy()

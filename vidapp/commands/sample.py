@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
     """The frames to continue, uint8 (count, C, H, W): the clip's first, or a test clip's of the checkpoint's own data."""
-    from ..data.clips import read_clip
+    from ..data.source import person_clip
 
     if clip is None:
         clips = open_data(config.data).fixed_clips("test", 1, count)
@@ -63,14 +63,7 @@ def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
                 f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"
             )
         return clips[0]
-    if config.tokenizer.quantizer == "ids":
-        from ..data.token_ids import colours_of, read_ids
-
-        frames = colours_of(read_ids(clip, config.tokenizer.codebook_size)[:count])
-        if frames.shape[-1] != config.data.size:
-            raise ValueError(f"{clip} has grids of {frames.shape[-1]} tokens a side, the checkpoint {config.data.size}: give such ids")
-    else:
-        frames = read_clip(clip, config.data.size, config.data.channels, count)
+    frames = person_clip(clip, config, count)
     if len(frames) < count:
         raise ValueError(f"{clip} has {len(frames)} frames but {count} are to be given: use --context {len(frames)} or a longer clip")
     return frames

@@ -1,10 +1,11 @@
 """A source of clips, and which one a config asks for."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from ..config import DataConfig
+from ..config import Config, DataConfig
 from .moving_mnist import MovingMnist
 
 
@@ -37,3 +38,15 @@ def open_source(config: DataConfig) -> ClipSource:
     from .folder import FolderSource
 
     return FolderSource(config)
+
+
+def person_clip(path: Path, config: Config, frames: int) -> np.ndarray:
+    """At most so many frames uint8 (T, C, H, W) of a clip that a person gives to a model of that config: frames fitted to the model's, or,
+    where it knows ids alone, a .npy of these. ValueError where the file is neither."""
+    if config.tokenizer.quantizer == "ids":
+        from .token_ids import read_id_clip
+
+        return read_id_clip(path, config, frames)
+    from .clips import read_clip
+
+    return read_clip(path, config.data.size, config.data.channels, frames)

@@ -164,14 +164,23 @@ def refuse_misfit(config: DataConfig, file: TokenFile) -> None:
         raise ValueError(f"{file.path.name} holds grids of {file.grid} x {file.grid} token ids: set data.size={file.grid} data.channels=3")
 
 
-def read_ids(path: Path, codebook_size: int) -> np.ndarray:
-    """The ids (T, h, w) in a .npy; ValueError where they are none."""
+def read_id_clip(path: Path, config: Config, frames: int) -> np.ndarray:
+    """At most so many frames of the ids (T, h, w) in a .npy, in their colours uint8 (T, 3, h, w); ValueError where they are none, or not
+    such as the config describes."""
+    if path.suffix.lower() != ".npy":
+        raise ValueError(
+            f"{path.name} is no .npy: this checkpoint knows token ids only, so give whole numbers (T, h, w) saved with numpy.save"
+        )
     shape, dtype = npy_layout(path)
     if len(shape) != 3 or dtype not in DTYPES:
         raise ValueError(f"{path.name} holds {dtype} of shape {shape}: give whole numbers (T, h, w)")
-    ids: np.ndarray = np.load(path, allow_pickle=False)
-    refuse_outside(ids, codebook_size, path.name)
-    return ids
+    if shape[1:] != (config.grid, config.grid):
+        raise ValueError(
+            f"{path.name} has grids of {shape[1]} x {shape[2]} tokens, the checkpoint {config.grid} x {config.grid}: give such ids"
+        )
+    ids = np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:frames])
+    refuse_outside(ids, config.tokenizer.codebook_size, path.name)
+    return colours_of(ids)
 
 
 def colours_of(ids_THW: np.ndarray) -> np.ndarray:

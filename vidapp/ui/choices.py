@@ -57,7 +57,7 @@ class Chosen:
     def clip(self, config: Config) -> Clip:
         """The chosen clip, as a model of that config sees it."""
         if self.source == UPLOAD:
-            return uploaded_clip(self.upload, config.data, self.given, self.frames)
+            return uploaded_clip(self.upload, config, self.given, self.frames)
         if self.source == DRAWN:
             return drawn_clip(self.drawing, config.data, self.given, self.frames)
         data = source_of(config, trusted=self.checkpoint != session.DROPPED_CHOICE)

@@ -55,13 +55,13 @@ def numbered_clip(data: DataConfig, number: int, frames: int) -> np.ndarray:
     return clip
 
 
-def uploaded_clip(path: str | None, data: DataConfig, given: int, future: int) -> Clip:
-    """A person's own clip, fitted to the model's frames. What lies behind the given frames is the true future."""
+def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> Clip:
+    """A person's own clip, as a model of that config reads it. What lies behind the given frames is the true future."""
     if not path:
         raise ValueError("no clip was uploaded yet: drop a video, a GIF, an .npy or a .zip of images into the box")
-    from ..data.clips import read_clip
+    from ..data.source import person_clip
 
-    frames = read_clip(Path(path), data.size, data.channels, given + future)
+    frames = person_clip(Path(path), config, given + future)
     if len(frames) < given:
         raise ValueError(
             f"{Path(path).name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} (under More settings), "

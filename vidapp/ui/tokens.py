@@ -174,7 +174,7 @@ def view_of(chosen: Chosen) -> TokenView:
     path = session.find_checkpoint(chosen.checkpoint)
     checkpoint = session.CHECKPOINTS.load(path)
     if chosen.source == UPLOAD:
-        clip = uploaded_clip(chosen.upload, checkpoint.config.data, 1, chosen.frames - 1)
+        clip = uploaded_clip(chosen.upload, checkpoint.config, 1, chosen.frames - 1)
         frames = clip.given_u8 if clip.truth_u8 is None else np.concatenate([clip.given_u8, clip.truth_u8])
     else:
         clip = data_clip(source_of(checkpoint.config, trusted=True), chosen.number, chosen.frames, 0)

@@ -88,6 +88,7 @@ def test_what_the_settings_rule_out_is_said_without_computing(
         ("blurry", scores(10, 110, 110, 120), "undertrained", "run.steps"),
         ("flicker", scores(10, 20, 120, 125), "too_hot", "sampling.temperature"),
         ("drift", scores(12, 60, 60, 160), "own_frames_unknown", "recipe.own_past"),
+        ("nothing-moves", scores(10, 110, 110, 120), "motion_beside", "model.stem_frames"),
     ],
 )
 def test_the_stage_that_loses_most_is_the_cause(symptom: str, found: dict[str, Any], cause: str, key: str) -> None:
@@ -95,6 +96,12 @@ def test_the_stage_that_loses_most_is_the_cause(symptom: str, found: dict[str, A
     assert named.findings[0].name == cause
     assert list(named.change) == [key]
     assert named.lost is not None
+
+
+def test_where_a_stem_shows_motion_already_longer_training_is_what_is_left() -> None:
+    config = WELL.replace({"model.stem_frames": 3})
+    named, _ = examined("nothing-moves", config, evaluate=lambda progress: lost(scores(10, 110, 110, 120)))
+    assert named.findings[0].name == "undertrained"
 
 
 def test_a_stage_that_cannot_be_scored_loses_nothing_of_what_else_was_found() -> None:

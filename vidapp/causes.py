@@ -298,6 +298,16 @@ def model_too_small(seen: Evidence) -> Finding | None:
     )
 
 
+def motion_beside(seen: Evidence) -> Finding | None:
+    """Attention along time looks at one place, and what moves comes from beside it."""
+    model = seen.config.model
+    if model.attention != "factorized" or model.stem_frames > 1 or seen.config.data.clip_frames == 1:
+        return None
+    why = "model.attention=factorized looks along time at one place only; what moves comes from beside it, and a stem shows that to the first layer."
+    weight = LIKELY if seen.blamed("transformer") or seen.alarm("not_below_copying") else POSSIBLE
+    return Finding("motion_beside", "It is hard for it to see what moves", weight, why, {"model.stem_frames": 3})
+
+
 def undertrained(seen: Evidence) -> Finding | None:
     """The usual cause, and the last one to believe."""
     change = {"run.steps": 3 * seen.config.run.steps}

@@ -16,7 +16,7 @@ from vidapp.data.source import open_source
 from vidapp.device import pick_device, pick_precision
 from vidapp.layers import LayerLook
 from vidapp.presets import preset
-from vidapp.tokenizer_choice import TOKENIZER
+from vidapp.tokenizer_choice import BUNDLED
 from vidapp.transformer_phase import TransformerPhase
 
 STEPS = 4
@@ -54,7 +54,7 @@ def measure(name: str) -> None:
     global spent
     config = preset(name)
     device = pick_device("auto")
-    tokenizer, _ = load_tokenizer(TOKENIZER)
+    tokenizer, _ = load_tokenizer(BUNDLED)
     phase = TransformerPhase(config, open_source(config.data), tokenizer, device, pick_precision(config, device))
     phase.train_step(0, measure=True)
     spent, begun = 0.0, now()

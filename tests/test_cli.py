@@ -19,7 +19,7 @@ from vidapp.data.clips import read_clip
 from vidapp.presets import preset
 from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
-from vidapp.tokenizer_choice import TOKENIZER
+from vidapp.tokenizer_choice import BUNDLED
 
 TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
 
@@ -218,7 +218,7 @@ def test_a_run_name_that_exists_is_refused_and_untouched(shell: Shell, tiny: Run
 
 
 def test_what_a_resume_would_leave_out_is_refused(shell: Shell, tiny: RunReader) -> None:
-    bundled = str(TOKENIZER)
+    bundled = str(BUNDLED)
     assert "--init is for a new run" in shell.refuses("train", "--run", "tiny", "--resume", "--init", bundled)
     assert "leave --tokenizer out" in shell.refuses("train", "--run", "tiny", "--resume", "--tokenizer", bundled)
     assert "stands at step 4" in shell.refuses("train", "--run", "tiny", "--resume", "--steps", "3")

@@ -17,7 +17,7 @@ from vidapp.data.moving_mnist import MovingMnist
 from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Patient, cost, diagnose, order_of, usable
 from vidapp.stages import Lost, lost
 from vidapp.tokenizer import Tokenizer
-from vidapp.tokenizer_choice import TOKENIZER
+from vidapp.tokenizer_choice import BUNDLED
 from vidapp.transformer_phase import TransformerPhase
 
 WELL = Config().replace(  # a small model on the bundled tokenizer, without anything that a cause would name
@@ -39,7 +39,7 @@ Wish = Callable[[Callable[[float], None]], Lost]
 
 @cache
 def trained_tokenizer() -> Tokenizer:
-    return load_tokenizer(TOKENIZER)[0].eval().requires_grad_(False)
+    return load_tokenizer(BUNDLED)[0].eval().requires_grad_(False)
 
 
 def subject_of(config: Config, **settings: Any) -> Subject:

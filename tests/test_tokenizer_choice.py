@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from vidapp.checkpoint import read_header, save_checkpoint
+from vidapp.checkpoint import save_checkpoint
 from vidapp.commands.patient import Case
 from vidapp.config import Config
-from vidapp.presets import preset
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import new_tokenizer
-from vidapp.tokenizer_choice import CHECKPOINT, TOKENIZER, called, choose_tokenizer
+from vidapp.tokenizer_choice import BUNDLED, called, choose_tokenizer
 from vidapp.transformer import VideoTransformer
 
 TINY = Config().replace({"model.width": 16, "model.layers": 1, "model.heads": 2, "tokenizer.levels": "4,4", "tokenizer.channels": 8})
@@ -29,19 +28,19 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "changes", [{}, {"data.source": "moving-mnist-full"}, {"data.clip_frames": 12}, {"model.width": 32}, {"recipe.learning_rate": 0.1}]
 )
 def test_moving_mnist_takes_the_bundled_tokenizer(bundled: Path, changes: dict[str, Any]) -> None:
-    assert choose_tokenizer(TINY.replace(changes), bundled=[bundled]) == bundled
+    assert choose_tokenizer(TINY.replace(changes), bundled=bundled) == bundled
 
 
 @pytest.mark.parametrize(
     "changes", [{"data.size": 32}, {"data.digits": 1}, {"data.channels": 3}, {"tokenizer.levels": "4,4,4"}, {"data.source": "clips"}]
 )
 def test_other_frames_or_settings_train_one_first(bundled: Path, changes: dict[str, Any]) -> None:
-    assert choose_tokenizer(TINY.replace(changes), bundled=[bundled]) is None
+    assert choose_tokenizer(TINY.replace(changes), bundled=bundled) is None
 
 
 def test_a_new_one_that_is_asked_for_is_trained_whatever_there_is(bundled: Path) -> None:
     new = TINY.replace({"recipe.tokenizer_source": "new"})
-    assert choose_tokenizer(new, bundled=[bundled]) is None
+    assert choose_tokenizer(new, bundled=bundled) is None
     with pytest.raises(ValueError, match="leave one of them out"):
         choose_tokenizer(new, bundled)
 
@@ -51,21 +50,7 @@ def test_a_run_that_trained_its_own_is_checked_with_that(bundled: Path) -> None:
 
 
 def test_without_a_bundled_checkpoint_one_is_trained(tmp_path: Path) -> None:
-    assert choose_tokenizer(TINY, bundled=[tmp_path / "none.safetensors"]) is None
-
-
-def test_of_several_the_one_that_fits_is_taken(bundled: Path, tmp_path: Path) -> None:
-    other = TINY.replace({"tokenizer.overlap": False})
-    path = tmp_path / "other.safetensors"
-    weights = VideoTransformer.new(other, torch_generator(0)).state_dict()
-    save_checkpoint(path, other, new_tokenizer(other.tokenizer, other.data.channels, torch_generator(0)), weights, step=0, metrics={})
-    both = [bundled, path]
-    assert [choose_tokenizer(config, bundled=both) for config in (TINY, other)] == both
-
-
-def test_presets_and_the_bundled_checkpoint_need_no_training_of_a_tokenizer() -> None:
-    assert choose_tokenizer(preset("small")) == TOKENIZER
-    assert choose_tokenizer(read_header(CHECKPOINT).config) in (TOKENIZER, CHECKPOINT)
+    assert choose_tokenizer(TINY, bundled=tmp_path / "none.safetensors") is None
 
 
 def test_a_given_tokenizer_is_taken_for_any_data_that_it_fits(bundled: Path) -> None:
@@ -87,5 +72,5 @@ def test_a_damaged_tokenizer_is_refused_by_name(bundled: Path, tmp_path: Path) -
 
 
 def test_a_tokenizer_is_named_without_the_folders_of_the_machine(bundled: Path) -> None:
-    assert called(TOKENIZER) == called(TOKENIZER.parent / ".." / "assets" / TOKENIZER.name) == called(CHECKPOINT) == "the bundled tokenizer"
+    assert called(BUNDLED) == called(BUNDLED.parent / ".." / "assets" / BUNDLED.name) == "the bundled tokenizer"
     assert called(bundled) == "the tokenizer of bundled.safetensors"

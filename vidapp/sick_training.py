@@ -29,7 +29,7 @@ from .ranks import ALONE
 from .run_folder import CONFIG, METRICS, STATUS
 from .run_writer import RunWriter
 from .sick_runs import COLLAPSED, HEALTHY, SICK_RUNS, VISIBLE, Example, folder_of
-from .tokenizer_choice import TOKENIZER
+from .tokenizer_choice import BUNDLED
 from .tokenizer_phase import TokenizerPhase
 from .train import Loop, run_phase
 from .transformer import clean_past_view
@@ -105,7 +105,7 @@ def trained(example: Example, config: Config, run: RunWriter) -> Iterator[dict[s
         yield from run_phase(Loop(first, config, run, CPU, ALONE), None)
         tokenizer = first.tokenizer
     else:
-        tokenizer, _ = load_tokenizer(TOKENIZER)
+        tokenizer, _ = load_tokenizer(BUNDLED)
     kind = VisibleLossPhase if example is VISIBLE else TransformerPhase
     phase = kind(config, source, tokenizer, CPU, config.recipe.precision, ALONE)
     yield from run_phase(Loop(phase, config, run, CPU, ALONE), None)

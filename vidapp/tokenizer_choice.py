@@ -1,21 +1,17 @@
-"""Which trained tokenizer a new run starts from: the one given, a bundled one for Moving MNIST, or none yet."""
+"""Which trained tokenizer a new run starts from: the one given, the bundled one for Moving MNIST, or none yet."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from .checkpoint import read_header
 from .config import Config
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-TOKENIZER = ASSETS / "moving-mnist-tokenizer.safetensors"  # with the presets' settings; its transformer is untrained
-CHECKPOINT = ASSETS / "moving-mnist.safetensors"  # with those of the bundled model
-BUNDLED = (TOKENIZER, CHECKPOINT)
+BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "moving-mnist.safetensors"
 MOVING_MNIST = ("moving-mnist", "moving-mnist-full")
 FITS = ("data.channels",)  # besides the tokenizer's own settings: what decides whether the weights fit
 LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides whether frames look like those it was trained on
 
 
-def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Sequence[Path] = BUNDLED) -> Path | None:
+def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Path = BUNDLED) -> Path | None:
     """The checkpoint whose tokenizer this config can use as it is; None where the run trains its own first.
 
     Raises ValueError where `given` is no readable checkpoint or its tokenizer is not the one that the config describes, and where
@@ -29,14 +25,14 @@ def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled
             )
         refuse_misfit(config, Path(given))
         return Path(given)
-    if new or config.data.source not in MOVING_MNIST:
+    if new or config.data.source not in MOVING_MNIST or not bundled.exists():
         return None
-    return next((path for path in bundled if path.exists() and not tokenizer_differences(config, path, LOOKS_ALIKE)), None)
+    return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
 
 
 def called(checkpoint: Path) -> str:
     """A checkpoint's tokenizer for a person, who may be a stranger: no folder of the machine is named."""
-    return "the bundled tokenizer" if checkpoint.resolve() in BUNDLED else f"the tokenizer of {checkpoint.name}"
+    return "the bundled tokenizer" if checkpoint.resolve() == BUNDLED else f"the tokenizer of {checkpoint.name}"
 
 
 def refuse_misfit(config: Config, checkpoint: Path) -> None:

@@ -258,7 +258,6 @@ def improvement_list(frames: int) -> tuple[Improvement, ...]:
         Improvement("schedule", "warm-up and cosine", {"recipe.schedule": "cosine"}),
         Improvement("augmentation", "rotation, brightness, contrast", augmentation()),
         Improvement("masking", "progressive-range masking", {"recipe.mask_schedule": "progressive-range"}),
-        Improvement("stem", "a stem over 3 frames", {"model.stem_frames": 3}),
         Improvement("curriculum", f"curriculum {lengths}", {"recipe.curriculum": lengths}),
     )
 

@@ -47,8 +47,8 @@ class ModelConfig(Section):
     )
     pixel_embedding: bool = option(
         False,
-        "Embed a token also through the patch of pixels that its code alone is drawn as. On where codes are many: what moves is then "
-        "seen to move, not only to become another code.",
+        "Embed a token also through the patch of pixels that its code alone is drawn as: what moves is then seen to move, not only to become "
+        "another code. On with a stem; alone it bought nothing that could be measured.",
     )
     stem_frames: int = option(
         0,

@@ -54,9 +54,9 @@ def block_flops(config: Config, one: Pass, skip: int) -> int:
 def stem_flops(config: Config, one: Pass) -> int:
     """The narrow table of a stem, and the sums over its neighbours, in all frames passed."""
     model = config.model
-    narrow = model.width // model.heads
     if not model.stem_frames:
         return 0
+    narrow = model.width // model.heads
     neighbours = one.clips * one.frames * config.grid**2 * model.stem_frames * SIDE**2
     return 2 * model.width * narrow * (config.tokenizer.codebook_size + 1 + neighbours)
 

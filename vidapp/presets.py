@@ -37,7 +37,7 @@ def scale_up() -> Config:
 
 
 def motion() -> Config:
-    """Small with what shows it motion soonest: a stem over three frames, pixels, relative positions and Muon; its own past against drift."""
+    """Small with what shows it motion: a stem over three frames, pixels and Muon; relative positions for a long training, own past against drift."""
     return Config(
         model=ModelConfig(width=192, layers=4, heads=4, attention="factorized", positions="relative", stem_frames=3, pixel_embedding=True),
         recipe=RecipeConfig(

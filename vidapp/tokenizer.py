@@ -140,17 +140,19 @@ class Tokenizer(nn.Module):
             return self.quantizer.indices_to_codes(flat).reshape(*tokens.shape, -1)
         return self.quantizer.get_codes_from_indices(flat).reshape(*tokens.shape, -1)
 
+    def ids(self) -> Tensor:
+        """All ids there are, int64 (codebook_size,)."""
+        return torch.arange(self.codebook_size, device=next(itertools.chain(self.parameters(), self.buffers())).device)
+
     def codebook(self) -> Tensor:
         """All code vectors float (codebook_size, code_dim) in the order of their ids."""
-        device = next(itertools.chain(self.parameters(), self.buffers())).device
-        return self.codes(torch.arange(self.codebook_size, device=device)).float()
+        return self.codes(self.ids()).float()
 
     @torch.no_grad()
     def patches(self) -> Tensor:
         """Pixels float (codebook_size, C*p*p) in [0, 1]: what each code is drawn as where it stands alone."""
-        device = next(itertools.chain(self.parameters(), self.buffers())).device
-        ids = torch.arange(self.codebook_size, device=device)[:, None, None, None]
-        return torch.cat([self.decode(part).flatten(1) for part in ids.split(PATCHES_AT_ONCE)]).float().clamp(0, 1)
+        parts = self.ids()[:, None, None, None].split(PATCHES_AT_ONCE)
+        return torch.cat([self.decode(part).flatten(1) for part in parts]).float().clamp(0, 1)
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction (B, C, H, W), token ids (B, h, w), the quantizer's own loss, a scalar), for training."""

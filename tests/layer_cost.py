@@ -1,4 +1,4 @@
-"""What looking at every layer costs a training: `python tests/layer_cost.py [PRESET ...]`. No test: a figure for the README.
+"""What looking at every layer costs a training: `PYTHONPATH=. python tests/layer_cost.py [PRESET ...]`. No test: a figure for the README.
 
 The look's own time (processor time of this thread on a CPU, so that other work beside it does not count) over that of the steps between two
 logged ones. Prints one line a preset.

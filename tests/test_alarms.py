@@ -100,9 +100,9 @@ def test_activations_that_have_grown_are_said() -> None:
     assert (alarm.name, alarm.title) == ("activations", "Activations have grown to an RMS of 2e+05 behind block 2")
 
 
-def test_activations_of_a_hundred_are_ten_times_what_is_healthy() -> None:
+def test_activations_of_a_model_that_muon_trains_are_healthy_at_a_hundred_and_more() -> None:
     assert names(with_layers(300, activation_rms={"1": 392.0})) == ["activations"]
-    assert names(with_layers(300, activation_rms={"1": 33.0})) == []
+    assert names(with_layers(300, activation_rms={"1": 167.0})) == []  # the most of three trainings of the preset `motion`, which learnt
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.0, ["empty_samples"]), (0.05, ["empty_samples"]), (0.5, [])])

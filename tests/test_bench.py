@@ -120,6 +120,17 @@ def test_scopes_of_the_command_are_those_there_are() -> None:
     assert list(HEADLINES) == list(ASKED)
 
 
+def test_a_machine_without_gradio_measures_the_rest_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured: list[str] = []
+    monkeypatch.setattr("vidapp.commands.bench.find_spec", lambda name: None)
+    monkeypatch.setattr("vidapp.bench.scopes.run", lambda names, effort, begun: measured.extend(names) or {})
+    assert main(["bench", "--json"]) == 0
+    assert set(HEADLINES) - set(measured) == {"ui", "start"}
+    assert "gradio is not installed: ui and start are left out." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("scope", "sizes"), [("presets", 4), ("growth", 10)])
 def test_a_table_has_a_row_for_each_size_with_time_arithmetic_and_utilization(
     scope: str, sizes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

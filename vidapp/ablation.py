@@ -52,6 +52,7 @@ def changes(frames: int) -> tuple[Change, ...]:
         ("future-only", "objective: future only", future_only),
         ("growing", "objectives: growing", {"recipe.objective_schedule": "growing"}),
         ("mask-fixed", "masking: fixed 0.75", {"recipe.mask_schedule": "fixed", "recipe.mask_ratio": 0.75}),
+        ("mask-all", "masking: everything", {"recipe.mask_schedule": "fixed", "recipe.mask_ratio": 1.0}),
         ("mask-random", "masking: random (uniform)", {"recipe.mask_schedule": "uniform"}),
         ("mask-progressive", "masking: progressive", {"recipe.mask_schedule": "progressive"}),
         ("mask-progressive-range", "masking: progressive-range", {"recipe.mask_schedule": "progressive-range"}),

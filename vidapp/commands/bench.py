@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, th
     },
     "start": {"seconds_to_page": "seconds_to_import_gradio"},
 }
+PAGE = ("ui", "start")  # scopes that need gradio, which a machine that only trains may lack
 TABLES = ("presets", "growth")  # scopes of many rows: asked for by name, not part of all
 
 
@@ -40,13 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def everything() -> list[str]:
+    """The scopes that can be measured here; says so where there are fewer than all."""
+    if find_spec("gradio"):
+        return list(HEADLINES)
+    print(f"gradio is not installed: {' and '.join(PAGE)} are left out.", file=sys.stderr)
+    return [name for name in HEADLINES if name not in PAGE]
+
+
 def execute(arguments: argparse.Namespace) -> int:
     from ..bench.effort import TOY, Effort
     from ..bench.scopes import run
 
     if arguments.readme and arguments.scope not in TABLES:
         raise ValueError(f"--readme is for the tables of {' and '.join(TABLES)}: name one of them")
-    names = list(HEADLINES) if arguments.scope == "all" else [arguments.scope]
+    names = everything() if arguments.scope == "all" else [arguments.scope]
     with progress_bar(len(names), "measuring", "scope") as bar:
 
         def begun(name: str) -> None:

@@ -177,11 +177,11 @@ def build(*, readonly: bool) -> DataTab:
 
 
 def build_own(readonly: bool) -> OwnClips:
-    gr.HTML("<h2 class='heading'>Clips of your own</h2>", apply_default_css=False, padding=False)
-    files = gr.File(
-        label="Videos, GIFs, .npy, or .zip files of clips or of numbered pictures", file_types=CLIP_FILES, file_count="multiple", height=150,
-        elem_id="own-files",
-    )  # fmt: skip
+    heading = (
+        "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures.</p>"
+    )
+    gr.HTML(heading, apply_default_css=False, padding=False)
+    files = gr.File(label="Your clips", file_types=CLIP_FILES, file_count="multiple", height=150, elem_id="own-files")
     message = message_box(elem_id="own-message")
     screen = wall(label="Your clips as the model would see them", elem_id="own-wall")
     skipped = gr.HTML("", css_template=static("survey.css"), elem_id="own-skipped", apply_default_css=False, padding=False)

@@ -20,9 +20,7 @@ FEWEST_PERPLEXITY = 4.0
 TOO_GOOD = 0.75  # of the validation loss with half of the future masked, which training masks like
 BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
 LARGE_STEP = 0.3  # of a layer's weights moved in one step
-GROWN = (
-    300.0  # RMS of the residual stream: with AdamW healthy ones stay below ten; with Muon weights grow, and 167 still learnt as well as any
-)
+GROWN = 300.0  # RMS of the residual stream: with AdamW healthy ones stay below ten; weights of Muon grow, and 167 still learnt
 EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
 LOOKS = 5  # newest lines with layers that a layer is judged by
 FLAT = 0.01  # share by which the loss of the later half is below that of the first

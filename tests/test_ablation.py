@@ -183,6 +183,34 @@ def test_a_run_of_another_budget_is_refused_by_setting() -> None:
         results(plan, list_runs())
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model.attention": "framewise"},
+        {"model.code_embedding": False},
+        {"model.pixel_embedding": True},
+        {"model.stem_frames": 3, "model.pixel_embedding": True},
+    ],
+)
+def test_changes_that_shared_settings_rule_out_are_left_out_and_named(settings: dict[str, Any]) -> None:
+    plan = Plan(steps=20, seeds=1, settings=settings)
+    out = plan.impossible()
+    assert out
+    assert not set(out) & {trial.change for trial in plan.trials()}
+    assert {trial.change for trial in plan.trials()} >= {BASELINE, "dropout", "muon"}
+    with pytest.raises(ValueError, match="cannot be measured with these settings"):
+        Plan(steps=20, seeds=1, settings=settings, only=(next(iter(out)),)).trials()
+
+
+def test_a_file_from_before_a_setting_was_there_is_of_the_same_baseline() -> None:
+    plan = Plan(steps=20, seeds=1)
+    now = results(plan, [])
+    older = {**now, "config": {**now["config"], "model": {k: v for k, v in now["config"]["model"].items() if k != "stem_frames"}}}
+    assert merged(older, now)["config"] == now["config"]
+    with pytest.raises(ValueError, match="another budget"):
+        merged({**now, "config": {"model": {"no_such_setting": 1}}}, now)
+
+
 def test_results_from_elsewhere_are_kept_and_new_ones_win() -> None:
     plan = Plan(steps=20, seeds=1)
     finish(plan, BASELINE, 0, 3.0)

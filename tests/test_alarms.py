@@ -180,6 +180,7 @@ def test_beside_an_alarm_the_measured_rate_is_suggested_where_it_is_lower(checks
 def test_dead_codes_are_seen_in_the_tokenizers_own_phase(use: float, perplexity: float, dead: bool) -> None:
     line = {"step": 500, "phase": "tokenizer", "loss": 0.01, "codebook_use": use, "perplexity": perplexity}
     assert names([line]) == (["dead_codes"] if dead else [])
+    assert names([{**line, "validation_codebook_use": None, "validation_perplexity": None}]) == (["dead_codes"] if dead else [])
 
 
 def test_serious_alarms_come_first() -> None:

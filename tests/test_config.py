@@ -179,3 +179,10 @@ def test_presets_are_whole_configs_that_describe_themselves(name: str) -> None:
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="debug, tiny, small, base, scale-up"):
         preset("huge")
+
+
+def test_pixels_of_more_codes_than_memory_should_hold_are_refused_before_any_are_drawn() -> None:
+    many = {"tokenizer.quantizer": "vq", "tokenizer.vq_codebook_size": 65536, "tokenizer.downsampling": 32, "data.channels": 3}
+    with pytest.raises(ValueError, match="model.pixel_embedding would hold"):
+        Config().replace({**many, "model.pixel_embedding": True})
+    assert Config().replace({**many, "model.pixel_embedding": False}).tokenizer.codebook_size == 65536

@@ -9,6 +9,7 @@ import torch
 from test_stages import scores
 
 from vidapp.alarms import Alarm
+from vidapp.causes import Evidence, learning_rate_high
 from vidapp.checkpoint import load_tokenizer
 from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check
@@ -131,6 +132,14 @@ def test_a_rate_beyond_use_is_found_by_the_range_test_and_a_lower_one_suggested(
     assert "rate_range" in [check.name for check in checks]
     assert found.findings[0].name == "learning_rate_high"
     assert found.change["recipe.learning_rate"] < 0.9
+
+
+def test_muons_rate_is_lowered_in_step_with_the_other() -> None:
+    config = WELL.replace({"recipe.optimizer": "muon", "recipe.muon_learning_rate": 1.0, "recipe.learning_rate": 3e-3})
+    large = Alarm("large_steps", "Steps are too large", "Lower it.", 120)
+    finding = learning_rate_high(Evidence(config, alarms={"large_steps": large}))
+    assert finding
+    assert finding.change == {"recipe.learning_rate": 1e-3, "recipe.muon_learning_rate": 0.33}
 
 
 def test_a_collapsed_codebook_makes_one_colour() -> None:

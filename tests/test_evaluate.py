@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidapp.config import Config, SamplingConfig
-from vidapp.evaluate import Evaluation, Scorer, batch_size, evaluate, format_table
+from vidapp.evaluate import Evaluation, Scorer, batch_size, evaluate, format_table, score_bytes
 from vidapp.metrics import to_unit
 from vidapp.published import MOVING_MNIST_10_TO_10, SOURCE
 from vidapp.randomness import numpy_generator
@@ -141,6 +141,9 @@ def test_large_frames_come_in_smaller_batches() -> None:
     assert batch_size(Evaluation(batch_clips=16), (100, 20, 1, 64, 64)) == 16
     assert batch_size(Evaluation(batch_clips=16), (100, 20, 3, 512, 512)) == 4
     assert batch_size(Evaluation(batch_clips=16), (100, 500, 3, 512, 512)) == 1
+    small, fine = Config(), Config().replace({"data.size": 256})
+    assert batch_size(Evaluation(batch_clips=16), (100, 20, 1, 64, 64), score_bytes(small, 10)) == 16
+    assert batch_size(Evaluation(batch_clips=16), (100, 20, 1, 256, 256), score_bytes(fine, 10)) == 1
 
 
 def test_several_samples_add_best_mean_and_diversity_and_leave_the_headline() -> None:

@@ -40,11 +40,9 @@ def recorded(folder: Path, frames: int, **changes: object) -> tuple[Microscope, 
     return Microscope(checkpoint, replay.tokens_THW), replay, [one[0] for one in seen]
 
 
-@pytest.mark.parametrize("frames", [1, 5, 12])
+@pytest.mark.parametrize("frames", [1, 5, 12, 16])
 @pytest.mark.parametrize("changes", KINDS, ids=["factorized", "full", "at once"])
 def test_what_was_believed_at_each_step_is_found_again(tmp_path: Path, changes: dict[str, object], frames: int) -> None:
-    if frames == 12 and changes.get("model__causal", True):
-        frames = 9  # up to the trained length, where a causal window begins to move
     scope, replay, logits = recorded(tmp_path, frames, **changes)
     assert replay.given == 3
     for frame in range(frames):

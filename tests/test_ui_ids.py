@@ -1,5 +1,6 @@
 """Token ids that were made elsewhere, in the page: offered, looked at, and trained on with the settings that they need."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from vidapp.data.survey import survey
 from vidapp.data.token_ids import colours_of, ids_of
 from vidapp.runs import list_runs
 from vidapp.ui import api, data_view, generation, session, sources, tokens, variants
-from vidapp.ui.choices import Chosen
+from vidapp.ui.choices import DRAWN, Chosen
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import Estimates, at_once, notices_html
 from vidapp.ui.generation import Agreement, Clip, verdict
@@ -118,6 +119,47 @@ def test_a_file_of_them_can_be_continued(ids: np.ndarray, checkpoint: Any, tmp_p
         generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
     with pytest.raises(ValueError, match=r"clip.mp4 is no .npy"):
         generation.uploaded_clip(str(tmp_path / "clip.mp4"), checkpoint.config, 3, 2)
+
+
+HEADER = b"\x93NUMPY\x01\x00"
+
+
+def npy(shape: str) -> bytes:
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return HEADER + len(text).to_bytes(2, "little") + text + b"\0" * 200
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy("(1" + "0" * 30 + ", 4, 4)"),
+        npy("(-5, 4, 4)"),
+        npy("(True, 4, 4)"),
+        npy("(0, 4, 4)"),
+        HEADER + b"\x04\x00{[[[",
+        b"PK\x03\x04" + b"\0" * 80,
+    ],
+    ids=["huge", "negative", "a bool", "no frames", "no header", "a zip"],
+)
+def test_a_damaged_or_hostile_file_of_them_is_refused_in_a_sentence(content: bytes, checkpoint: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bad.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^bad.npy .{10,}"):
+        generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
+
+
+def test_a_drawing_has_no_ids(checkpoint: Any) -> None:
+    chosen = Chosen("bundled", None, "test", 0, None, "a drawing", 3, 2, 0.8, 5, 2, "confidence", True, 0)
+    with pytest.raises(ValueError, match="a drawing has none"):
+        dataclasses.replace(chosen, source=DRAWN).clip(checkpoint.config)
+
+
+@pytest.mark.parametrize("changes", [{}, {"model.pixel_embedding": False}, {"model.stem_frames": 2}])
+def test_the_preset_motion_trains_on_them(ids: np.ndarray, changes: dict[str, Any]) -> None:
+    config = api.configured("motion", {"data.source": "own/ids.npy", **changes})
+    assert (config.tokenizer.quantizer, config.model.pixel_embedding, config.model.code_embedding) == ("ids", False, False)
+    with pytest.raises(ValueError, match="model.code_embedding=true"):
+        api.configured("motion", {"data.source": "own/ids.npy", "model.pixel_embedding": True})
 
 
 def test_a_generation_of_them_is_judged_by_the_ids_that_are_true(ids: np.ndarray, checkpoint: Any) -> None:

@@ -4,7 +4,7 @@ Every trial is an ordinary run: what is finished is found again and not trained 
 where its difference exceeds the spread between the seeds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +112,28 @@ class Plan:
         return preset("tiny").replace({**rhythm, **shared, "run.steps": self.steps})
 
     def changes(self) -> tuple[Change, ...]:
-        """The changes that are one: what the settings of every trial ask for already is none."""
+        """The changes that are one and can be: what the settings of every trial ask for already is none. ValueError for a change of
+        `only` that cannot be."""
+        return tuple(change for change, trouble in self.judged() if trouble is None)
+
+    def impossible(self) -> dict[str, str]:
+        """The changes that these settings rule out, by name, and why."""
+        return {change.name: trouble for change, trouble in self.judged() if trouble}
+
+    def judged(self) -> Iterator[tuple[Change, str | None]]:
+        """Every change that was asked for, with why it cannot be; `""` where it would change nothing."""
         base = self.base()
-        wanted = [change for change in changes(base.data.clip_frames) if not self.only or change.name in self.only]
-        return tuple(change for change in wanted if base.replace(dict(change.settings)) != base)
+        for change in changes(base.data.clip_frames):
+            if self.only and change.name not in self.only:
+                continue
+            try:
+                changed = base.replace(dict(change.settings))
+            except ValueError as error:
+                if self.only:
+                    raise ValueError(f"{change.name} cannot be measured with these settings: {error}") from error
+                yield change, f"{error}"
+            else:
+                yield change, None if changed != base else ""
 
     def trials(self) -> list[Trial]:
         """Seed by seed, the baseline first: after the first seed every change has been seen once."""
@@ -169,7 +187,11 @@ def measured(trial: Trial, training: Training) -> dict[str, Any]:
 
 def merged(before: Mapping[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Results with those from before that are not among them; ValueError where they are of another budget or baseline."""
-    if before.get("steps") != now["steps"] or before.get("config") != now["config"]:
+    try:
+        baseline = plain(Config.from_dict(before["config"]).to_dict())  # with today's defaults for settings that are newer than the file
+    except ValueError:
+        baseline = None
+    if before.get("steps") != now["steps"] or baseline != now["config"]:
         raise ValueError("the file holds results of another budget or baseline: choose another --out, or move it away")
     known = {trial["run"] for trial in now["trials"]}
     names = {change["name"] for change in now["changes"]}

@@ -300,19 +300,24 @@ def too_good(training: Sequence[Line], main: Sequence[Line]) -> Alarm | None:
     return Alarm("too_good", title, advice, int(validation[-1]["step"]), serious=False)
 
 
+def validated(line: Line, key: str) -> float | None:
+    """The figure of validation clips, else that of training; None where neither is a number."""
+    return next((line[name] for name in (f"validation_{key}", key) if is_number(line.get(name))), None)
+
+
 def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:
     lines = [line for line in tokenizer if any(is_number(line.get(key)) for key in ("codebook_use", "validation_codebook_use"))]
     if not lines or lines[-1]["step"] < SETTLED:
         return None
     newest = lines[-1]
-    use = newest.get("validation_codebook_use", newest.get("codebook_use"))
-    perplexity = newest.get("validation_perplexity", newest.get("perplexity"))
+    use, perplexity = validated(newest, "codebook_use"), validated(newest, "perplexity")
+    assert use is not None, "lines without it were left out"
     few_used = use < FEWEST_CODES and not (
-        is_number(perplexity) and perplexity >= 4 * FEWEST_PERPLEXITY
+        perplexity is not None and perplexity >= 4 * FEWEST_PERPLEXITY
     )  # of a large codebook few are much
-    if not few_used and not (is_number(perplexity) and perplexity < FEWEST_PERPLEXITY):
+    if not few_used and not (perplexity is not None and perplexity < FEWEST_PERPLEXITY):
         return None
-    title = f"Dead codes: {use:.1%} of the codebook in use" + (f", perplexity {perplexity:.1f}" if is_number(perplexity) else "")
+    title = f"Dead codes: {use:.1%} of the codebook in use" + (f", perplexity {perplexity:.1f}" if perplexity is not None else "")
     advice = "Frames are told apart by a handful of ids: use tokenizer.quantizer=fsq, or a third of recipe.tokenizer_learning_rate."
     return Alarm("dead_codes", title, advice, int(newest["step"]), change={"tokenizer.quantizer": "fsq"})
 

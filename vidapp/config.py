@@ -16,6 +16,7 @@ from .recipe_config import RecipeConfig as RecipeConfig
 from .recipe_config import SamplingConfig as SamplingConfig
 
 LARGEST_GRID = 64  # tokens along a side of a frame
+LARGEST_FEATURES = 1 << 24  # numbers that a transformer knows of the codes: 64 MiB that no checkpoint holds, computed when one is loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +221,12 @@ class Config:
                 raise ValueError(f"data.channels is {self.data.channels}, but given ids are drawn in colour: set data.channels=3")
             if recipe.horizontal_flip or recipe.rotation or recipe.brightness or recipe.contrast:
                 raise ValueError("given ids cannot be augmented: set recipe.horizontal_flip, rotation, brightness and contrast to 0")
+        features = self.tokenizer.codebook_size * self.code_features
+        if self.model.pixel_embedding and features > LARGEST_FEATURES:
+            raise ValueError(
+                f"model.pixel_embedding would hold {features:,} pixels of codes, more than {LARGEST_FEATURES:,}: "
+                "set it to false, or lower tokenizer.downsampling or the number of codes"
+            )
         if self.grid > LARGEST_GRID:
             raise ValueError(
                 f"data.size {self.data.size} with tokenizer.downsampling {self.tokenizer.downsampling} makes {self.grid**2} tokens "

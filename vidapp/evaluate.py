@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import metrics
-from .config import SamplingConfig
+from .config import Config, SamplingConfig
 from .data.source import ClipSource
 from .metrics import Array
 from .randomness import numpy_generator
@@ -114,7 +114,7 @@ def evaluate(
     clips_u8 = fixed_clips(checkpoint, source, setting)
     mean_frame = mean_training_frame(source, min(context + frames, data.clip_frames))  # training clips may be no longer
     score = Scorer(checkpoint, setting, sampling, mean_frame, predictor or default_predictor(), show)
-    step = batch_size(setting, clips_u8.shape)
+    step = batch_size(setting, clips_u8.shape, score_bytes(checkpoint.config, context))
     for start in range(0, len(clips_u8), step):
         score.add_batch(clips_u8[start : start + step], start)
         if progress is not None:
@@ -267,9 +267,14 @@ def mean_training_frame(source: ClipSource, frames: int) -> Array:
     return metrics.mean_of_frames(source.training_clip(0, 0, sample, frames) for sample in range(MEAN_FRAME_CLIPS))
 
 
-def batch_size(setting: Evaluation, shape: tuple[int, ...]) -> int:
-    """Clips at once: `batch_clips`, fewer where large frames would take too much memory as float32."""
-    clip_bytes = 4 * int(np.prod(shape[1:]))
+def score_bytes(config: Config, context: int) -> int:
+    """What the attention scores of a clip's given frames and the one after them take in a layer, as float32."""
+    return 4 * config.model.heads * (context + 1) * config.grid**4
+
+
+def batch_size(setting: Evaluation, shape: tuple[int, ...], scores: int = 0) -> int:
+    """Clips at once: `batch_clips`, fewer where large frames, or attention over many tokens, would take too much memory as float32."""
+    clip_bytes = max(4 * int(np.prod(shape[1:])), scores)
     return max(1, min(setting.batch_clips, LARGEST_BATCH_BYTES // clip_bytes))
 
 

@@ -42,7 +42,7 @@ def branches(block: Block) -> tuple[Branch, Branch, Branch]:
 class Sight:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
-    space_bias: Tensor  # (B F H, N, N), or broadcast
+    space_bias: Tensor  # (H, N, N) or (1, 1, 1), the same for all clips and frames
     time_bias: Tensor  # (B N H, F, K)
     written: Tensor  # (2, B, N, H, F, d)
     keys: Tensor  # (B N H, d, K)
@@ -127,7 +127,11 @@ class FramePass:
     def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
         parts = qkv.view(-1, self.places, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = parts.flatten(1, 2)  # each (B F H, N, d)
-        scores = torch.baddbmm(sight.space_bias, q, k.transpose(1, 2), alpha=self.scale)
+        if len(sight.space_bias) in (1, len(q)):  # one for all, or one each
+            scores = torch.baddbmm(sight.space_bias, q, k.transpose(1, 2), alpha=self.scale)
+        else:
+            scores = torch.bmm(q * self.scale, k.transpose(1, 2))
+            scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
         y = torch.bmm(scores.softmax(-1), v)
         return y.view(-1, self.heads, self.places, y.shape[-1]).transpose(1, 2).reshape(-1, self.width)
 
@@ -158,10 +162,6 @@ class FramePass:
             assert time is not None, "factorized attention knows which frames are seen"
             seen_k, seen_v = kept[..., :end, :].flatten(1, 3)
             spread = time[..., self.frames : end, :end].expand(self.clips, self.places, self.heads, -1, -1).flatten(0, 2)
-            found.append(Sight(self.space_bias(space, frames), spread, kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v))
+            apart = self.kept.new_zeros(1, 1, 1) if space is None else space
+            found.append(Sight(apart, spread, kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v))
         return start, found
-
-    def space_bias(self, bias: Tensor | None, frames: int) -> Tensor:
-        if bias is None:
-            return self.kept.new_zeros(1, 1, 1)
-        return bias if self.clips * frames == 1 else bias.repeat(self.clips * frames, 1, 1)

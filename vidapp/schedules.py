@@ -28,6 +28,11 @@ def learning_rate(step: int, steps: int, recipe: RecipeConfig, peak: float | Non
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
+def muon_rate(recipe: RecipeConfig, rate: float) -> float:
+    """Muon's rate where AdamW's is `rate`: in step with it, as their peaks are."""
+    return recipe.muon_learning_rate * rate / max(recipe.learning_rate, 1e-12)
+
+
 def progress_of(step: int, steps: int) -> float:
     """0 at the first step, 1 at the last."""
     return min(1.0, step / max(1, steps - 1))

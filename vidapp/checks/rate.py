@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Config
+from ..schedules import muon_rate
 from .overfit import FAST
 from .subject import ONLY, Subject
 from .verdict import Check, Progress, failure, judge, rounded
@@ -39,10 +40,13 @@ def rate_range(subject: Subject, progress: Progress) -> list[Check]:
             failure(name, title, "the loss falls at no rate: the rate is not to blame; look at gradient_flow and loss_masked_only", **facts)
         ]
     suggested = rounded(rates[lowest] / SAFETY)  # as it is read is as it is taken
-    peak = subject.config.recipe.learning_rate
+    recipe = subject.config.recipe
+    peak, wanted = recipe.learning_rate, f"{suggested:g}"
+    if recipe.optimizer == "muon" and peak:
+        wanted += f" with recipe.muon_learning_rate {rounded(muon_rate(recipe, suggested)):g}"
     facts |= {"details": {"suggested_peak": suggested, "lowest_loss_at": rates[lowest], "tried_up_to": rates[-1]}, "unit": "learning rate"}
     if peak < suggested / TOO_LOW:
-        words = f"recipe.learning_rate {peak:g} is far below where the loss falls fastest: try {suggested:g}"
+        words = f"recipe.learning_rate {peak:g} is far below where the loss falls fastest: try {wanted}"
         return [judge(name, title, peak, at_least=suggested / TOO_LOW, bad=words, **facts)]
     return [
         judge(
@@ -50,8 +54,8 @@ def rate_range(subject: Subject, progress: Progress) -> list[Check]:
             title,
             peak,
             at_most=rates[lowest],
-            good=f"the loss was lowest at {rates[lowest]:.2g}; a peak near {suggested:g} is suggested, less for long runs",
-            bad=f"at recipe.learning_rate {peak:g} the loss rises again (it was lowest at {rates[lowest]:.2g}): try {suggested:g}",
+            good=f"the loss was lowest at {rates[lowest]:.2g}; a peak near {wanted} is suggested, less for long runs",
+            bad=f"at recipe.learning_rate {peak:g} the loss rises again (it was lowest at {rates[lowest]:.2g}): try {wanted}",
             **facts,
         )
     ]
@@ -62,12 +66,11 @@ def sweep(subject: Subject, config: Config, progress: Progress) -> tuple[list[fl
     phase = subject.phase(config)
     peaks = phase.optimizers.all
     base = subject.config.recipe
-    muon = base.muon_learning_rate / max(base.learning_rate, 1e-12)
     rates: list[float] = []
     losses: list[float] = []
     for step in range(STEPS):
         rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
-        phase.optimizers.all = [(optimizer, rate if place == 0 else rate * muon) for place, (optimizer, _) in enumerate(peaks)]
+        phase.optimizers.all = [(optimizer, rate if place == 0 else muon_rate(base, rate)) for place, (optimizer, _) in enumerate(peaks)]
         try:
             loss = phase.train_step(step, True)["loss"]
         except ValueError:  # not finite: blown up, which is what was looked for

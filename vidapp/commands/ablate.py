@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     settings = shared_changes(arguments)
     plan = Plan(steps=arguments.steps, seeds=arguments.seeds, only=tuple(arguments.only), settings=settings)
+    everything = replace(plan, only=())
+    for name, trouble in plan.impossible().items():
+        print(f"note: {name} is left out: {trouble}", file=sys.stderr)
     before = read_results(arguments.out)
     if before is not None:
         merged(before, results(plan, []))  # what does not go together is refused before anything is trained
     code = 0 if arguments.status else train_missing(plan, arguments.tokenizer)
-    everything = Plan(steps=arguments.steps, seeds=arguments.seeds, settings=settings)
     scores = free_running(everything, arguments.clips, measure=not arguments.status and code in (0, 1)) if arguments.clips else {}
     found = results(everything, list_runs(), scores)
     found = found if before is None else merged(before, found)

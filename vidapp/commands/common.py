@@ -141,8 +141,7 @@ def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
     needed = {key: value for key, value in settings_of(source).items() if key not in changed}
     if any(values[section][name] != needed[f"{section}.{name}"] for section, name in (key.split(".") for key in needed)):
         print(f"note: {source} holds token ids: {' '.join(f'{key}={value}' for key, value in needed.items())}", file=sys.stderr)
-        config = config.replace({"data.source": source, **needed})
-    config = config.replace(dict(changed))
+    config = config.replace({**needed, **changed})
     refuse_mismatch(config)
     return config
 

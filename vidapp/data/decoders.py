@@ -67,20 +67,27 @@ class NpyLayout:
     time_first: bool = False
 
 
-def npy_layout(path: Path) -> NpyLayout:
-    """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
+def npy_header(path: Path) -> tuple[tuple[int, ...], str]:
+    """(shape, dtype) of a .npy, without loading anything; ClipError where it is none, or shorter than its header says."""
     with explained(path.name), open(path, "rb") as file:
         version = npy_format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ClipError(f"{path.name} is a .npy of an unknown version {version}: save it again with numpy.save")
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read_header(file)
-        if dtype != np.uint8:
-            raise ClipError(f"{path.name} holds {dtype} values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")
-        layout = layout_of(path.name, shape)
-        if path.stat().st_size < file.tell() + math.prod(shape):
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ClipError(f"{path.name} has the shape {shape}, which no clip has: save it again")
+        if path.stat().st_size < file.tell() + math.prod(shape) * dtype.itemsize:
             raise ClipError(f"{path.name} is shorter than its header says: copy or save it again")
-    return layout
+    return shape, str(dtype)
+
+
+def npy_layout(path: Path) -> NpyLayout:
+    """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
+    shape, dtype = npy_header(path)
+    if dtype != "uint8":
+        raise ClipError(f"{path.name} holds {dtype} values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")
+    return layout_of(path.name, shape)
 
 
 def layout_of(name: str, shape: tuple[int, ...]) -> NpyLayout:

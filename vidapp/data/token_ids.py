@@ -15,6 +15,7 @@ import numpy as np
 
 from ..config import Config, DataConfig
 from ..files import read_json
+from .decoders import npy_header
 from .folder import FolderSource, Segment, Windows, split_by_name, split_by_time, too_short
 
 COLOURS = 1 << 24
@@ -91,21 +92,13 @@ def token_file(source: str) -> TokenFile | None:
     size = facts["codebook_size"]
     if type(size) is not int or not 2 <= size <= LARGEST_CODEBOOK:
         raise ValueError(f"{path.stem}.json says codebook_size {size!r}: give a whole number from 2 to {LARGEST_CODEBOOK}")
-    shape, dtype = npy_layout(path) if path.suffix == ".npy" else raw_layout(path, facts)
+    shape, dtype = npy_header(path) if path.suffix == ".npy" else raw_layout(path, facts)
     whole = (1, *shape) if len(shape) == 3 else shape
     if len(whole) != 4 or whole[2] != whole[3] or 0 in whole:
         raise ValueError(f"{path.name} has shape {shape}: give ids as (N, T, h, w) or (T, h, w) with h = w")
     if dtype not in DTYPES:
         raise ValueError(f"{path.name} holds {dtype}: give ids as one of {', '.join(DTYPES)}")
     return TokenFile(path, size, whole, dtype)
-
-
-def npy_layout(path: Path) -> tuple[tuple[int, ...], str]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path.name} is no readable .npy of numbers: save the ids with numpy.save") from error
-    return array.shape, str(array.dtype)
 
 
 def raw_layout(path: Path, facts: dict[str, Any]) -> tuple[tuple[int, ...], str]:
@@ -143,6 +136,7 @@ def settings_of(source: str) -> dict[str, Any]:
         "data.size": file.grid,
         "data.channels": 3,
         "model.code_embedding": False,
+        "model.pixel_embedding": False,
     }
 
 
@@ -171,8 +165,8 @@ def read_id_clip(path: Path, config: Config, frames: int) -> np.ndarray:
         raise ValueError(
             f"{path.name} is no .npy: this checkpoint knows token ids only, so give whole numbers (T, h, w) saved with numpy.save"
         )
-    shape, dtype = npy_layout(path)
-    if len(shape) != 3 or dtype not in DTYPES:
+    shape, dtype = npy_header(path)
+    if len(shape) != 3 or not shape[0] or dtype not in DTYPES:
         raise ValueError(f"{path.name} holds {dtype} of shape {shape}: give whole numbers (T, h, w)")
     if shape[1:] != (config.grid, config.grid):
         raise ValueError(

@@ -59,6 +59,8 @@ class Chosen:
         if self.source == UPLOAD:
             return uploaded_clip(self.upload, config, self.given, self.frames)
         if self.source == DRAWN:
+            if config.tokenizer.quantizer == "ids":
+                raise ValueError("this checkpoint knows token ids only, and a drawing has none: choose a test clip, or give a .npy of ids")
             return drawn_clip(self.drawing, config.data, self.given, self.frames)
         data = source_of(config, trusted=self.checkpoint != session.DROPPED_CHOICE)
         return data_clip(data, self.number, self.given, self.frames)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from vidapp.checkpoint import save_checkpoint
+from vidapp.checkpoint import read_header, save_checkpoint
 from vidapp.commands.patient import Case
 from vidapp.config import Config
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import new_tokenizer
-from vidapp.tokenizer_choice import BUNDLED, called, choose_tokenizer
+from vidapp.tokenizer_choice import ALL_BUNDLED, BUNDLED, called, choose_tokenizer
 from vidapp.transformer import VideoTransformer
 
 TINY = Config().replace({"model.width": 16, "model.layers": 1, "model.heads": 2, "tokenizer.levels": "4,4", "tokenizer.channels": 8})
@@ -28,19 +28,31 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "changes", [{}, {"data.source": "moving-mnist-full"}, {"data.clip_frames": 12}, {"model.width": 32}, {"recipe.learning_rate": 0.1}]
 )
 def test_moving_mnist_takes_the_bundled_tokenizer(bundled: Path, changes: dict[str, Any]) -> None:
-    assert choose_tokenizer(TINY.replace(changes), bundled=bundled) == bundled
+    assert choose_tokenizer(TINY.replace(changes), bundled=[bundled]) == bundled
 
 
 @pytest.mark.parametrize(
     "changes", [{"data.size": 32}, {"data.digits": 1}, {"data.channels": 3}, {"tokenizer.levels": "4,4,4"}, {"data.source": "clips"}]
 )
 def test_other_frames_or_settings_train_one_first(bundled: Path, changes: dict[str, Any]) -> None:
-    assert choose_tokenizer(TINY.replace(changes), bundled=bundled) is None
+    assert choose_tokenizer(TINY.replace(changes), bundled=[bundled]) is None
+
+
+def test_of_several_that_which_fits_is_taken(bundled: Path) -> None:
+    """One for the settings that a new config has, and that of the bundled model."""
+    assert choose_tokenizer(Config()) == BUNDLED
+    for path in ALL_BUNDLED:
+        config = read_header(path).config
+        assert (
+            choose_tokenizer(Config().replace({f"tokenizer.{name}": value for name, value in config.to_dict()["tokenizer"].items()}))
+            == path
+        )
+    assert choose_tokenizer(TINY, bundled=[*ALL_BUNDLED, bundled]) == bundled
 
 
 def test_a_new_one_that_is_asked_for_is_trained_whatever_there_is(bundled: Path) -> None:
     new = TINY.replace({"recipe.tokenizer_source": "new"})
-    assert choose_tokenizer(new, bundled=bundled) is None
+    assert choose_tokenizer(new, bundled=[bundled]) is None
     with pytest.raises(ValueError, match="leave one of them out"):
         choose_tokenizer(new, bundled)
 
@@ -50,7 +62,7 @@ def test_a_run_that_trained_its_own_is_checked_with_that(bundled: Path) -> None:
 
 
 def test_without_a_bundled_checkpoint_one_is_trained(tmp_path: Path) -> None:
-    assert choose_tokenizer(TINY, bundled=tmp_path / "none.safetensors") is None
+    assert choose_tokenizer(TINY, bundled=[tmp_path / "none.safetensors"]) is None
 
 
 def test_a_given_tokenizer_is_taken_for_any_data_that_it_fits(bundled: Path) -> None:

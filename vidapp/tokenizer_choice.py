@@ -1,17 +1,20 @@
-"""Which trained tokenizer a new run starts from: the one given, the bundled one for Moving MNIST, or none yet."""
+"""Which trained tokenizer a new run starts from: the one given, a bundled one for Moving MNIST, or none yet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .checkpoint import read_header
 from .config import Config
 
-BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "moving-mnist.safetensors"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+BUNDLED = ASSETS / "tokenizer.safetensors"  # of the settings that a new config has
+ALL_BUNDLED = (BUNDLED, ASSETS / "moving-mnist.safetensors")  # and that of the bundled model, which is another one
 MOVING_MNIST = ("moving-mnist", "moving-mnist-full")
 FITS = ("data.channels",)  # besides the tokenizer's own settings: what decides whether the weights fit
 LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides whether frames look like those it was trained on
 
 
-def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Path = BUNDLED) -> Path | None:
+def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled: Sequence[Path] = ALL_BUNDLED) -> Path | None:
     """The checkpoint whose tokenizer this config can use as it is; None where the run trains its own first.
 
     Raises ValueError where `given` is no readable checkpoint or its tokenizer is not the one that the config describes, and where
@@ -25,14 +28,15 @@ def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled
             )
         refuse_misfit(config, Path(given))
         return Path(given)
-    if new or config.data.source not in MOVING_MNIST or not bundled.exists():
+    if new or config.data.source not in MOVING_MNIST:
         return None
-    return None if tokenizer_differences(config, bundled, LOOKS_ALIKE) else bundled
+    there = (path for path in bundled if path.exists())
+    return next((path for path in there if not tokenizer_differences(config, path, LOOKS_ALIKE)), None)
 
 
 def called(checkpoint: Path) -> str:
     """A checkpoint's tokenizer for a person, who may be a stranger: no folder of the machine is named."""
-    return "the bundled tokenizer" if checkpoint.resolve() == BUNDLED else f"the tokenizer of {checkpoint.name}"
+    return "the bundled tokenizer" if checkpoint.resolve() in ALL_BUNDLED else f"the tokenizer of {checkpoint.name}"
 
 
 def refuse_misfit(config: Config, checkpoint: Path) -> None:

@@ -97,7 +97,7 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     from ..calibration import calibrated
     from ..preflight import of_a_rank, refuse_too_large
     from ..runs import RunWriter
-    from ..tokenizer_choice import BUNDLED
+    from ..tokenizer_choice import ALL_BUNDLED
 
     own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None
     here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if ranks > 1 else 1
@@ -106,7 +106,7 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
-    taken = [BUNDLED_TAKEN] if tokenizer == BUNDLED and arguments.tokenizer is None and not arguments.resume else []
+    taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
     for notice in (*taken, *ahead.notices):
         print(f"note: {notice}", file=sys.stderr)
     return run

@@ -67,8 +67,8 @@ class Checkpoint:
 
     @torch.no_grad()
     def decode(self, tokens_BTHW: Tensor) -> np.ndarray:
-        """Frames float32 (B, T, C, H, W) of token grids; about [0, 1], not clipped."""
-        return self.tokenizer.decode(tokens_BTHW.to(self.device)).float().cpu().numpy()
+        """Frames float32 (B, T, C, H, W) of token grids, cut to [0, 1]: a picture has no other values, so none are judged."""
+        return self.tokenizer.decode(tokens_BTHW.to(self.device)).float().clamp(0, 1).cpu().numpy()
 
 
 def save_checkpoint(

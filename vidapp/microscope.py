@@ -134,12 +134,12 @@ class Microscope:
             self.past(self.tokens_THW)
 
     def redraw(self, frame: int, edits: tuple[Edit, ...]) -> np.ndarray:
-        """A frame float32 (C, H, W), not clipped, as it is decoded after the edits."""
+        """A frame float32 (C, H, W), in [0, 1], as it is decoded after the edits."""
         self.check_cell(Cell(frame, 0, 0))
         return self.checkpoint.decode(self.with_edits(edits)[None, frame : frame + 1])[0, 0]
 
     def drawn_as(self, cell: Cell, ids: tuple[int, ...], edits: tuple[Edit, ...] = ()) -> np.ndarray:
-        """The cell's patch float32 (len(ids), C, p, p), not clipped, with each of the ids in its place: neighbours have their say."""
+        """The cell's patch float32 (len(ids), C, p, p), in [0, 1], with each of the ids in its place: neighbours have their say."""
         frames = self.with_edits(edits)[cell.frame].repeat(len(ids), 1, 1, 1)
         frames[:, 0, cell.row, cell.column] = torch.tensor(ids, device=frames.device)
         drawn = self.checkpoint.decode(frames)[:, 0]

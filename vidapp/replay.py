@@ -85,7 +85,7 @@ class StepView:
     """A decode step of one frame, to be drawn. All grids (h, w).
 
     tokens: int ids after the step, the mask id where not decided. confidence: probability of the id that was drawn in this step, or in
-    the one that decided it. entropy_bits: of what it was drawn from, likewise. picture: float32 (C, H, W), not clipped, of what is
+    the one that decided it. entropy_bits: of what it was drawn from, likewise. picture: float32 (C, H, W), in [0, 1], of what is
     decided, with the most likely id of this step wherever nothing is.
     """
 

@@ -187,7 +187,7 @@ def future_tokens(
 def predict(
     checkpoint: Checkpoint, context_u8: np.ndarray, frames: int, sampling: SamplingConfig, seed: int, first_clip: int = 0
 ) -> np.ndarray:
-    """Future frames float32 (B, frames, C, H, W), not clipped, of given frames uint8 (B, T, C, H, W)."""
+    """Future frames float32 (B, frames, C, H, W), in [0, 1], of given frames uint8 (B, T, C, H, W)."""
     sampling = replace(sampling, top_k=min(sampling.top_k, checkpoint.config.tokenizer.codebook_size))
     context = checkpoint.encode(context_u8)
     clips = range(first_clip, first_clip + len(context))

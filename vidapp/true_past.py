@@ -20,7 +20,7 @@ from .transformer import VideoTransformer
 def predict_with_true_past(
     checkpoint: Checkpoint, clips_u8: np.ndarray, context: int, sampling: SamplingConfig, seeds: Sequence[int], first_clip: int = 0
 ) -> np.ndarray:
-    """The frames after the first `context` of clips uint8 (B, T, C, H, W): float32 (B, T - context, C, H, W), not clipped.
+    """The frames after the first `context` of clips uint8 (B, T, C, H, W): float32 (B, T - context, C, H, W), in [0, 1].
 
     seeds: one a predicted frame. Each frame is what `rollout.predict` makes of all true frames before it with its seed.
     """

@@ -14,7 +14,7 @@ from ..config import Config
 from ..presets import preset as preset_named
 from ..runs import RunReader, list_runs, open_run
 from . import session, sources
-from .choices import chosen_from
+from .choices import DEFAULTS, chosen_from
 from .downloads import download_files
 from .generation import TEST, UPLOAD, Agreement, adjusted, errors_of, mean_frame_for, predicted, reconstructed, sampling_of, verdict
 from .history import HISTORIES
@@ -23,7 +23,6 @@ from .messages import api_guarded
 from .train import first_run
 from .wiring import COMPUTE
 
-DEFAULTS = Config().sampling
 QUICK = {"concurrency_limit": None}
 
 

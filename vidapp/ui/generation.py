@@ -111,7 +111,7 @@ def predicted(
     watch: "Callable[[RolloutStep], None] | None" = None,
     made_THW: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """Future frames float32 (n, C, H, W), not clipped, growing as they are decoded: every yield holds all that there are.
+    """Future frames float32 (n, C, H, W), in [0, 1], growing as they are decoded: every yield holds all that there are.
 
     `watch` is called with every decode step. `made_THW`: the token grids of its first frames where they were made before; it goes on
     from there.
@@ -137,7 +137,7 @@ def predicted(
 
 
 def reconstructed(checkpoint: "Checkpoint", frames_u8: np.ndarray) -> np.ndarray:
-    """What the tokenizer alone makes of frames: float32 (T, C, H, W), not clipped."""
+    """What the tokenizer alone makes of frames: float32 (T, C, H, W), in [0, 1]."""
     return checkpoint.decode(checkpoint.encode(frames_u8[None]))[0]
 
 

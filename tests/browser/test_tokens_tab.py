@@ -57,7 +57,7 @@ def looked(page: Page, cell: str) -> None:
 
 
 def test_it_opens_with_tokens_to_see_and_figures(tokens: Page) -> None:
-    expect(tokens.locator("#token-figures")).to_contain_text("of 1,000")
+    expect(tokens.locator("#token-figures")).to_contain_text("of 2,560")
     expect(tokens.locator("#token-figures")).to_contain_text("PSNR")
     tokens.wait_for_function("(document.querySelector('#code-use .plot').data || []).length == 1")
     tokens.locator("#count-codes").click()
@@ -110,9 +110,9 @@ def test_the_microscope_follows_the_frame_that_is_shown(tokens: Page) -> None:
 
 def test_an_id_outside_the_codebook_is_refused_where_it_was_typed(tokens: Page) -> None:
     click_cell(tokens, 0, 0)
-    tokens.locator(".scope .other-id").fill("1000")
+    tokens.locator(".scope .other-id").fill("2560")
     tokens.locator(".scope .put-id").click()
-    expect(tokens.locator(".scope .trouble")).to_contain_text("from 0 to 999")
+    expect(tokens.locator(".scope .trouble")).to_contain_text("from 0 to 2559")
 
 
 def test_a_clip_of_ones_own_and_another_checkpoint(tokens: Page, tiny_run: str, tmp_path: Path) -> None:
@@ -151,13 +151,13 @@ def test_the_last_generation_stands_beside_the_truth(page: Page, tiny_run: str) 
     expect(page.locator(".replay h3")).to_have_text("Decode replay of future frame 1")
     expect(page.locator(".replay")).to_have_attribute("data-step", "6,1")
     first = step_picture(page)
-    step.fill("8")
-    expect(page.locator(".replay")).to_have_attribute("data-step", "6,8")
+    step.fill("2")
+    expect(page.locator(".replay")).to_have_attribute("data-step", "6,2")
     expect(page.locator(".replay .step-words")).to_contain_text("0 still masked")
     last = step_picture(page)
     assert last != first
     page.locator(".tokens .scrubber").fill("8")
-    expect(page.locator(".replay")).to_have_attribute("data-step", "8,8")
+    expect(page.locator(".replay")).to_have_attribute("data-step", "8,2")
     assert step_picture(page) != last
     page.locator(".tokens .scrubber").fill("2")
     expect(page.locator(".replay .step-words")).to_contain_text("given, not decoded")

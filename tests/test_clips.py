@@ -172,9 +172,9 @@ def test_shapes_that_are_no_clip_are_refused_with_the_shape(shape: tuple[int, ..
     ("content", "says"),
     [
         (npy_header((10**9, 64, 64)), "shorter than its header says"),
-        (npy_header((1, 10**6, 10**6)), "shorter than its header says"),
+        (npy_header((1, 10**6, 10**6)), "above the limit"),
         (npy_bytes(np.zeros((4, 8, 8), np.float32)), "uint8"),
-        (npy_header((4, 8, 8), "|O") + b"cos\nsystem\n(S'true'\ntR." + bytes(4 * 8 * 8 * 8), "uint8"),
+        (npy_header((4, 8, 8), "|O") + b"cos\nsystem\n(S'true'\ntR.", "uint8"),
         (b"\x93NUMPY\x01\x00\xff\xff{", "damaged"),
         (b"", "damaged"),
         (b"PK\x03\x04 not an npy", "damaged"),
@@ -185,11 +185,6 @@ def test_hostile_npy_is_refused_from_its_header(tmp_path: Path, content: bytes, 
     (tmp_path / "evil.npy").write_bytes(content)
     with pytest.raises(ClipError, match=rf"(?s)evil\.npy.*{says}"):
         read_clip(tmp_path / "evil.npy", 8, 1, 9)
-
-
-def test_frames_too_large_to_hold_are_refused_by_their_shape() -> None:
-    with pytest.raises(ClipError, match="above the limit"):
-        layout_of("evil.npy", (1, 10**6, 10**6))
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4", ".mov", ".webm", ".avi", ".npy", ".zip"])

@@ -110,7 +110,8 @@ def test_a_file_without_its_json_is_taken_for_frames(tmp_path: Path) -> None:
         (grids()[0, 0], {}, r"has shape \(4, 4\): give ids as"),
         (np.zeros((2, 5, 4, 6), np.uint8), {}, "with h = w"),
         (grids().astype(np.float32), {}, "holds float32: give ids as one of"),
-        (np.array([None]), {}, "is damaged or not what its name says|holds object|has shape"),
+        (np.array([None]), {}, r"has shape \(1,\): give ids as"),
+        (np.full((2, 5, 4, 4), None), {}, "holds object: give ids as one of"),
     ],
 )
 def test_what_is_no_file_of_ids_is_refused_in_words(ids: np.ndarray, facts: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from vidapp.checkpoint import read_header, save_checkpoint
 from vidapp.commands.patient import Case
 from vidapp.config import Config
+from vidapp.presets import PRESETS, preset
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import new_tokenizer
 from vidapp.tokenizer_choice import ALL_BUNDLED, BUNDLED, called, choose_tokenizer
@@ -48,6 +49,11 @@ def test_of_several_that_which_fits_is_taken(bundled: Path) -> None:
             == path
         )
     assert choose_tokenizer(TINY, bundled=[*ALL_BUNDLED, bundled]) == bundled
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_needs_a_tokenizer_trained_first(name: str) -> None:
+    assert choose_tokenizer(preset(name)) in ALL_BUNDLED
 
 
 def test_a_new_one_that_is_asked_for_is_trained_whatever_there_is(bundled: Path) -> None:

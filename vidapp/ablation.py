@@ -4,7 +4,7 @@ Every trial is an ordinary run: what is finished is found again and not trained 
 where its difference exceeds the spread between the seeds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,29 +111,26 @@ class Plan:
         rhythm = dict(zip(end, (self.steps, self.steps, max(1, self.steps // 4)), strict=True))
         return preset("tiny").replace({**rhythm, **shared, "run.steps": self.steps})
 
-    def changes(self) -> tuple[Change, ...]:
-        """The changes that are one and can be: what the settings of every trial ask for already is none. ValueError for a change of
-        `only` that cannot be."""
-        return tuple(change for change, trouble in self.judged() if trouble is None)
+    def wanted(self) -> list[Change]:
+        """The changes that were asked for."""
+        return [change for change in changes(self.base().data.clip_frames) if not self.only or change.name in self.only]
 
     def impossible(self) -> dict[str, str]:
-        """The changes that these settings rule out, by name, and why."""
-        return {change.name: trouble for change, trouble in self.judged() if trouble}
-
-    def judged(self) -> Iterator[tuple[Change, str | None]]:
-        """Every change that was asked for, with why it cannot be; `""` where it would change nothing."""
-        base = self.base()
-        for change in changes(base.data.clip_frames):
-            if self.only and change.name not in self.only:
-                continue
+        """The changes that these settings rule out, by name, and why. ValueError for one that was asked for by name."""
+        base, found = self.base(), dict[str, str]()
+        for change in self.wanted():
             try:
-                changed = base.replace(dict(change.settings))
+                base.replace(dict(change.settings))
             except ValueError as error:
                 if self.only:
                     raise ValueError(f"{change.name} cannot be measured with these settings: {error}") from error
-                yield change, f"{error}"
-            else:
-                yield change, None if changed != base else ""
+                found[change.name] = f"{error}"
+        return found
+
+    def changes(self) -> tuple[Change, ...]:
+        """The changes that are one and can be: what the settings of every trial ask for already is none."""
+        base, out = self.base(), self.impossible()
+        return tuple(change for change in self.wanted() if change.name not in out and base.replace(dict(change.settings)) != base)
 
     def trials(self) -> list[Trial]:
         """Seed by seed, the baseline first: after the first seed every change has been seen once."""

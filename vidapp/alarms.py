@@ -306,7 +306,7 @@ def validated(line: Line, key: str) -> float | None:
 
 
 def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:
-    lines = [line for line in tokenizer if any(is_number(line.get(key)) for key in ("codebook_use", "validation_codebook_use"))]
+    lines = [line for line in tokenizer if validated(line, "codebook_use") is not None]
     if not lines or lines[-1]["step"] < SETTLED:
         return None
     newest = lines[-1]

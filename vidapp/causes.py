@@ -11,7 +11,7 @@ from typing import Any
 from .alarms import Alarm
 from .checks.verdict import Check, rounded
 from .config import Config
-from .schedules import muon_rate
+from .schedules import rates_at
 from .stages import Lost
 
 CERTAIN = 1.0  # a check failed, or the settings rule out anything else
@@ -134,21 +134,13 @@ def learning_rate_high(seen: Evidence) -> Finding | None:
     name, title = "learning_rate_high", "The learning rate is too high"
     rate, check = seen.config.recipe.learning_rate, seen.failed("rate_range")
     if check and check.direction == "at most":
-        return Finding(name, title, CERTAIN, check.advice, with_rate(seen.config, check.details["suggested_peak"]))
+        return Finding(name, title, CERTAIN, check.advice, rates_at(seen.config.recipe, check.details["suggested_peak"]))
     alarm = seen.alarm("not_a_number", "exploding", "activations", "large_steps")
     if alarm:
         why = f"{alarm.title} (from step {alarm.step:,})."
         measured = seen.checks["rate_range"].details.get("suggested_peak", rate) if "rate_range" in seen.checks else rate
-        return Finding(name, title, LIKELY, why, with_rate(seen.config, measured if measured < rate else rounded(rate / 3)))
+        return Finding(name, title, LIKELY, why, rates_at(seen.config.recipe, measured if measured < rate else rounded(rate / 3)))
     return None
-
-
-def with_rate(config: Config, peak: float) -> dict[str, float]:
-    """That learning rate, and where Muon trains the hidden matrices its rate in step with it."""
-    recipe = config.recipe
-    if recipe.optimizer != "muon" or not recipe.learning_rate:
-        return {"recipe.learning_rate": peak}
-    return {"recipe.learning_rate": peak, "recipe.muon_learning_rate": min(1.0, rounded(muon_rate(recipe, peak)))}
 
 
 def learning_rate_low(seen: Evidence) -> Finding | None:
@@ -157,7 +149,7 @@ def learning_rate_low(seen: Evidence) -> Finding | None:
     if rate == 0:
         return Finding(name, title, CERTAIN, "recipe.learning_rate is 0: no weight moves.", {"recipe.learning_rate": 3e-4})
     if check and check.direction == "at least":
-        return Finding(name, title, CERTAIN, check.advice, with_rate(seen.config, check.details["suggested_peak"]))
+        return Finding(name, title, CERTAIN, check.advice, rates_at(seen.config.recipe, check.details["suggested_peak"]))
     return None
 
 

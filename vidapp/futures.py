@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .config import SamplingConfig
-from .rollout import CausalPast, RolloutStep, frame_generators, rollout, rollout_step
+from .rollout import RolloutStep, frame_generators, past_after, rollout, rollout_step
 from .sampling import decode
 from .transformer import VideoTransformer
 
@@ -84,9 +84,7 @@ def decoded(
     transformer: VideoTransformer, context_BTHW: Tensor, frames: int, wanted: Sequence[Future], made: Tensor
 ) -> Iterator[RolloutStep]:
     """Frame by frame, as `rollout` does it, after the frames `made` (B, n, h, w)."""
-    past = CausalPast(transformer, context_BTHW)
-    for frame in range(made.shape[1]):
-        past.append(made[:, frame : frame + 1])
+    past = past_after(transformer, context_BTHW, made)
     tokens = torch.cat([context_BTHW, made], dim=1)
     draws = [one.sampling for one in wanted]
     for frame in range(made.shape[1], frames):

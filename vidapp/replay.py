@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from .microscope import Microscope, logits_at_once
-from .rollout import CausalPast, RolloutStep
+from .rollout import RolloutStep, past_after
 from .token_figures import Array
-from .transformer import VideoTransformer
 
 
 @dataclass(frozen=True)
@@ -131,16 +130,9 @@ def believed(microscope: Microscope, replay: Replay, steps: list[ReplayStep], fr
     transformer = microscope.checkpoint.transformer
     if len(steps[0].tokens_nHW) == 1 and microscope.is_causal:
         if first >= transformer.max_frames > 1:  # the window has moved: the model saw what was left in it when the frame was decoded
-            return windowed_past(transformer, microscope.tokens_THW, replay.given, first, len(steps)).logits(grids_SnHW)[:, 0]
+            clips_STHW = microscope.tokens_THW.expand(len(steps), -1, -1, -1)
+            past = past_after(transformer, clips_STHW[:, : replay.given], clips_STHW[:, replay.given : first])
+            return past.logits(grids_SnHW)[:, 0]
         return microscope.frame_logits(microscope.tokens_THW, first, grids_SnHW)[:, 0]
     future = len(replay.tokens_THW) - replay.given
     return logits_at_once(transformer, microscope.tokens_THW, first, grids_SnHW, replay.given + future)[:, place]
-
-
-def windowed_past(transformer: VideoTransformer, tokens_THW: torch.Tensor, given: int, frame: int, count: int) -> CausalPast:
-    """What the frame `frame` of a clip was decoded after, `count` times: the given frames, and one by one those decided before it."""
-    clips_STHW = tokens_THW.expand(count, -1, -1, -1)
-    past = CausalPast(transformer, clips_STHW[:, :given])
-    for decided in range(given, frame):
-        past.append(clips_STHW[:, decided : decided + 1])
-    return past

@@ -81,6 +81,14 @@ class CausalPast:
         return self.transformer.logits(hidden, self.table).unflatten(2, frame_B1HW.shape[2:])
 
 
+def past_after(transformer: VideoTransformer, given_BTHW: Tensor, decided_BTHW: Tensor) -> CausalPast:
+    """What a frame is decoded after: given frames, and then frames that were decided one by one."""
+    past = CausalPast(transformer, given_BTHW)
+    for frame in range(decided_BTHW.shape[1]):
+        past.append(decided_BTHW[:, frame : frame + 1])
+    return past
+
+
 def frame_generators(seed: int, clips: Sequence[int], frame: int) -> list[torch.Generator]:
     return [torch_generator(seed, "sample", clip, frame) for clip in clips]
 

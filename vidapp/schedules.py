@@ -33,6 +33,14 @@ def muon_rate(recipe: RecipeConfig, rate: float) -> float:
     return recipe.muon_learning_rate * rate / max(recipe.learning_rate, 1e-12)
 
 
+def rates_at(recipe: RecipeConfig, peak: float) -> dict[str, float]:
+    """The settings for another peak, by dotted key: where Muon trains the hidden matrices its rate too, in step, to two digits."""
+    rates = {"recipe.learning_rate": peak}
+    if recipe.optimizer == "muon" and recipe.learning_rate:
+        rates["recipe.muon_learning_rate"] = min(1.0, float(f"{muon_rate(recipe, peak):.2g}"))
+    return rates
+
+
 def progress_of(step: int, steps: int) -> float:
     """0 at the first step, 1 at the last."""
     return min(1.0, step / max(1, steps - 1))

@@ -30,8 +30,7 @@ def choose_tokenizer(config: Config, given: str | Path | None = None, *, bundled
         return Path(given)
     if new or config.data.source not in MOVING_MNIST:
         return None
-    there = (path for path in bundled if path.exists())
-    return next((path for path in there if not tokenizer_differences(config, path, LOOKS_ALIKE)), None)
+    return next((path for path in bundled if path.exists() and not tokenizer_differences(config, path, LOOKS_ALIKE)), None)
 
 
 def called(checkpoint: Path) -> str:

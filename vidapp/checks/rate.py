@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Config
-from ..schedules import muon_rate
+from ..schedules import muon_rate, rates_at
 from .overfit import FAST
 from .subject import ONLY, Subject
 from .verdict import Check, Progress, failure, judge, rounded
@@ -42,8 +42,8 @@ def rate_range(subject: Subject, progress: Progress) -> list[Check]:
     suggested = rounded(rates[lowest] / SAFETY)  # as it is read is as it is taken
     recipe = subject.config.recipe
     peak, wanted = recipe.learning_rate, f"{suggested:g}"
-    if recipe.optimizer == "muon" and peak:
-        wanted += f" with recipe.muon_learning_rate {rounded(muon_rate(recipe, suggested)):g}"
+    if muon := rates_at(recipe, suggested).get("recipe.muon_learning_rate"):
+        wanted += f" with recipe.muon_learning_rate {muon:g}"
     facts |= {"details": {"suggested_peak": suggested, "lowest_loss_at": rates[lowest], "tried_up_to": rates[-1]}, "unit": "learning rate"}
     if peak < suggested / TOO_LOW:
         words = f"recipe.learning_rate {peak:g} is far below where the loss falls fastest: try {wanted}"

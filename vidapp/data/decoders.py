@@ -67,8 +67,8 @@ class NpyLayout:
     time_first: bool = False
 
 
-def npy_header(path: Path) -> tuple[tuple[int, ...], str]:
-    """(shape, dtype) of a .npy, without loading anything; ClipError where it is none, or shorter than its header says."""
+def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
+    """(shape, dtype, where the values begin) of a .npy, without loading anything; ClipError where it is none."""
     with explained(path.name), open(path, "rb") as file:
         version = npy_format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
@@ -77,17 +77,23 @@ def npy_header(path: Path) -> tuple[tuple[int, ...], str]:
         shape, _, dtype = read_header(file)
         if not all(type(side) is int and side >= 0 for side in shape):
             raise ClipError(f"{path.name} has the shape {shape}, which no clip has: save it again")
-        if path.stat().st_size < file.tell() + math.prod(shape) * dtype.itemsize:
-            raise ClipError(f"{path.name} is shorter than its header says: copy or save it again")
-    return shape, str(dtype)
+        return shape, dtype, file.tell()
+
+
+def refuse_short(path: Path, shape: tuple[int, ...], dtype: np.dtype, begin: int) -> None:
+    """ClipError where a .npy has fewer values than `npy_header` says."""
+    if path.stat().st_size < begin + math.prod(shape) * dtype.itemsize:
+        raise ClipError(f"{path.name} is shorter than its header says: copy or save it again")
 
 
 def npy_layout(path: Path) -> NpyLayout:
     """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
-    shape, dtype = npy_header(path)
-    if dtype != "uint8":
+    shape, dtype, begin = npy_header(path)
+    if dtype != np.uint8:
         raise ClipError(f"{path.name} holds {dtype} values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")
-    return layout_of(path.name, shape)
+    layout = layout_of(path.name, shape)
+    refuse_short(path, shape, dtype, begin)
+    return layout
 
 
 def layout_of(name: str, shape: tuple[int, ...]) -> NpyLayout:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..config import Config, DataConfig
 from ..files import read_json
-from .decoders import npy_header
+from .decoders import npy_header, refuse_short
 from .folder import FolderSource, Segment, Windows, split_by_name, split_by_time, too_short
 
 COLOURS = 1 << 24
@@ -92,12 +92,15 @@ def token_file(source: str) -> TokenFile | None:
     size = facts["codebook_size"]
     if type(size) is not int or not 2 <= size <= LARGEST_CODEBOOK:
         raise ValueError(f"{path.stem}.json says codebook_size {size!r}: give a whole number from 2 to {LARGEST_CODEBOOK}")
-    shape, dtype = npy_header(path) if path.suffix == ".npy" else raw_layout(path, facts)
+    stored = npy_header(path) if path.suffix == ".npy" else None
+    shape, dtype = (stored[0], str(stored[1])) if stored else raw_layout(path, facts)
     whole = (1, *shape) if len(shape) == 3 else shape
     if len(whole) != 4 or whole[2] != whole[3] or 0 in whole:
         raise ValueError(f"{path.name} has shape {shape}: give ids as (N, T, h, w) or (T, h, w) with h = w")
     if dtype not in DTYPES:
         raise ValueError(f"{path.name} holds {dtype}: give ids as one of {', '.join(DTYPES)}")
+    if stored:
+        refuse_short(path, *stored)
     return TokenFile(path, size, whole, dtype)
 
 
@@ -165,13 +168,14 @@ def read_id_clip(path: Path, config: Config, frames: int) -> np.ndarray:
         raise ValueError(
             f"{path.name} is no .npy: this checkpoint knows token ids only, so give whole numbers (T, h, w) saved with numpy.save"
         )
-    shape, dtype = npy_header(path)
-    if len(shape) != 3 or not shape[0] or dtype not in DTYPES:
+    shape, dtype, begin = npy_header(path)
+    if len(shape) != 3 or not shape[0] or str(dtype) not in DTYPES:
         raise ValueError(f"{path.name} holds {dtype} of shape {shape}: give whole numbers (T, h, w)")
     if shape[1:] != (config.grid, config.grid):
         raise ValueError(
             f"{path.name} has grids of {shape[1]} x {shape[2]} tokens, the checkpoint {config.grid} x {config.grid}: give such ids"
         )
+    refuse_short(path, shape, dtype, begin)
     ids = np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:frames])
     refuse_outside(ids, config.tokenizer.codebook_size, path.name)
     return colours_of(ids)

@@ -75,8 +75,10 @@ class ConfigureTab:
         return {self.draft: draft.value, **self.refusing(draft)}
 
     def refuse(self, name: str, *values: Any) -> None:
-        """ValueError where the form shows what cannot be trained."""
-        form_draft(name, values).sound()
+        """ValueError where the form shows what cannot be trained: in the words of an edit, as that may still be on its way and be said last."""
+        draft = form_draft(name, values)
+        if draft.refused:
+            raise ValueError(draft.refusal)
 
     def refusing(self, draft: Draft) -> Updates:
         """Why some of what the form shows cannot be, where that is so."""

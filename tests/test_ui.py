@@ -86,8 +86,15 @@ class TestMessages:
         update = messages.guarded(box)(handler)("<b>")
         assert list(update) == [box]
         assert "The value &lt;b&gt; is odd" in update[box]
-        assert warnings == ["The value <b> is odd"]
+        assert warnings == ["The value &lt;b&gt; is odd"], "Gradio would draw it"
         assert other not in update
+
+    def test_a_page_is_told_the_same_once_and_again_later(self) -> None:
+        toasts = messages.Toasts(held=2)
+        told = [toasts.repeats(page, "no", now) for page, now in (("a", 0.0), ("a", 1.0), ("b", 1.0), ("a", 3.9), ("a", 4.1))]
+        assert told == [False, True, False, True, False]
+        assert not toasts.repeats("a", "another", 4.1)
+        assert len(toasts.told) == 2
 
     def test_success_clears_the_line(self) -> None:
         with gr.Blocks():

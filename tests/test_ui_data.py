@@ -2,13 +2,15 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from vidapp.config import DataConfig
 from vidapp.ui import own_clips, sources
-from vidapp.ui.data_tab import brought_data
+from vidapp.ui.data_tab import SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
 from vidapp.ui.own_clips import keep, kept_name, read_brought
 
@@ -42,6 +44,20 @@ def test_each_split_shows_other_clips() -> None:
 def test_given_frames_keep_their_share_at_every_length() -> None:
     shown = at_lengths(opened(CHOSEN.data), CHOSEN)
     assert [(len(one.frames), one.given) for one in shown] == [(4, 2), (8, 4)]
+
+
+def test_clips_shorter_than_the_curriculum_are_shown_and_it_says_what_is_too_long(tmp_path: Path) -> None:
+    choice = keep([npy(tmp_path, f"{name}.npy", 12) for name in "abcdef"], "short")
+    with gr.Blocks():
+        tab = build(readonly=True)
+    WISHES.claim("page", SHOW, (choice, "train", 32, 1, 12, 4, 0.0, 0.0, 0.5, 0.0, 3, "5, 10, 15, 20", ""))
+    found: dict[Any, Any] = {}
+    with pytest.raises(ValueError, match=r"^Curriculum, 15 frames: .*at most 12"):
+        for update in tab.show(SimpleNamespace(session_hash="page"), progress=lambda *_, **__: None):  # type: ignore[arg-type]
+            found |= update
+    assert found[tab.screen]
+    assert "train" in found[tab.survey]
+    assert found[tab.before_after]
 
 
 @pytest.mark.parametrize("text", ["", "a", "5; 10", "1", "10, 5", "65", "5,,-3", "5," * 9])

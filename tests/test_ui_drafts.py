@@ -171,6 +171,28 @@ def test_a_page_that_is_read_only_leads_to_no_training() -> None:
     assert configuring(readonly=True).go is None
 
 
+def test_a_chip_keeps_the_steps_that_were_just_typed() -> None:
+    new = new_run_form()
+    held = Draft.of("debug", {"model.layers": 3}).value
+    updates = new.reset(SimpleNamespace(key="model.layers"), held, "moving-mnist", 7)  # type: ignore[arg-type]
+    assert Draft.of_value(updates[new.draft]).changes == {"run.steps": 7}
+
+
+def test_the_preset_that_is_there_already_changes_nothing() -> None:
+    new, tab = new_run_form(), configuring()
+    held = Draft.of("debug", {"model.layers": 3}).value
+    assert list(new.choose("debug", held)) == [new.message]
+    assert list(tab.choose("debug", held)) == [tab.message]
+
+
+def test_data_that_is_not_offered_is_told_beside_a_button_that_starts_nothing() -> None:
+    new = new_run_form()
+    held = {"preset": "debug", "changes": {"data.source": "own/nothing"}}
+    updates = new.measure(held)
+    assert updates[new.start].interactive is False
+    assert "own/nothing" in updates[new.notices]
+
+
 def typed(**values: Any) -> list[Any]:
     """The form of the preset debug with other values in some of its fields: `model_layers=3`."""
     given = {key.replace("_", ".", 1): value for key, value in values.items()}

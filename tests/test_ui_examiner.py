@@ -116,6 +116,20 @@ def test_without_again_a_report_is_shared_and_nobody_elses_is_ended(script: Path
     examiner.stop()
 
 
+def test_what_cannot_begin_is_not_said_to_run(script: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "no more processes")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    examiner = Examiner()
+    with pytest.raises(OSError, match="no more processes"):
+        examiner.start(order())
+    assert examiner.look() is None
+    assert not examiner.stop()
+    assert not list(tmp_path.glob("vidapp-check-*"))
+
+
 def test_reports_are_bounded_in_number(script: Path) -> None:
     script.write_text(printing({"result": {"ok": True}}))
     examiner = Examiner(held=2)

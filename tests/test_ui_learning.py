@@ -91,7 +91,9 @@ def test_the_strip_says_what_trains_in_a_few_hundred_bytes() -> None:
         assert found["score"] == "validation loss 2, baseline 3.5"
         assert found["where"] == "float32"
         assert len(json.dumps(found)) < 500
-        assert "stops after the step" in stop_run({"run": "mine"})["said"]
+        answer = stop_run({"run": "mine"})
+        assert answer["stops"]
+        assert "stops after the step" in answer["said"]
         assert run.poll_control().stop
     assert open_run("mine").status().state != "running"
 
@@ -104,4 +106,6 @@ def test_the_strip_says_where_it_trains_as_soon_as_the_trainer_does() -> None:
 
 @pytest.mark.parametrize("request_", [None, [], {}, {"run": "../../etc"}, {"run": 5}, {"run": "nobody"}])
 def test_stop_answers_whatever_is_sent(request_: Any) -> None:
-    assert stop_run(request_)["said"]
+    answer = stop_run(request_)
+    assert answer["said"]
+    assert not answer["stops"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -110,3 +111,14 @@ def test_files_hold_the_ids(view: TokenView) -> None:
 def test_a_sheet_of_very_many_tokens_stays_a_picture_that_opens() -> None:
     sheet = grid_picture(np.zeros((64, 64, 64), int))
     assert sheet.width * sheet.height <= 64_000_000
+
+
+def test_a_list_that_is_only_passed_through_asks_for_nothing_new() -> None:
+    page = SimpleNamespace(session_hash="passing")
+    chosen = ("test", 3, None, "bundled", 20, "")
+    tokens.claiming(tokens.SHOW)(page, *chosen, "", "")
+    first = tokens.WISHES.of("passing")
+    tokens.claiming(tokens.SHOW, left=True)(page, *chosen, "test 3", "")
+    assert tokens.WISHES.of("passing") is first
+    tokens.claiming(tokens.SHOW, left=True)(page, "test", 4, *chosen[2:], "test 3", "")
+    assert tokens.WISHES.of("passing") is not first

@@ -32,6 +32,7 @@ CALM: dict[str, Any] = {  # what would only blur an answer
     "recipe.brightness": 0.0,
     "recipe.contrast": 0.0,
     "recipe.context_corruption": 0.0,
+    "recipe.own_past": 0.0,
     "recipe.curriculum": (),
     "recipe.random_context": False,
     "recipe.ema_decay": 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
-from . import api, configure, data_tab, debug, drafts, generate, run_table, runs_tab, session, strip, theme, tokens, train
+from . import api, configure, data_tab, debug, drafts, generate, new_run, run_table, runs_tab, session, strip, theme, tokens, train
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -143,9 +143,18 @@ def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: tra
     configuring.go.click(guarded(configuring.message)(go_on), configuring.form, [configuring.message, tabs], **quick)
     training.new.configure.click(lambda: gr.Tabs(selected="configure"), None, tabs, **quick)
     for edited in here:
-        edited.then(training.new.follow, configuring.draft, training.new.form, **quick)
+        follow(edited, configuring.draft, training.new, quick)
     for edited in there:
-        edited.then(configuring.follow, configuring.draft, configuring.form, **quick)
+        follow(edited, configuring.draft, configuring, quick)
+
+
+def follow(changed: Any, draft: gr.BrowserState, tab: configure.ConfigureTab | new_run.NewRun, settings: dict[str, Any]) -> None:
+    """That tab shows the draft that was changed elsewhere; what it said was of another one."""
+
+    def show(held: Any) -> dict[Any, Any]:
+        return {tab.message: "", **tab.follow(held)}
+
+    changed.then(show, draft, [tab.message, *tab.form], **settings)
 
 
 def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.GenerateTab, training: train.TrainTab) -> None:
@@ -191,8 +200,8 @@ def join_debug(
     if debugging.asking is None or training.new is None:
         return
     taken = debugging.report.train_with(guarded(debugging.message)(take), None, [debugging.message, tabs, debugging.draft], **quick)
-    taken.then(configuring.follow, configuring.draft, configuring.form, **quick)
-    taken.then(training.new.follow, configuring.draft, training.new.form, **quick)
+    for tab in (configuring, training.new):
+        follow(taken, configuring.draft, tab, quick)
 
 
 def refuse_taken(host: str, port: int) -> None:

@@ -59,22 +59,17 @@ class DataTab:
         data = chosen.data
         yield {self.message: said("Getting the clips…")}
         source = data_view.opened(data, lambda done, total, name: progress((done, total), desc=f"decoding {name}", unit="files"))
-        previews = {
-            self.before_after: wall_value(data_view.augmented(source, chosen), pairs=True),
-            self.lengths: wall_value(data_view.at_lengths(source, chosen)),
-        }
-        if wish.kind == CHANGE:
-            yield previews
-            return
-        from ..data.survey import survey
+        if wish.kind != CHANGE:
+            from ..data.survey import survey
 
-        found = survey(source)
-        yield {
-            self.screen: wall_value(data_view.clips_of(source, chosen)),
-            self.survey: survey_html(found) + skipped_html(found.skipped),
-            self.shown: "yes",
-            **previews,
-        }
+            found = survey(source)
+            yield {
+                self.screen: wall_value(data_view.clips_of(source, chosen)),
+                self.survey: survey_html(found) + skipped_html(found.skipped),
+                self.shown: "yes",
+            }
+        yield {self.before_after: wall_value(data_view.augmented(source, chosen), pairs=True)}
+        yield {self.lengths: wall_value(data_view.at_lengths(source, chosen))}
 
     def look(self, files: list[str] | None, size: Any, channels: Any, frames: Any) -> Iterator[Updates]:
         """Uploaded files, read one after the other: what they show, and what was skipped and why."""

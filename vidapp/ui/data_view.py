@@ -141,7 +141,10 @@ def at_lengths(source: "ClipSource", chosen: Chosen) -> list[Shown]:
     for place, length in enumerate(lengths):
         part = f"{100 * place // len(lengths)}–{100 * (place + 1) // len(lengths)} % of the run"
         given = context_frames(chosen.data, length)
-        clip = source.training_clip(0, 0, 0, length)
+        try:
+            clip = source.training_clip(0, 0, 0, length)
+        except ValueError as error:
+            raise ValueError(f"Curriculum, {length} frames: {error}") from error
         shown.append(Shown(clip, f"{part}: {length} frames, {given} given, {length - given} to predict", given))
     return shown
 

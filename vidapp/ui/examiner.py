@@ -134,16 +134,23 @@ class Process:
 
     def __init__(self, order: Order) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vidapp-check-"))
+        self.offset = 0
+        try:
+            self.process = self.begin(order)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, NICENESS)
+
+    def begin(self, order: Order) -> "subprocess.Popen[bytes]":
         (self.folder / CONFIG).write_text(order.config.to_json(), encoding="utf-8")
         command = [sys.executable, "-P", "-m", "vidapp", *(part.replace("{folder}", str(self.folder)) for part in order.command)]
         path = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]))
         with open(self.folder / OUT, "wb") as out, open(self.folder / ERRORS, "wb") as errors:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
             )
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, self.process.pid, NICENESS)
-        self.offset = 0
 
     @property
     def code(self) -> int | None:
@@ -208,11 +215,11 @@ class Examiner:
             if not again and self.process:
                 raise ValueError("another examination is running: try again in a moment")
             self.end(STOPPED, "Stopped: something else was asked for.")
+            self.process = Process(order)  # first: where it cannot be, no report may say that it runs
             self.report = self.reports[order.key] = Report(order)
             self.reports.move_to_end(order.key)
             while len(self.reports) > self.held:
                 self.reports.popitem(last=False)
-            self.process = Process(order)
             self.timer = threading.Timer(self.limit_s, self.expire, [self.process])
             self.timer.daemon = True
             self.timer.start()

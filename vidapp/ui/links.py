@@ -17,6 +17,7 @@ TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "order": "order"}
 FLAGS = {"anneal": "anneal"}
 NAMES = {**TEXTS, **NUMBERS, **SHARES, **FLAGS}
 LONGEST = 8192  # characters of one value
+LONGEST_NUMBER = 12  # digits: no control holds more
 
 
 def generation_of(query: Mapping[str, str]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def generation_of(query: Mapping[str, str]) -> dict[str, Any]:
 
 def read(name: str, text: str) -> Any:
     """One value of a link; its range is checked where it is used."""
-    if len(text) > LONGEST:
+    if len(text) > (LONGEST_NUMBER if name in NUMBERS else LONGEST):
         raise ValueError(f"the link's {name} is {len(text)} characters long: it cannot be meant")
     try:
         if name in NUMBERS:

@@ -121,6 +121,7 @@ class Watcher:
         return {
             **points,
             "state": status.state,
+            "live": status.live,
             "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
             "notices": notices_of(status),
             "verdict": list(with_alarms(said, found)),

@@ -5,15 +5,43 @@ import html
 import inspect
 import logging
 import re
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from ..runs import describe_failure
 
 PLAIN_WORD = re.compile(r"[a-z]+[ ,:]")  # not the name of a file or a setting
+SAME_S = 4.0  # what a page is told twice within this is one toast: several events may come to the same
 log = logging.getLogger("vidapp")
+
+
+class Toasts:
+    """When each page was last told what; bounded. Safe to use from several threads."""
+
+    def __init__(self, held: int = 500) -> None:
+        self.held = held
+        self.lock = threading.Lock()
+        self.told: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def repeats(self, page: str, text: str, now: float) -> bool:
+        """Whether the page was told just that a moment ago, at `now` in seconds; otherwise it counts as told now."""
+        with self.lock:
+            if now - self.told.get((page, text), -SAME_S) < SAME_S:
+                return True
+            self.told.pop((page, text), None)
+            self.told[page, text] = now
+            while len(self.told) > self.held:
+                self.told.popitem(last=False)
+        return False
+
+
+TOASTS = Toasts()
 
 
 def message_box(**settings: Any) -> gr.HTML:
@@ -38,9 +66,11 @@ def sentence(error: BaseException) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Show an error as a toast; returns the line for a message box."""
+    """Show an error as a toast, once; returns the line for a message box."""
     text = sentence(error)
-    gr.Warning(text)
+    request = LocalContext.request.get(None)
+    if request is None or not TOASTS.repeats(str(request.session_hash), text, time.monotonic()):
+        gr.Warning(html.escape(text))  # Gradio shows it as HTML, and it may hold what a stranger wrote into a link
     return said(text, "bad")
 
 

@@ -13,7 +13,7 @@ from . import form, sources
 from .chips import chips, chips_value
 from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
 from .estimates import ESTIMATES, Estimate, devices, notices_html
-from .messages import guarded, message_box, said
+from .messages import guarded, message_box, said, sentence
 from .plot import chart, figure_value
 from .schedule_preview import schedule_figure
 from .theme import heading
@@ -65,11 +65,14 @@ class NewRun:
         return self.with_controls(held, source, steps).sound()
 
     def choose(self, name: str, held: Any) -> Updates:
-        draft, sentence = choose_preset(name, held)
-        return {**self.show(draft), **({self.message: said(sentence)} if sentence else {})}
+        if name == Draft.held(held).preset:
+            return {self.message: gr.skip()}  # the list was left as it was
+        draft, dropped = choose_preset(name, held)
+        return {**self.show(draft), **({self.message: said(dropped)} if dropped else {})}
 
-    def reset(self, event: gr.EventData, held: Any) -> Updates:
-        return self.show(Draft.held(held).without(str(getattr(event, "key", ""))))
+    def reset(self, event: gr.EventData, held: Any, source: str, steps: float | None) -> Updates:
+        """A chip was pressed: that setting goes back to the preset's value, the others stay as the controls have them."""
+        return self.show(self.with_controls(held, source, steps).without(str(getattr(event, "key", ""))))
 
     def reset_all(self, held: Any) -> Updates:
         return self.show(Draft.of(Draft.held(held).preset, {}))
@@ -97,8 +100,11 @@ class NewRun:
         """What the run will take, on the button that starts it; why it cannot start, where it cannot."""
         draft = Draft.of_value(held)
         if draft.refused:
-            return self.refused(draft)
-        estimate = ESTIMATES.of(draft.config)
+            return self.off(draft.trouble)
+        try:
+            estimate = ESTIMATES.of(draft.config)
+        except ValueError as error:
+            return self.off(sentence(error))
         waits = jobs.running() is not None
         launch = estimate.launch(draft.command())
         label = f"{'Add to the queue for' if waits else 'Start on'} all {estimate.devices} GPUs"
@@ -109,10 +115,10 @@ class NewRun:
             self.launch: launch_html(launch) if launch else "",
         }
 
-    def refused(self, draft: Draft) -> Updates:
-        """No start while Configure shows what cannot be: it would train something else."""
+    def off(self, trouble: str) -> Updates:
+        """No start, and why: while Configure shows what cannot be, something else would be trained."""
         off = gr.Button(START, interactive=False)
-        return {self.start: off, self.start_all: gr.Button(visible=False), self.notices: said(draft.trouble, "bad"), self.launch: ""}
+        return {self.start: off, self.start_all: gr.Button(visible=False), self.notices: said(trouble, "bad"), self.launch: ""}
 
     @property
     def measured(self) -> list[Any]:
@@ -196,7 +202,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     edited = [
         gr.on(leaving, guard(new.edited), [new.draft, new.source, new.steps], [new.message, new.draft], **edits),
         new.preset.input(guard(new.choose), [new.preset, new.draft], new.outputs, **edits),
-        new.chips.reset(guard(new.reset), new.draft, new.outputs, **edits),
+        new.chips.reset(guard(new.reset), [new.draft, new.source, new.steps], new.outputs, **edits),
         new.chips.reset_all(guard(new.reset_all), new.draft, new.outputs, **edits),
     ]
     page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)

@@ -73,6 +73,11 @@ class Rows:
                 "words": more if self.count else f"{empty} · These are bundled examples to learn reading curves by.",
             }
 
+    def forget(self) -> None:
+        """Runs have come or gone: the rows are read anew for whoever asks next."""
+        with self.lock:
+            self.read_at = -FRESH_S
+
     def read(self) -> None:
         runs = list_runs()
         self.count = len(runs)

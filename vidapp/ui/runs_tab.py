@@ -15,7 +15,7 @@ from ..sick_runs import is_example, open_any
 from .history import HISTORIES
 from .messages import guarded, message_box, said
 from .plot import chart, figure_value
-from .run_table import chosen_of, run_table
+from .run_table import ROWS, chosen_of, run_table
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 from .words import count
 
@@ -139,6 +139,7 @@ class RunsTab:
                 gone.append(run_trash.discard(name))
             except ValueError as error:
                 refused.append(f"{error}")
+        ROWS.forget()
         kept = f" Not moved: {'; '.join(refused)}." if refused else ""
         text = f"Moved {count(len(gone), 'run')} to the trash ({run_trash.TRASH} in the runs folder).{kept}" if gone else kept.strip()
         return {
@@ -156,12 +157,21 @@ class RunsTab:
         places = [place for place in gone if isinstance(place, str)] if isinstance(gone, list) else []
         if not places:
             raise ValueError("nothing is ticked: tick in the trash what is to come back")
-        names = [run_trash.restore(place) for place in places]
-        done = {self.discarding.gone: [], self.discarding.restore: gr.Button(visible=False)}
+        names, left, refused = [], [], []
+        for place in places:
+            try:
+                names.append(run_trash.restore(place))
+            except ValueError as error:
+                left.append(place)
+                refused.append(f"{error}")
+        ROWS.forget()
+        back = f"{', '.join(names)} back in the list." if names else ""
+        kept = f"Not put back: {'; '.join(refused)}." if refused else ""
         return {
-            self.message: said(f"{', '.join(names)} back in the list.", "good"),
-            self.table: {"chosen": names},
-            **done,
+            self.message: said(" ".join(filter(None, [back, kept])), "bad" if refused else "good"),
+            **({self.table: {"chosen": names}} if names else {}),
+            self.discarding.gone: left,
+            self.discarding.restore: gr.Button(visible=bool(left)),
             **self.discarding.trash.show(),
         }
 

@@ -29,7 +29,7 @@ def strip(*, readonly: bool = False, **settings: Any) -> gr.HTML:
     def glance(request: Any = None) -> dict[str, Any]:
         return LIVE.glance()
 
-    def stop(request: dict[str, Any]) -> dict[str, str]:
+    def stop(request: dict[str, Any]) -> dict[str, Any]:
         return stop_run(request)
 
     return gr.HTML(
@@ -117,11 +117,11 @@ def place_of(status: RunStatus, config: Config | None) -> str:
     return ", ".join(name for name in found if name not in ("", "auto"))
 
 
-def stop_run(request: Any) -> dict[str, str]:
-    """Ask the named run to stop; what to say about it. Never raises for what a page sends."""
+def stop_run(request: Any) -> dict[str, Any]:
+    """Ask the named run to stop; whether it will, and what to say about it. Never raises for what a page sends."""
     name = request.get("run") if isinstance(request, dict) else None
     try:
         open_run(str(name)).send("stop")
     except ValueError as error:
-        return {"said": sentence(error)}
-    return {"said": f"{name} stops after the step it is at, and keeps a checkpoint."}
+        return {"stops": False, "said": sentence(error)}
+    return {"stops": True, "said": f"{name} stops after the step it is at, and keeps a checkpoint."}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
 LAST = "last"
+CHOICES = 6  # of the values of a wish, those that decide what is shown
 OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames
 COUNTED_CLIPS = 64
@@ -325,8 +326,13 @@ def build() -> TokensTab:
     return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key, at)
 
 
-def claiming(kind: str) -> Any:
+def claiming(kind: str, *, left: bool = False) -> Any:
+    """Claims a wish; with `left` only where it is another one than the last: a list that is merely passed through tells of a choice, too."""
+
     def claim(request: gr.Request, *values: Any) -> None:
+        before = WISHES.of(request.session_hash)
+        if left and before and before.values[:CHOICES] == values[:CHOICES]:
+            return
         WISHES.claim(request.session_hash, kind, values, joins=PICK if kind == OPEN else "")  # picking a frame opens the tab as well
 
     return claim
@@ -347,7 +353,7 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen:
 
     place.select(quiet(tab.refresh), tab.checkpoint, [tab.message, tab.checkpoint], **quick)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
-    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release, tab.go.click]
+    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release]
 
     def look_at(made: str, event: gr.EventData) -> Updates:
         if not made:
@@ -364,7 +370,12 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen:
     asked = decoded.click(quiet(look_at_replay), made, [tab.message, tabs, tab.source, tab.at], **quick)
     asked.then(None, None, None, js=static("to-replay.js"), **PRIVATE)
     picks = (claimed.success(claiming(PICK), **claim) for claimed in (picked, asked))
-    wishes = (place.select(claiming(OPEN), **claim), gr.on(changes, claiming(SHOW), **claim), *picks)
+    wishes = (
+        place.select(claiming(OPEN), **claim),
+        gr.on(changes, claiming(SHOW, left=True), **claim),
+        tab.go.click(claiming(SHOW), **claim),
+        *picks,
+    )
     for wished in wishes:
         seen = wished.then(guard(tab.show), None, tab.outputs, **looking)
         seen.then(quiet(tab.write_files), tab.key, files, **in_turn("token files"), **PRIVATE, **AGAIN)

@@ -249,6 +249,7 @@ function takeState(answer) {
   const badge = find('.badge');
   badge.dataset.state = answer.state;
   badge.textContent = answer.state;
+  find('.words').setAttribute('aria-live', answer.live ? 'off' : 'polite');  // the time that is left is not to be read out each second
   find('.words').textContent = answer.words;
   const verdict = find('.learning');
   if (verdict.textContent !== answer.verdict[1]) verdict.textContent = answer.verdict[1];
@@ -378,11 +379,12 @@ async function poll() {
   if (!document.hidden && root.offsetParent !== null) {
     busy = true;
     const run = asked;
-    const same = held && held.run === run;
+    const before = held;
+    const same = before && before.run === run;
     try {
-      const answer = await server.watch({ run, epoch: same ? held.epoch : 0, serial: same ? held.serial : 0, sample: sampleShown || '', strips: strips.length, more: find('.more').open });
+      const answer = await server.watch({ run, epoch: same ? before.epoch : 0, serial: same ? before.serial : 0, sample: sampleShown || '', strips: strips.length, more: find('.more').open });
       if (!answer) notice('The app does not answer. Training goes on without this page; trying again…');
-      else if (run === asked) { await take(answer); wait = answer.every_ms; }
+      else if (run === asked && held === before) { await take(answer); wait = answer.every_ms; }
       else wait = 0;
     } catch (error) {
       notice(`The curves cannot be shown: ${error.message}`);

@@ -196,6 +196,7 @@ rows.addEventListener('click', (event) => {
   trigger('frame', { frame: Number(cell.dataset.index) });
 });
 strip.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && frames()) { setPlaying(false); trigger('frame', { frame: now }); }
   const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!move) return;
   event.preventDefault();

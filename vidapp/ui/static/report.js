@@ -167,6 +167,7 @@ function sentence(answer) {
 }
 
 function progress(answer) {
+  find('.words').setAttribute('aria-live', answer.state === 'running' ? 'off' : 'polite');  // its seconds are not to be read out one by one
   find('.words').textContent = sentence(answer);
   const bar = find('.bar');
   bar.hidden = answer.state !== 'running';

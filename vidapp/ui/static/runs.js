@@ -5,6 +5,7 @@ let rows = [];
 let drawn = '';
 let timer = null;
 let busy = false;
+let again = false;  // asked for while an answer was on its way, which may be older
 
 function chosen() { return ((props.value && props.value.chosen) || []).slice(); }
 
@@ -88,16 +89,18 @@ function take(answer) {
 
 async function poll() {
   clearTimeout(timer);
-  if (!element.isConnected || busy) return;
+  if (!element.isConnected) return;
+  if (busy) { again = true; return; }
   if (!document.hidden && root.offsetParent !== null) {
     busy = true;
     try {
       const answer = await server.rows({});
-      if (answer) take(answer);
+      if (answer && !again) take(answer);
     } catch (error) { /* the app is away for a moment: what is shown stays, and it is asked again */ }
     busy = false;
   }
-  timer = setTimeout(poll, root.offsetParent === null ? 400 : 3000);
+  timer = setTimeout(poll, again ? 0 : root.offsetParent === null ? 400 : 3000);
+  again = false;
 }
 
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });

@@ -3,6 +3,7 @@ const trouble = find('.trouble');
 const belief = find('.belief');
 let wanted = null;   // the newest question, while another is being answered
 let asking = false;
+const stale = new Set();  // frames whose drawing is not that of the edits yet
 
 function choose(cell) {
   setPlaying(false);
@@ -133,13 +134,16 @@ function edit(id) {
 // Frames that were edited come from the server; those that no edit is left of are the clip's own again.
 async function redraw(frames) {
   const [key, asked] = [clip.key, edits];
-  for (const frame of new Set(frames)) {
-    if (!asked.some((one) => one.frame === frame)) { redrawn.delete(frame); continue; }
+  for (const frame of frames) stale.add(frame);
+  for (const frame of [...stale]) {
+    if (!asked.some((one) => one.frame === frame)) { redrawn.delete(frame); stale.delete(frame); continue; }
     const answer = await server.redraw({ key, frame, edits: asked }).catch(() => ({ trouble: 'The app does not answer: it may have been restarted. Try again.' }));
     if (key !== clip.key || asked !== edits) return;  // another clip, or another what-if
-    if (answer.trouble) { edits = edits.slice(0, -1); trouble.textContent = answer.trouble; break; }
+    if (answer.trouble) { edits = edits.slice(0, -1); trouble.textContent = answer.trouble; stale.delete(frame); break; }
     await decode(answer.uri);
+    if (key !== clip.key || asked !== edits) return;
     redrawn.set(frame, answer);
+    stale.delete(frame);
   }
   find('.undo').disabled = find('.undo-all').disabled = !edits.length;
   const frame = chosen ? chosen.frame : now;

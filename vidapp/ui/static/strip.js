@@ -13,7 +13,8 @@ function show(answer) {
   root.dataset.run = run;
   find('.text').textContent = run ? answer.state : answer.text;
   find('.details').hidden = !run;
-  if (!run) { stopping = ''; return; }
+  if (run !== stopping) stopping = '';
+  if (!run) return;
   find('.run').textContent = run;
   find('.step').textContent = `${answer.phase === 'tokenizer' ? 'tokenizer ' : ''}step ${answer.step}`;
   find('.score').textContent = answer.score;
@@ -48,7 +49,12 @@ find('.stop').addEventListener('click', async () => {
   stopping = asked;
   find('.stop').disabled = true;
   find('.stop').textContent = 'Stopping…';
-  const answer = await server.stop({ run: asked });
+  const answer = await server.stop({ run: asked }).catch(() => null);
+  if (!answer || !answer.stops) {
+    stopping = '';
+    find('.stop').disabled = false;
+    find('.stop').textContent = 'Stop';
+  }
   find('.text').textContent = (answer && answer.said) || 'the app does not answer';
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });

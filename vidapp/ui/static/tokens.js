@@ -274,6 +274,7 @@ async function take(value) {
   if (another) {
     edits = [];
     redrawn = new Map();
+    stale.clear();
     chosen = null;
     looked = null;
     scope.hidden = true;

@@ -1,0 +1,45 @@
+"""The Runs tab without a browser: what goes away and comes back, and when the table knows of it."""
+
+import gradio as gr
+import pytest
+from tiny_checkpoint import tiny_config
+
+from vidapp.run_trash import trashed
+from vidapp.runs import RunWriter, list_runs
+from vidapp.ui import runs_tab
+from vidapp.ui.run_table import Rows
+from vidapp.ui.runs_tab import RunsTab
+
+
+def ended(name: str) -> None:
+    with RunWriter.create(name, tiny_config()) as run:
+        run.log({"step": 1, "phase": "transformer", "loss": 2.0})
+
+
+@pytest.fixture
+def tab() -> RunsTab:
+    with gr.Blocks():
+        return runs_tab.build()
+
+
+def test_of_several_runs_those_come_back_that_can_and_the_others_may_be_asked_for_again(tab: RunsTab) -> None:
+    assert tab.discarding
+    ended("a")
+    ended("b")
+    gone = tab.discard(["a", "b"])[tab.discarding.gone]
+    ended("b")
+    updates = tab.restore(gone)
+    assert updates[tab.table] == {"chosen": ["a"]}
+    assert "a back in the list. Not put back: there is another run" in updates[tab.message].replace("&#x27;", "'")
+    assert [place.partition("/")[2] for place in updates[tab.discarding.gone]] == ["b"]
+    assert sorted(run.name for run in list_runs()) == ["a", "b"]
+    assert trashed() == updates[tab.discarding.gone]
+
+
+def test_rows_are_kept_for_a_moment_and_forgotten_when_runs_come_or_go() -> None:
+    rows = Rows()
+    ended("a")
+    assert [row["name"] for row in rows.answer("")["rows"]] == ["a"]
+    ended("b")
+    rows.forget()
+    assert {row["name"] for row in rows.answer("")["rows"]} == {"a", "b"}

@@ -14,6 +14,7 @@ import pytest
 from shell import SMALLEST, Shell
 
 from vidapp.cli import main
+from vidapp.commands import evaluate
 from vidapp.config import Config
 from vidapp.data.clips import read_clip
 from vidapp.presets import preset
@@ -357,6 +358,19 @@ def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> No
     assert code == 0, err
     for words in ("MSE", "SSIM", "prediction", "all black", "tokenizer alone"):
         assert words in out
+
+
+def test_scores_are_printed_even_where_the_picture_cannot_be_written(
+    shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr(evaluate, "draw", full)
+    for flags in ([], ["--json"], ["--json-lines"]):
+        code, out, err = shell.run("evaluate", checkpoint_of(tiny), "--clips", 1, "--strip", tmp_path / "a.png", *flags)
+        assert (code, err) == (2, "vidapp: the disk is full\n")
+        assert "mse" in out.lower()
 
 
 def test_evaluate_labels_what_several_futures_are_scored_by(shell: Shell, tiny: RunReader) -> None:

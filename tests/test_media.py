@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vidapp import media
 from vidapp.data.clips import read_clip
 from vidapp.media import DIVIDER, GAP, StripRow, film_strip, to_u8, write_clip, write_gif, write_mp4, write_npy
 
@@ -131,9 +132,21 @@ def test_labels_stand_left_of_the_frames() -> None:
     assert np.array_equal(np.asarray(labelled)[:, -plain.width :], np.asarray(plain))
 
 
-def test_film_strips_of_nothing_of_two_sizes_or_too_large_are_refused() -> None:
+def test_film_strips_of_nothing_or_of_two_sizes_are_refused() -> None:
     for rows in ([], [noise(), noise(height=8)], [noise()[0]]):
         with pytest.raises(ValueError, match="needs clips"):
             film_strip(rows)
-    with pytest.raises(ValueError, match="too large"):
-        film_strip([noise(20)], scale=1000)
+
+
+@pytest.mark.parametrize("limit", [100_000, 10_000, 1_000])
+def test_a_film_strip_that_would_be_too_large_is_drawn_smaller(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(media, "MAX_STRIP_PIXELS", limit)
+    strip = film_strip([noise(20), noise(20)], scale=8, divider=10)
+    assert limit / 8 < strip.width * strip.height <= limit
+    assert (strip.width - GAP) % 20 == 0, "every frame is there"
+
+
+def test_more_frames_than_the_smallest_film_strip_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_STRIP_PIXELS", 100)
+    with pytest.raises(ValueError, match="1 rows of 20 frames is too large"):
+        film_strip([noise(20)], scale=8)

@@ -14,6 +14,7 @@ from tiny import TINY, roughen, tiny, tiny_tokenizer
 from torch import Tensor
 from trainings import curve, differing, left_behind, train_to_end
 
+from vidapp import media
 from vidapp import train as train_module
 from vidapp import transformer_phase as phase_module
 from vidapp.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
@@ -291,6 +292,14 @@ def test_save_and_sample_are_obeyed_between_two_steps_and_once(tmp_path: Path) -
                 reader.send("sample")
     assert [step for step, _ in reader.checkpoints()] == [6, 3, 0]
     assert [step for step, path in reader.samples() if "tokenizer" not in path.name] == [6, 3]
+
+
+def test_samples_too_large_for_one_picture_are_drawn_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_STRIP_PIXELS", 2000)
+    train_to_end("run", TINY, tmp_path)
+    sizes = [Image.open(path).size for _, path in RunReader(tmp_path / "run").samples()]
+    assert sizes
+    assert all(width * height <= 2000 for width, height in sizes)
 
 
 # ------------------------------------------------------------------ resuming

@@ -1,7 +1,7 @@
 """Frames into files and pictures: GIF, MP4, NPY and film strips. Written whole or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,8 @@ def film_strip(rows: Sequence[StripRow | np.ndarray], *, scale: int = 1, divider
     """Clips under one another, frame beside frame, as an RGB picture. A row is a `StripRow` or just its frames.
 
     All rows share one frame size. `scale` repeats pixels; `divider` draws a line before that column, where the context
-    ends. Raises ValueError where there is nothing to draw or the picture would be above 64 million pixels.
+    ends. What would be above 64 million pixels is drawn smaller: at a lower scale, then with every second pixel left out.
+    Raises ValueError where there is nothing to draw.
     """
     lines = [row if isinstance(row, StripRow) else StripRow(row) for row in rows]
     sizes = {line.frames.shape[2:] for line in lines if line.frames.ndim == 4}
@@ -137,7 +138,11 @@ def film_strip(rows: Sequence[StripRow | np.ndarray], *, scale: int = 1, divider
     margin = max(round(font.getlength(line.label)) + 8 if line.label else 0 for line in lines)
     total = (margin + columns * (width + GAP) + GAP, len(lines) * (height + GAP) + GAP)
     if total[0] * total[1] > MAX_STRIP_PIXELS:
-        raise ValueError(f"a film strip of {total[0]} x {total[1]} pixels is too large: use fewer frames or a smaller scale")
+        if scale > 1:
+            return film_strip(lines, scale=scale // 2, divider=divider)
+        if max(height, width) == 1:
+            raise ValueError(f"a film strip of {len(lines)} rows of {columns} frames is too large: use fewer")
+        return film_strip([replace(line, frames=line.frames[..., ::2, ::2]) for line in lines], divider=divider)
     strip = Image.new("RGB", total, BACKGROUND)
     draw = ImageDraw.Draw(strip)
     for number, line in enumerate(lines):

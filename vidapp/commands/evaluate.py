@@ -101,8 +101,6 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     if arguments.stages:
         scores = located(scores, config.recipe)
-    if arguments.strip:
-        draw(arguments.strip, strips)
     if arguments.json_lines:
         stream.line("result", scores)
     elif wants_json(arguments):
@@ -111,6 +109,8 @@ def execute(arguments: argparse.Namespace) -> int:
         print(format_table(scores))
         if arguments.stages:
             print(f"\n{scores['lost']['words']}\n{scores['lost']['advice']}")
+    if arguments.strip:
+        draw(arguments.strip, strips)  # last: a disk that refuses the picture takes no scores with it
     return 0
 
 

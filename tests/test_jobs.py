@@ -223,6 +223,21 @@ def test_a_failure_holds_on_to_nothing_and_the_next_training_starts(trainer: Cal
     assert jobs.start_training(preset("debug"), "b") == "b"
 
 
+def test_the_next_training_starts_even_where_no_memory_could_be_given_back(
+    trainer: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(jobs, "_release_memory", broken)
+    trainer(steps)
+    jobs.start_training(preset("debug"), "a")
+    assert jobs.wait(30)
+    assert jobs._job is not None
+    assert jobs._job.over.wait(30), "else whoever starts the next one would wait for ever"
+    assert jobs.start_training(preset("debug"), "b") == "b"
+
+
 def test_a_trainer_that_cannot_be_imported_is_a_failed_run(trainer: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
     trainer(steps)
     monkeypatch.setitem(sys.modules, "vidapp.train", None)

@@ -59,6 +59,16 @@ def test_later_frames_do_not_matter_and_earlier_ones_do(tmp_path: Path) -> None:
     assert scope.look(cell)[0] == before
 
 
+def test_an_edit_that_is_taken_back_leaves_nothing_behind(tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(tmp_path)
+    used, fresh = microscope_of(checkpoint), microscope_of(checkpoint)
+    early, late = (Edit(Cell(frame, 1, 1), int(used.tokens_THW[frame, 1, 1] + 1) % 64) for frame in (1, 5))
+    used.look(Cell(3, 1, 1), edits=(early, late))
+    used.look(Cell(3, 1, 1), edits=(late,))
+    assert used.look(Cell(8, 1, 1), edits=(early,)) == fresh.look(Cell(8, 1, 1), edits=(early,))
+    assert used.look(Cell(8, 1, 1)) == fresh.look(Cell(8, 1, 1))
+
+
 def test_the_sure_and_the_clueless_have_the_entropies_that_they_should() -> None:
     from vidapp.microscope import sight
 

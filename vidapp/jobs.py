@@ -6,6 +6,7 @@ A run is trained by this process, or on several GPUs by processes that `launchin
 import atexit
 import contextlib
 import gc
+import logging
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ from .runs import RunReader, RunWriter, list_runs
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
 LOOK_S = 0.5  # between two looks at processes that train
 
+log = logging.getLogger("vidapp")
+
 
 class Job:
     """One training in its thread."""
@@ -38,6 +41,16 @@ class Job:
         return not self.run.closed and self.thread.is_alive()
 
     def _main(self) -> None:
+        try:
+            self._drive()
+            _release_memory()
+        except Exception:  # what broke the GPU may be raised again here
+            log.exception("what run %s left behind could not be cleared", self.run.name)
+        finally:
+            self.over.set()  # whatever happens: the next run waits for it
+        start_queued()
+
+    def _drive(self) -> None:
         """Drive the trainer to its end. Whatever ends it becomes one sentence in status.json and a traceback in error.log."""
         run = self.run
         try:
@@ -55,9 +68,6 @@ class Job:
             _forget(error)
         finally:
             run.close()
-        _release_memory()
-        self.over.set()
-        start_queued()
 
     def _look_ahead(self, refuse_too_large: Callable[..., Any]) -> None:
         """Say what the run will take, or refuse it (ValueError), before it takes anything."""

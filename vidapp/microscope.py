@@ -115,7 +115,7 @@ class Microscope:
         if frame >= transformer.max_frames:
             return CausalPast(transformer, tokens_THW[:frame].expand(count, -1, -1, -1)).logits(masked_B1HW)
         earlier = tuple(edit for edit in edits if edit.cell.frame < frame)
-        cache = past_of(self.past(tokens_THW, earlier), frame, count, transformer)
+        cache = past_of(self.past(self.with_edits(earlier), earlier), frame, count, transformer)
         hidden = transformer(masked_B1HW, cached_view(cache, 1, 0, masked_B1HW.device))
         return transformer.logits(hidden).unflatten(2, masked_B1HW.shape[2:])
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy_format
-from PIL import Image
+from PIL import ExifTags, Image
 
 from vidapp.data import archive, clips, decoders
 from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
@@ -97,6 +97,43 @@ def test_pictures_of_other_kinds_become_eight_bits(tmp_path: Path, mode: str) ->
     image.save(tmp_path / "1.png")
     frame = read_clip(tmp_path, 8, 1, 1)[0, 0]
     assert (frame == (255 if mode == "1" else 200)).mean() > 0.7
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".webp", ".png"])
+def test_a_picture_file_with_several_pictures_is_left_out_and_named(tmp_path: Path, suffix: str) -> None:
+    first, *others = [Image.fromarray(frame[0]).convert("RGB") for frame in moving_square()]
+    (tmp_path / "several").mkdir()
+    first.save(tmp_path / "several" / f"1{suffix}", save_all=True, append_images=others)
+    save_pictures(tmp_path / "walk", moving_square())
+    read, skipped = read_clips(tmp_path, 16, 1, 9, 9)
+    assert [clip.name for clip in read] == ["walk"]
+    reason = f"1{suffix} holds more than one picture: save each as a file of its own, or all as one .gif or .npy"
+    assert skipped == [("several", reason)]
+
+
+def test_the_small_pictures_that_a_camera_adds_do_not_matter(tmp_path: Path) -> None:
+    own, added = Image.new("L", (16, 16), 200), Image.new("L", (8, 8), 0)
+    own.save(tmp_path / "1.jpg", format="MPO", save_all=True, append_images=[added])
+    assert read_clip(tmp_path, 16, 1, 9).min() > 190
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_a_picture_that_was_taken_sideways_is_turned(tmp_path: Path, suffix: str) -> None:
+    pixels = np.zeros((16, 24), np.uint8)
+    pixels[:, :8] = 255  # the left third
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # its top is to the right: turn it clockwise
+    Image.fromarray(pixels).convert("RGB").save(tmp_path / f"1{suffix}", exif=exif)
+    frame = decoders.image_frame(tmp_path / f"1{suffix}")
+    assert frame.size == (16, 24)
+    turned = np.asarray(frame.convert("L"))
+    assert turned[:6].min() > 200
+    assert turned[10:].max() < 50
+
+
+def test_damaged_exif_leaves_a_picture_as_it_lies(tmp_path: Path) -> None:
+    Image.new("L", (16, 24), 200).save(tmp_path / "1.jpg", exif=b"Exif\0\0XX not what it should be")
+    assert decoders.image_frame(tmp_path / "1.jpg").size == (16, 24)
 
 
 def test_what_is_transparent_is_black(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ..files import FileLock, replacing
 from .clips import ClipFile, Decoded, decoded
 from .decoders import ClipError
 
-VERSION = 1  # part of every key: raise it when decoding changes what comes out
+VERSION = 2  # part of every key: raise it when decoding changes what comes out
 MAX_FRAMES = 2_000_000  # of one file; later frames are not used
 SPARE_DISK_BYTES = 512 << 20
 OPEN_MAPS = 64

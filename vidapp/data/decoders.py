@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy_format
-from PIL import Image
+from PIL import Image, ImageOps
 
 MAX_PIXELS = 4096 * 4096  # in one frame
 MOST_SAID = 4096  # bytes of what ffmpeg complains of that are looked at
@@ -137,10 +137,17 @@ def gif_frames(path: Path) -> Frames:
 
 
 def image_frame(path: Path) -> Image.Image:
-    """The decoded picture in a file."""
+    """The decoded picture in a file, the right way up; ClipError where the file holds several.
+
+    The small pictures that cameras put into a .jpg beside its own are not looked at.
+    """
     with explained(path.name), Image.open(path, formats=IMAGE_FORMATS) as image:
         check_pixels(path.name, *image.size)
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # counting pages would take a hostile .tif for ever
+            raise ClipError(f"{path.name} holds more than one picture: save each as a file of its own, or all as one .gif or .npy")
         image.load()
+        with contextlib.suppress(Exception):  # damaged EXIF: then the picture is as it lies
+            ImageOps.exif_transpose(image, in_place=True)
         return image
 
 

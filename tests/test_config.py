@@ -132,6 +132,12 @@ def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], named: s
     assert named in str(caught.value)
 
 
+def test_a_path_that_begins_like_built_in_data_is_a_path() -> None:
+    assert Config().replace({"data.source": "moving-mnist-own", "data.size": 16}).data.size == 16
+    with pytest.raises(ValueError, match="too small for 28-pixel digits"):
+        Config().replace({"data.source": "moving-mnist-full", "data.size": 16})
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"model": 3}', '{"model": {"width": null}}', '{"nothing": {}}'])
 def test_a_damaged_config_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

@@ -1,5 +1,6 @@
 """What the Data tab is made of, without a browser."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,10 +33,20 @@ def test_augmentation_is_one_for_all_frames_and_a_function_of_the_step() -> None
     assert (augmented(source, CHOSEN)[1].frames == after.frames).all()
 
 
+def test_clips_in_a_folder_named_like_built_in_data_are_read_with_a_word_on_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "moving-mnist-own").mkdir()
+    for name in ("a.npy", "b.npy", "c.npy"):
+        npy(tmp_path / "moving-mnist-own", name)
+    told: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    opened(dataclasses.replace(DATA, source="moving-mnist-own"), lambda done, total, name: told.append(name))
+    assert told == ["a.npy", "b.npy", "c.npy"]
+
+
 def test_each_split_shows_other_clips() -> None:
     source = opened(CHOSEN.data)
-    import dataclasses
-
     test = clips_of(source, dataclasses.replace(CHOSEN, split="test"))
     assert len(test) == 12
     assert any((one.frames != other.frames).any() for one, other in zip(test, clips_of(source, CHOSEN), strict=True))
@@ -70,8 +81,6 @@ def test_lengths_that_are_none_are_refused(text: str) -> None:
     "change", [{"split": "secret"}, {"size": 4096}, {"frames": 10_000}, {"source": "/etc"}, {"source": "own/../../etc"}]
 )
 def test_what_is_not_offered_is_refused(change: dict[str, object]) -> None:
-    import dataclasses
-
     with pytest.raises(ValueError, match="choose|use one of|not offered"):
         _ = dataclasses.replace(CHOSEN, **change).data  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.config import Config
-from vidapp.ui import generate, links, opening, session, variants
+from vidapp.ui import generate, generation, links, opening, session, variants
 from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
 from vidapp.ui.kept import GENERATIONS
@@ -44,6 +44,13 @@ def tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> generate.GenerateTab
     WISHES.newest.clear()
     with gr.Blocks():
         return generate.build()
+
+
+def test_a_dropped_file_that_names_a_path_as_its_data_is_not_followed() -> None:
+    for source in ("moving-mnist/../clips", "moving-mnist-own", "/etc"):
+        with pytest.raises(ValueError, match="clips that are not here"):
+            generation.source_of(tiny_config(data__source=source), trusted=False)
+    assert generation.source_of(tiny_config(data__source="moving-mnist-full"), trusted=False).source == "moving-mnist"
 
 
 def values_of(chosen: Chosen) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from .fields import Section, option, refuse_unknown
 from .recipe_config import RecipeConfig as RecipeConfig
 from .recipe_config import SamplingConfig as SamplingConfig
 
+MOVING_MNIST = ("moving-mnist", "moving-mnist-full")  # data.source: the built-in ones; anything else is a path
 LARGEST_GRID = 64  # tokens along a side of a frame
 LARGEST_FEATURES = 1 << 24  # numbers that a transformer knows of the codes: 64 MiB that no checkpoint holds, computed when one is loaded
 
@@ -155,7 +156,7 @@ class DataConfig(Section):
                 f"data.context_frames {self.context_frames} leaves nothing to predict in clips of "
                 f"data.clip_frames {self.clip_frames}: use at most {self.clip_frames - 1}"
             )
-        if self.source.startswith("moving-mnist") and self.size < 32:
+        if self.source in MOVING_MNIST and self.size < 32:
             raise ValueError(f"data.size {self.size} is too small for 28-pixel digits to move in: use at least 32")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .config import MOVING_MNIST
 from .published import MOVING_MNIST_10_TO_10, SOURCE
 
 COLUMNS = ("MSE", "MAE", "SSIM", "SSIM r=1", "PSNR dB", "sharpness")
@@ -106,4 +107,4 @@ def notes(result: dict[str, Any]) -> str:
 def comparable(result: dict[str, Any]) -> bool:
     """Whether the published rows measure the same task: two digits, 64x64, 10 frames given and 10 predicted."""
     task = tuple(result[name] for name in ("context", "frames", "size", "channels", "digits"))
-    return result["source"] in ("moving-mnist", "moving-mnist-full") and task == (10, 10, 64, 1, 2)
+    return result["source"] in MOVING_MNIST and task == (10, 10, 64, 1, 2)

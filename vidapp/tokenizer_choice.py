@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .checkpoint import read_header
-from .config import Config
+from .config import MOVING_MNIST, Config
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED = ASSETS / "tokenizer.safetensors"  # of the settings that a new config has
 ALL_BUNDLED = (BUNDLED, ASSETS / "moving-mnist.safetensors")  # and that of the bundled model, which is another one
-MOVING_MNIST = ("moving-mnist", "moving-mnist-full")
 FITS = ("data.channels",)  # besides the tokenizer's own settings: what decides whether the weights fit
 LOOKS_ALIKE = ("data.channels", "data.size", "data.digits")  # and what decides whether frames look like those it was trained on
 

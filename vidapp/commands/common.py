@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ..config import SECTIONS, Config, DataConfig, field_of
+from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, field_of
 from ..files import plain
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def note_unseen(config: Config, given: int, frames: int) -> None:
 
 def refuse_early(config: Config, changed: Mapping[str, Any]) -> None:
     """ValueError for settings that cannot be, before torch is there, which takes seconds; of one's own data more has to be known first."""
-    if str(changed.get("data.source", config.data.source)).startswith("moving-mnist"):
+    if changed.get("data.source", config.data.source) in MOVING_MNIST:
         config.replace(dict(changed))
 
 
@@ -149,7 +149,6 @@ def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
 def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     """The clips that a config asks for, with a bar (unless `quiet`) while somebody's own are decoded for the first time."""
     from ..data.source import open_source
-    from ..tokenizer_choice import MOVING_MNIST
 
     if data.source in MOVING_MNIST or quiet:
         return open_source(data)

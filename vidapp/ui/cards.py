@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ..config import MOVING_MNIST
 from ..plots import error_curve
 from . import session
 from .generation import Agreement, Errors, Verdict
@@ -19,7 +20,7 @@ def card_text(path: Path) -> str:
     data = config.data
     parameters = sum(math.prod(shape) for name, (_, shape) in header.tensors.items() if name.startswith("transformer."))
     parts = [
-        f"{'Moving MNIST' if data.source.startswith('moving-mnist') else 'own clips'}, {data.size}×{data.size}",
+        f"{'Moving MNIST' if data.source in MOVING_MNIST else 'own clips'}, {data.size}×{data.size}",
         f"{config.model.attention} attention, {parameters / 1e6:.1f} M parameters",
         f"step {header.step:,}",
         f"trained on {data.context_frames} given + {count(data.clip_frames - data.context_frames, 'future frame')}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import Config, DataConfig, RecipeConfig
+from ..config import MOVING_MNIST, Config, DataConfig, RecipeConfig
 from . import sources
 from .wall import Shown
 from .words import count
@@ -83,7 +83,7 @@ def opened(data: DataConfig, progress: Progress | None = None) -> "ClipSource":
     from ..data.source import open_source
     from ..data.token_ids import is_token_data
 
-    if data.source.startswith("moving-mnist") or is_token_data(data.source):
+    if data.source in MOVING_MNIST or is_token_data(data.source):
         return open_source(data)
     return FolderSource(data, progress=progress)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import Config, DataConfig, SamplingConfig
+from ..config import MOVING_MNIST, Config, DataConfig, SamplingConfig
 from ..metrics import black, frame_gradient, frame_mse, mean_of_frames, pixel_mean, repeat_last, to_unit
 from .words import count, leading, short
 
@@ -77,7 +77,7 @@ def source_of(config: Config, *, trusted: bool) -> DataConfig:
     A dropped file may name any path as its data; such a path is not followed. All Moving MNIST variants use the bundled digits,
     which need no network.
     """
-    if config.data.source.startswith("moving-mnist"):
+    if config.data.source in MOVING_MNIST:
         return dataclasses.replace(config.data, source="moving-mnist")
     if not trusted:
         raise ValueError("this checkpoint was trained on clips that are not here: upload a clip for it to continue")
@@ -147,7 +147,7 @@ def mean_frame(data: DataConfig) -> np.ndarray:
     from ..data.source import open_source
 
     source = open_source(data)
-    clips = MEAN_CLIPS if data.source.startswith("moving-mnist") else MEAN_OWN_CLIPS
+    clips = MEAN_CLIPS if data.source in MOVING_MNIST else MEAN_OWN_CLIPS
     return mean_of_frames(source.training_clip(0, 0, sample, data.clip_frames) for sample in range(clips))
 
 

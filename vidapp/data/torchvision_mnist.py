@@ -109,8 +109,11 @@ def downloaded(what: str, folder: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
     try:
         yield temporary
-        with contextlib.suppress(FileExistsError):  # somebody else was faster
+        try:
             os.rename(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # else somebody else was faster
+                raise
         sync_folder(folder.parent)
     except (OSError, RuntimeError, EOFError, zlib.error, http.client.HTTPException) as error:
         raise ValueError(

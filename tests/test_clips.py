@@ -132,8 +132,8 @@ def test_a_picture_that_was_taken_sideways_is_turned(tmp_path: Path, suffix: str
 
 
 def test_damaged_exif_leaves_a_picture_as_it_lies(tmp_path: Path) -> None:
-    Image.new("L", (16, 24), 200).save(tmp_path / "1.jpg", exif=b"Exif\0\0XX not what it should be")
-    assert decoders.image_frame(tmp_path / "1.jpg").size == (16, 24)
+    Image.new("RGB", (16, 24)).save(tmp_path / "1.webp", exif=b"not what it should be")
+    assert decoders.image_frame(tmp_path / "1.webp").size == (16, 24)
 
 
 def test_what_is_transparent_is_black(tmp_path: Path) -> None:
@@ -355,6 +355,30 @@ def test_a_folder_reads_what_it_can_and_says_what_it_left_out(tmp_path: Path) ->
     assert [clip.name for clip in read] == ["clip9.npy", "clip10.npy", "walk"]
     assert sorted(name for name, _ in skipped) == ["broken.gif", "link.npy", "notes.txt"]
     assert all(reason for _, reason in skipped)
+
+
+def test_links_that_lead_nowhere_are_left_out(tmp_path: Path) -> None:
+    write_npy(tmp_path / "clip.npy", moving_square())
+    (tmp_path / "round.npy").symlink_to("about.npy")
+    (tmp_path / "about.npy").symlink_to("round.npy")
+    (tmp_path / "gone.npy").symlink_to("deleted.npy")
+    files, skipped = find_clips(tmp_path)
+    assert [file.name for file in files] == ["clip.npy"]
+    assert skipped == [(name, "it is no ordinary file, or a link to nothing") for name in ("about.npy", "gone.npy", "round.npy")]
+
+
+def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "MAX_DEPTH", 1)
+    for folder in ("set/walk", "set/walk/deep", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_npy(tmp_path / folder / "clip.npy", moving_square())
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    files, skipped = find_clips(tmp_path / "set")
+    assert [file.name for file in files] == ["walk/clip.npy"]
+    assert skipped == [
+        ("linked", "it is a link to a folder: copy the folder here, or give it by itself"),
+        ("walk/deep", "it lies more than 1 folders deep: move it up, or give it by itself"),
+    ]
 
 
 def test_a_zip_reads_as_the_folder_it_was_made_of(tmp_path: Path) -> None:

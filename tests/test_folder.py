@@ -144,6 +144,11 @@ def test_nothing_readable_is_refused_with_the_first_reason(tmp_path: Path) -> No
         open_source(DataConfig(source=str(tmp_path / "missing")))
 
 
+def test_a_home_folder_of_nobody_is_refused() -> None:
+    with pytest.raises(ValueError, match="'~nobody-at-all/clips' begins with a home folder that is not known here: give the whole path"):
+        open_source(DataConfig(source="~nobody-at-all/clips"))
+
+
 def test_windows_longer_than_a_split_and_unknown_splits_are_refused(tmp_path: Path) -> None:
     source = source_of(save_numbered(tmp_path / "set", 5, 6))
     with pytest.raises(ValueError, match="at most 6 frames in a row for test, but 7 are needed"):
@@ -301,6 +306,16 @@ def test_without_a_network_the_full_set_says_what_to_use_and_leaves_nothing(monk
         with pytest.raises(ValueError, match=r"could not be downloaded.*data\.source=moving-mnist"):
             call()
     assert not list((data_folder() / "torchvision").iterdir())
+
+
+def test_of_two_downloads_at_once_the_slower_uses_what_the_faster_has_left() -> None:
+    folder = data_folder() / "torchvision" / "mnist"
+    with torchvision_mnist.downloaded("digits", folder) as slower:
+        (slower / "digits").write_text("of the slower")
+        with torchvision_mnist.downloaded("digits", folder) as faster:
+            (faster / "digits").write_text("of the faster")
+    assert (folder / "digits").read_text() == "of the faster"
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_damaged_download_names_the_folder_to_delete() -> None:

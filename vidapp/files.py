@@ -32,6 +32,14 @@ def safe_name(name: str, what: str = "run name") -> str:
     return name
 
 
+def expanded(path: str) -> Path:
+    """A path with `~` and `~name` as the home folder that it stands for; ValueError where nobody of that name is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path!r} begins with a home folder that is not known here: give the whole path") from error
+
+
 def resolve_inside(folder: str | Path, path: str | Path) -> Path:
     """The absolute path of `path` taken relative to `folder`, links followed; ValueError where that leads out of it."""
     root = Path(folder).resolve()

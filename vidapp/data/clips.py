@@ -169,10 +169,13 @@ def folder_clips(root: Path) -> tuple[list[ClipFile], list[Skipped]]:
     looked_at = 0
     for folder, folders, names in os.walk(root):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(here.relative_to(root).parts) < MAX_DEPTH else []
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         looked_at += len(names) + len(folders)
         if looked_at > MAX_FILES:
             raise ClipError(f"{root.name} has more than {MAX_FILES} files in it: give a smaller folder")
+        left_out = {name: reason for name in folders if (reason := unentered(here / name, root))}
+        skipped += [((here / name).relative_to(root).as_posix(), reason) for name, reason in left_out.items()]
+        folders[:] = [name for name in folders if name not in left_out]
         images: list[Path] = []
         for name in sorted(name for name in names if not name.startswith(".")):
             path = here / name
@@ -196,9 +199,18 @@ def unusable(path: Path, root: Path) -> str:
         return "it is a zip inside a folder: unpack it first"
     if suffix not in CLIP_SUFFIXES and suffix not in IMAGE_SUFFIXES:
         return "it is of an unknown type"
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # of a loop of links `resolve` would make an error
         return "it is a link that leads out of the folder"
-    return "" if path.is_file() else "it is no ordinary file"
+    return "" if path.is_file() else "it is no ordinary file, or a link to nothing"
+
+
+def unentered(folder: Path, root: Path) -> str:
+    """Why a folder in a folder is left alone, or nothing."""
+    if folder.is_symlink():
+        return "it is a link to a folder: copy the folder here, or give it by itself"
+    if len(folder.relative_to(root).parts) > MAX_DEPTH:
+        return f"it lies more than {MAX_DEPTH} folders deep: move it up, or give it by itself"
+    return ""
 
 
 def zip_clips(path: Path) -> tuple[list[ClipFile], list[Skipped]]:

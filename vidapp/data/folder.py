@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import DataConfig
+from ..files import expanded
 from ..randomness import numpy_generator
 from .cache import cached_clip, open_cached
 from .clips import ClipFile, clip_name, find_clips, nothing_in
@@ -56,7 +57,7 @@ class FolderSource:
     def __init__(self, config: DataConfig, *, progress: Progress | None = None) -> None:
         self.config = config
         self._found: dict[tuple[str, int], Windows] = {}
-        path = Path(config.source).expanduser()
+        path = expanded(config.source)
         self.name = path.name or str(path)
         files, self.skipped = find_clips(path)
         if not files:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Config, DataConfig
-from ..files import read_json
+from ..files import expanded, read_json
 from .decoders import npy_header, refuse_short
 from .folder import FolderSource, Segment, Windows, split_by_name, split_by_time, too_short
 
@@ -79,7 +79,7 @@ class TokenSource(FolderSource):
 
 def is_token_data(source: str) -> bool:
     """Whether a JSON beside the file says how many codes there are; without one it is taken for frames."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.is_file() and "codebook_size" in (read_json(path.with_suffix(".json")) or {})
 
 
@@ -87,7 +87,7 @@ def token_file(source: str) -> TokenFile | None:
     """The file of ids that `source` names, None where it is something else; ValueError where the JSON and the file disagree."""
     if not is_token_data(source):
         return None
-    path = Path(source).expanduser().resolve()
+    path = expanded(source).resolve()
     facts = read_json(path.with_suffix(".json")) or {}
     size = facts["codebook_size"]
     if type(size) is not int or not 2 <= size <= LARGEST_CODEBOOK:

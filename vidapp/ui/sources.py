@@ -73,6 +73,6 @@ def offered(config: Config) -> Config:
         return config
     try:
         name = source.resolve().relative_to(own_folder().resolve())
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):  # a loop of links is one of them
         return config
     return config.replace({"data.source": f"{PREFIX}{name.as_posix()}"})

@@ -360,6 +360,25 @@ def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> No
         assert words in out
 
 
+def clips_of(folder: Path, frames: int) -> Path:
+    """Four clips of as many frames, of a moving bar."""
+    folder.mkdir()
+    for number in range(4):
+        clip = np.zeros((frames, 32, 32), np.uint8)
+        clip[:, :, number : number + 8] = 255
+        np.save(folder / f"{number}.npy", clip)
+    return folder
+
+
+def test_clips_shorter_than_those_trained_on_are_evaluated_where_they_reach(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    evaluation = ["evaluate", checkpoint_of(tiny), "--clips", 1, "--no-stages", "--data", clips_of(tmp_path / "clips", 3)]
+    for context, frames in ((2, 1), (1, 2), (1, 1)):
+        scores = shell.json(*evaluation, "--context", context, "--frames", frames)
+        assert (scores["source"], scores["context"], scores["frames"]) == ("clips", context, frames)
+    for asked in ([], ["--context", 5]):
+        assert "lower --context and --frames to 3 in all, or give longer clips" in shell.refuses(*evaluation, *asked)
+
+
 def test_scores_are_printed_even_where_the_picture_cannot_be_written(
     shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

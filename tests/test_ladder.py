@@ -98,6 +98,21 @@ def test_every_rung_has_a_criterion_and_run_names_of_its_own(budget: Budget) -> 
     assert all(state.rung.criterion and state.rung.why for state in states)
 
 
+@BUDGETS
+def test_improvements_that_the_settings_rule_out_are_left_out_and_named(budget: Budget) -> None:
+    ids = {"tokenizer.quantizer": "ids", "tokenizer.downsampling": 1, "data.size": 8, "data.channels": 3, "data.source": "ids.npy"}
+    third = ladder_state([], replace(budget, changes={**budget.changes, **ids}))[2].rung
+    assert [run.name.rpartition("-")[2] for run in third.runs] == ["plain", "dropout", "schedule", "masking", "curriculum"]
+    assert "Left out: rotation, brightness, contrast (given ids cannot be augmented" in third.why
+    assert "each of 4 improvements" in third.criterion
+    assert "Left out" not in ladder_state([], budget)[2].rung.why
+
+
+def test_settings_that_cannot_be_in_any_run_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.size"):
+        ladder_state([], replace(FULL, changes={"data.size": 60}))
+
+
 def test_the_rehearsal_shares_no_run_with_the_ladder() -> None:
     full, quick = ({run.name for state in ladder_state([], budget) for run in state.rung.runs} for budget in (FULL, QUICK))
     assert not full & quick

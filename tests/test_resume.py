@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny import TINY, tiny
 from tiny_checkpoint import write_tiny_checkpoint
 from trainings import EVERYTHING, curve, differing, left_behind, train_to_end
@@ -108,7 +109,17 @@ def test_a_run_from_before_such_notes_takes_what_it_is_given(given: Path) -> Non
     run = RunWriter.create("a", TINY)
     run.close()
     assert phases_after_a_resume(given) == {"transformer"}
-    assert json.loads((run.path / TOKENIZER).read_text()) == {"checkpoint": str(given)}
+    assert json.loads((run.path / TOKENIZER).read_text()) == {"checkpoint": str(given), "init": None}
+
+
+def test_a_run_that_is_left_while_its_tokenizer_trains_still_begins_with_the_weights_it_was_given(given: Path) -> None:
+    config = tiny(recipe__learning_rate=1e-9, recipe__weight_decay=0.0)
+    with RunWriter.create("a", config) as run:
+        next(iter(train(config, run, init=given)))
+    assert phases_after_a_resume(None) == {"tokenizer", "transformer"}
+    begun, trained = (load_checkpoint(path).transformer.state_dict() for path in (given, open_run("a").checkpoints()[0][1]))
+    for name, weight in begun.items():
+        assert torch.allclose(weight, trained[name], atol=1e-3), name
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:

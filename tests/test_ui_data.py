@@ -33,9 +33,7 @@ def test_augmentation_is_one_for_all_frames_and_a_function_of_the_step() -> None
     assert (augmented(source, CHOSEN)[1].frames == after.frames).all()
 
 
-def test_clips_in_a_folder_named_like_built_in_data_are_read_with_a_word_on_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clips_in_a_folder_named_like_built_in_data_are_read_with_a_word_on_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "moving-mnist-own").mkdir()
     for name in ("a.npy", "b.npy", "c.npy"):
         npy(tmp_path / "moving-mnist-own", name)

@@ -4,7 +4,7 @@ A rung is one or more ordinary runs. How the ladder stands is a function of the 
 left at any moment and taken up again; a rung that is not finished claims nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -272,20 +272,25 @@ def improvements(budget: Budget) -> Rung:
         return planned(budget, f"3-{name}", title, preset("seed-before"), budget.improvement_steps, **changes)
 
     plain = run("plain", "nothing: the plainest recipe", {})
-    changed = improvement_list(plain.config.data.clip_frames)
-    runs = (plain, *(run(one.name, one.title, one.settings) for one in changed))
+    runs, left_out = [plain], []
+    for one in improvement_list(plain.config.data.clip_frames):
+        try:
+            runs.append(run(one.name, one.title, one.settings))
+        except ValueError as error:  # not with the settings that every run has
+            left_out.append(f" Left out: {one.title} ({error}).")
     return Rung(
         number=3,
         title="One improvement at a time",
-        why="What a change buys shows only beside the same run without it. One run each has no spread: `python -m vidapp ablate` has.",
-        criterion=f"`seed-before` and one run for each of {len(changed)} improvements, {budget.improvement_steps} steps each: at least one has a "
+        why="What a change buys shows only beside the same run without it. One run each has no spread: `python -m vidapp ablate` has."
+        + "".join(left_out),
+        criterion=f"`seed-before` and one run for each of {len(runs) - 1} improvements, {budget.improvement_steps} steps each: at least one has a "
         "lower validation loss than none, with all and with half of the future masked",
-        runs=runs,
+        runs=tuple(runs),
         judge=lambda lines: judge_improvements(runs, lines),
     )
 
 
-def judge_improvements(runs: tuple[Planned, ...], lines: Mapping[str, Lines]) -> Verdict:
+def judge_improvements(runs: Sequence[Planned], lines: Mapping[str, Lines]) -> Verdict:
     """The table of what each bought is in `figures["bought"]`: title -> losses, differences to the plain run, seconds a step."""
     plain = {key: newest(lines[runs[0].name], key) for key in HEADLINE}
     bought: dict[str, dict[str, float | None]] = {}

@@ -123,16 +123,21 @@ def tokenizer_from_first(ranks: Ranks, config: Config, make: Callable[[], Tokeni
     return tokenizer
 
 
-def starting_tokenizer(run: RunWriter, given: Path | None) -> Path | None:
-    """The checkpoint whose tokenizer this run uses, None where it trains its own: decided when it begins, and kept for every resume."""
-    if run.resumed and run.complete_steps("tokenizer"):
-        return None
+def starting_points(run: RunWriter, tokenizer: Path | None, init: Path | None) -> dict[str, str | None]:
+    """The checkpoints whose tokenizer (`checkpoint`) and whose weights (`init`) this run begins with, None where it trains its own and
+    draws them: decided when it begins, and kept for every resume."""
+    trained = run.resumed and bool(run.complete_steps("tokenizer"))
+    given = {"checkpoint": None if trained else as_text(tokenizer), "init": as_text(init)}
     known = read_json(run.path / TOKENIZER) if run.resumed else None
-    if known is not None:
-        return Path(str(known["checkpoint"])) if known.get("checkpoint") else None
-    with contextlib.suppress(OSError):
-        write_json(run.path / TOKENIZER, {"checkpoint": str(given.resolve()) if given else None})
-    return given
+    if known is None:
+        with contextlib.suppress(OSError):
+            write_json(run.path / TOKENIZER, given)
+        return given
+    return {"checkpoint": None if trained else known.get("checkpoint"), "init": known.get("init")}
+
+
+def as_text(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
 
 
 def environment(device: torch.device, ranks: int = 1, *, compiled: bool = False) -> dict[str, Any]:

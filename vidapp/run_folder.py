@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
-TOKENIZER = "tokenizer.json"  # which checkpoint the run took its tokenizer from
+TOKENIZER = "tokenizer.json"  # which checkpoints the run took its tokenizer and its first weights from
 LAUNCH, LAUNCH_LOG = "launch.json", "launch.log"  # by how many processes it was started from the page, and what they printed
 KEEPER = "VIDAPP_KEEPER"  # environment of processes that were started for a run: who keeps its place until one of them takes it up
 PHASES = ("tokenizer", "transformer")

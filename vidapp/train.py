@@ -32,7 +32,7 @@ from .heap import freed_memory
 from .media import film_strip, to_u8
 from .preflight import needed
 from .ranks import ALONE, Ranks
-from .resume import Resume, environment, resume_from_first, starting_tokenizer, tokenizer_from_first
+from .resume import Resume, environment, resume_from_first, starting_points, tokenizer_from_first
 from .run_writer import RunWriter
 from .schedules import notices
 from .scores import sample_figures
@@ -70,8 +70,8 @@ def train(
     """Train `config` in the run folder of `run`, yielding each line of metrics.
 
     Trains the tokenizer first, unless the checkpoint `tokenizer` holds one, and begins with the weights of the checkpoint `init`,
-    where one is given. Goes on from the newest whole checkpoint where `run` is a resumed one, with the tokenizer that it began
-    with. Raises ValueError for what the config or the data make impossible; NotEnoughMemoryError, with everything given back,
+    where one is given. Goes on from the newest whole checkpoint where `run` is a resumed one, with the tokenizer (and, before its
+    first checkpoint of the transformer, the weights) that it began with. Raises ValueError for what the config or the data make impossible; NotEnoughMemoryError, with everything given back,
     where a step did not fit.
     """
     try:
@@ -100,7 +100,8 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     source = open_source(config.data)
     for notice in notices(config.recipe, config.run.steps, config.data):
         run.notify(notice)
-    given = ranks.from_first(lambda: as_text(starting_tokenizer(run, tokenizer)))
+    begun = ranks.from_first(lambda: starting_points(run, tokenizer, init))
+    given, start = begun["checkpoint"], begun["init"]
     found = resume_from_first(ranks, run, "transformer")
     if found is not None:
         trained = found.tokenizer(config)
@@ -119,22 +120,18 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     if word:
         run.notify(word)
     phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled)
-    if found is None and (init is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
-        weights = ranks.tensors_from_first(lambda: first_weights(phase, init))
+    if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
+        weights = ranks.tensors_from_first(lambda: first_weights(phase, start))
         ranks.together(lambda: phase.start_from(weights))
     yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
 
 
-def first_weights(phase: TransformerPhase, init: Path | None) -> dict[str, Tensor]:
+def first_weights(phase: TransformerPhase, init: str | None) -> dict[str, Tensor]:
     """Those of the checkpoint to begin with, else the phase's own."""
     if init is None:
         return phase.model.state_dict()
     checked_header(init)
-    return load_tensors(init, "transformer.")
-
-
-def as_text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    return load_tensors(Path(init), "transformer.")
 
 
 def run_phase(loop: "Loop", found: Resume | None) -> Lines:

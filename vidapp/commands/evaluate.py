@@ -1,12 +1,16 @@
 """Score a checkpoint's future frames on test clips, beside predictions that need no model."""
 
 import argparse
+import contextlib
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..config import DataConfig
     from ..recipe_config import RecipeConfig
 
 from .common import (
@@ -70,14 +74,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
     config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
-    data = config.replace({"data.source": arguments.data}).data if arguments.data else config.data
-    source = open_data(data)
+    data = data_for(config.data, arguments.data, context + frames)
+    with in_terms_of_flags(data, context, frames):
+        source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     note_unseen(config, context, frames)
     stream = Stream(arguments.json_lines)
     strips: dict[str, np.ndarray] = {}
     batch = min(BATCH, max(2, arguments.clips // 8)) if stream.wanted else BATCH  # whoever watches wants to see it move
-    with progress_bar(arguments.clips, "evaluating", "clip") as bar:
+    with in_terms_of_flags(data, context, frames), progress_bar(arguments.clips, "evaluating", "clip") as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total  # fewer than asked for where no more exist
@@ -112,6 +117,28 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.strip:
         draw(arguments.strip, strips)  # last: a disk that refuses the picture takes no scores with it
     return 0
+
+
+def data_for(own: "DataConfig", given: str | None, frames: int) -> "DataConfig":
+    """What to test on. Clips that the checkpoint was not trained on need be no longer than so many frames."""
+    if given is None or given == own.source:
+        return own  # another length could split them otherwise, and put what it was trained on into the test
+    clip = min(own.clip_frames, frames)
+    return dataclasses.replace(own, source=given, clip_frames=clip, context_frames=min(own.context_frames, max(1, clip - 1)))
+
+
+@contextlib.contextmanager
+def in_terms_of_flags(data: "DataConfig", context: int, frames: int) -> Iterator[None]:
+    """What is said of clips that are too short, with the flags that decide it here."""
+    from ..data.folder import TooShortError
+
+    try:
+        yield
+    except TooShortError as error:
+        shorter = f"lower --context and --frames to {error.fits} in all, or " if error.fits > 1 else ""
+        raise ValueError(
+            f"{data.source} has no clip long enough for {context} given and {frames} future frames: {shorter}give longer clips"
+        ) from error
 
 
 def located(scores: dict[str, Any], recipe: "RecipeConfig | None" = None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def refuse_other_start(arguments: argparse.Namespace) -> None:
     from ..runs import open_run
 
     if arguments.init:
-        raise ValueError(f"--init is for a new run: {arguments.run} goes on from its own checkpoint; leave it out, or name another run")
+        raise ValueError(f"--init is for a new run: {arguments.run} goes on with what it began with; leave it out, or name another run")
     known = read_json(open_run(arguments.run).path / TOKENIZER)
     if arguments.tokenizer and known is not None and known.get("checkpoint") != str(arguments.tokenizer.resolve()):
         began = known.get("checkpoint") or "that it trained itself"

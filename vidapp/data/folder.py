@@ -44,6 +44,14 @@ class Segment:
         return Segment(self.name, self.path, self.index, start, stop)
 
 
+class TooShortError(ValueError):
+    """Clips have fewer frames in a row than are needed; `fits` is how many would do."""
+
+    def __init__(self, sentence: str, fits: int) -> None:
+        super().__init__(sentence)
+        self.fits = fits
+
+
 class FolderSource:
     """Clips from `config.source`: a file, a folder or a .zip, resized and cropped to the model's size.
 
@@ -109,10 +117,8 @@ class FolderSource:
             long_enough = [segment for segment in self.segments[split] if segment.windows(frames)]
             if not long_enough:
                 longest = max(segment.stop - segment.start for segment in self.segments[split])
-                raise ValueError(
-                    f"{self.name} has at most {longest} frames in a row for {split}, but {frames} are needed: "
-                    f"use at most {longest}, or give longer clips"
-                )
+                sentence = f"{self.name} has at most {longest} frames in a row for {split}, but {frames} are needed"
+                raise TooShortError(f"{sentence}: use at most {longest}, or give longer clips", longest)
             self._found[split, frames] = Windows(long_enough, frames)
         return self._found[split, frames]
 
@@ -178,15 +184,17 @@ def split_by_time(name: str, clips: list[Segment], needed: int) -> dict[str, lis
     if others and end >= 2 * needed:
         return {"train": [longest.part(0, end - held_out)], "validation": [longest.part(end - held_out, end)], "test": others}
     fix = max(1, end // 3)
-    raise ValueError(
+    raise TooShortError(
         f"{name} has {end} frames in its longest clip, but training, validation and test need {3 * needed} of their own "
-        f"({needed} each): give a longer clip, three clips or more, or set data.clip_frames to at most {fix}"
+        f"({needed} each): give a longer clip, three clips or more, or set data.clip_frames to at most {fix}",
+        fix,
     )
 
 
-def too_short(name: str, found: list[Segment], needed: int) -> ValueError:
+def too_short(name: str, found: list[Segment], needed: int) -> TooShortError:
     longest = max(segment.stop for segment in found)
-    return ValueError(
+    return TooShortError(
         f"no clip in {name} has the {needed} frames that data.clip_frames asks for (the longest has {longest}): "
-        f"give longer clips or set data.clip_frames to at most {longest}"
+        f"give longer clips or set data.clip_frames to at most {longest}",
+        longest,
     )

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from ..config import Config, DataConfig
 from . import data_view, form, own_clips, sources
 from .data_view import chosen_from, skipped_html, survey_html
-from .messages import guarded, message_box, said
+from .messages import guarded, message_box, said, told
 from .theme import static
 from .wall import Shown, wall, wall_value
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
 from .wishes import Wishes
 from .words import count
+
+if TYPE_CHECKING:
+    from ..data.source import ClipSource
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
 WISHES = Wishes()
@@ -59,17 +62,22 @@ class DataTab:
         data = chosen.data
         yield {self.message: said("Getting the clips…")}
         source = data_view.opened(data, lambda done, total, name: progress((done, total), desc=f"decoding {name}", unit="files"))
+        shown: Updates = {}  # all at once: of updates that follow on one another a browser may skip some
         if wish.kind != CHANGE:
             from ..data.survey import survey
 
             found = survey(source)
-            yield {
-                self.screen: wall_value(data_view.clips_of(source, chosen)),
-                self.survey: survey_html(found) + skipped_html(found.skipped),
-                self.shown: "yes",
-            }
-        yield {self.before_after: wall_value(data_view.augmented(source, chosen), pairs=True)}
-        yield {self.lengths: wall_value(data_view.at_lengths(source, chosen))}
+            shown |= {self.screen: wall_value(data_view.clips_of(source, chosen)), self.shown: "yes"}
+            shown[self.survey] = survey_html(found) + skipped_html(found.skipped)
+        yield {**shown, **self.previews(source, chosen)}
+
+    def previews(self, source: "ClipSource", chosen: data_view.Chosen) -> Updates:
+        """What the recipe does to a clip; lengths that it cannot have leave the rest as it is."""
+        shown: Updates = {self.before_after: wall_value(data_view.augmented(source, chosen), pairs=True)}
+        try:
+            return {**shown, self.lengths: wall_value(data_view.at_lengths(source, chosen))}
+        except ValueError as error:
+            return {**shown, self.message: told(error)}
 
     def look(self, files: list[str] | None, size: Any, channels: Any, frames: Any) -> Iterator[Updates]:
         """Uploaded files, read one after the other: what they show, and what was skipped and why."""

@@ -71,8 +71,8 @@ def train(
 
     Trains the tokenizer first, unless the checkpoint `tokenizer` holds one, and begins with the weights of the checkpoint `init`,
     where one is given. Goes on from the newest whole checkpoint where `run` is a resumed one, with the tokenizer (and, before its
-    first checkpoint of the transformer, the weights) that it began with. Raises ValueError for what the config or the data make impossible; NotEnoughMemoryError, with everything given back,
-    where a step did not fit.
+    first checkpoint of the transformer, the weights) that it began with. Raises ValueError for what the config or the data make
+    impossible; NotEnoughMemoryError, with everything given back, where a step did not fit.
     """
     try:
         with Tracker() if ranks.rank else open_tracker(config, run) as tracker:

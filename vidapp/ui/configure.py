@@ -85,11 +85,7 @@ class ConfigureTab:
         return {self.message: told(ValueError(draft.refusal))} if draft.refused else {}
 
     def choose(self, name: str, held: Any) -> Updates:
-        """Another preset was chosen: the changes are kept on it, unless they do not go with it."""
-        if name == Draft.held(held).preset:
-            return {self.message: gr.skip()}  # the list was left as it was
-        draft, dropped = choose_preset(name, held)
-        return {**self.show(draft), **({self.message: said(dropped)} if dropped else {})}
+        return choose_preset(self, name, held)
 
     def reset(self, event: gr.EventData, name: str, *values: Any) -> Updates:
         """A chip was pressed: that setting goes back to the preset's value, the others stay as the form has them."""

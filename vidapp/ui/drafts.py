@@ -7,13 +7,14 @@ import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 
 from ..config import Config, as_argument, field_of
 from ..presets import PRESETS, preset
 from . import form, sources
+from .messages import said
 from .words import count
 
 FIRST_PRESET = "debug"
@@ -186,13 +187,25 @@ def shown(value: Any) -> str:
 FIRST = Draft.of(FIRST_PRESET, {})
 
 
-def choose_preset(name: str, held: Any) -> tuple[Draft, str]:
-    """The page's changes on another preset; where they do not go with it the preset alone, and a sentence that says so."""
+class ShowsDraft(Protocol):
+    """A tab in which the page's draft is seen and edited."""
+
+    @property
+    def message(self) -> gr.HTML: ...
+    def show(self, draft: Draft) -> dict[Any, Any]: ...
+
+
+def choose_preset(tab: ShowsDraft, name: str, held: Any) -> dict[Any, Any]:
+    """Another preset was chosen in a tab: the changes are kept on it; where they do not go with it it is shown alone, and that is said."""
     draft = Draft.held(held)
+    if name == draft.preset:
+        return {tab.message: gr.skip()}  # the list was left as it was
     try:
-        return draft.on(name), ""
+        kept = draft.on(name)
     except ValueError as error:
-        return Draft.of(name, {}), f"{count(len(draft.asked), 'change')} dropped, which did not go with {name}: {error}"
+        dropped = f"{count(len(draft.asked), 'change')} dropped, which did not go with {name}: {error}"
+        return {**tab.show(Draft.of(name, {})), tab.message: said(dropped)}
+    return tab.show(kept)
 
 
 def build() -> gr.BrowserState:

@@ -65,10 +65,7 @@ class NewRun:
         return self.with_controls(held, source, steps).sound()
 
     def choose(self, name: str, held: Any) -> Updates:
-        if name == Draft.held(held).preset:
-            return {self.message: gr.skip()}  # the list was left as it was
-        draft, dropped = choose_preset(name, held)
-        return {**self.show(draft), **({self.message: said(dropped)} if dropped else {})}
+        return choose_preset(self, name, held)
 
     def reset(self, event: gr.EventData, held: Any, source: str, steps: float | None) -> Updates:
         """A chip was pressed: that setting goes back to the preset's value, the others stay as the controls have them."""

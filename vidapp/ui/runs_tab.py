@@ -1,7 +1,7 @@
 """The Runs tab: every run with its scores, two or more beside one another, and what can be done with them."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,14 +133,8 @@ class RunsTab:
     def discard(self, asked: Any) -> Updates:
         """Move the runs that the question named, as many as can be; say which cannot."""
         assert self.discarding
-        gone, refused = [], []
-        for name in chosen_of({"chosen": asked}):
-            try:
-                gone.append(run_trash.discard(name))
-            except ValueError as error:
-                refused.append(f"{error}")
-        ROWS.forget()
-        kept = f" Not moved: {'; '.join(refused)}." if refused else ""
+        gone, refused = each(run_trash.discard, chosen_of({"chosen": asked}))
+        kept = f" Not moved: {'; '.join(refused.values())}." if refused else ""
         text = f"Moved {count(len(gone), 'run')} to the trash ({run_trash.TRASH} in the runs folder).{kept}" if gone else kept.strip()
         return {
             self.message: said(text, "bad" if refused else "good"),
@@ -157,23 +151,28 @@ class RunsTab:
         places = [place for place in gone if isinstance(place, str)] if isinstance(gone, list) else []
         if not places:
             raise ValueError("nothing is ticked: tick in the trash what is to come back")
-        names, left, refused = [], [], []
-        for place in places:
-            try:
-                names.append(run_trash.restore(place))
-            except ValueError as error:
-                left.append(place)
-                refused.append(f"{error}")
-        ROWS.forget()
+        names, refused = each(run_trash.restore, places)
         back = f"{', '.join(names)} back in the list." if names else ""
-        kept = f"Not put back: {'; '.join(refused)}." if refused else ""
+        kept = f"Not put back: {'; '.join(refused.values())}." if refused else ""
         return {
             self.message: said(" ".join(filter(None, [back, kept])), "bad" if refused else "good"),
             **({self.table: {"chosen": names}} if names else {}),
-            self.discarding.gone: left,
-            self.discarding.restore: gr.Button(visible=bool(left)),
+            self.discarding.gone: list(refused),
+            self.discarding.restore: gr.Button(visible=bool(refused)),
             **self.discarding.trash.show(),
         }
+
+
+def each(move: Callable[[str], str], names: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Move runs, as many as can be, of which the table knows at once: what came of those, and why not of the others."""
+    moved, refused = [], dict[str, str]()
+    for name in names:
+        try:
+            moved.append(move(name))
+        except ValueError as error:
+            refused[name] = f"{error}"
+    ROWS.forget()
+    return moved, refused
 
 
 def moment_words(moment: str) -> str:

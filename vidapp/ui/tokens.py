@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
 LAST = "last"
-CHOICES = 6  # of the values of a wish, those that decide what is shown
 OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames
 COUNTED_CLIPS = 64
@@ -331,7 +330,7 @@ def claiming(kind: str, *, left: bool = False) -> Any:
 
     def claim(request: gr.Request, *values: Any) -> None:
         before = WISHES.of(request.session_hash)
-        if left and before and before.values[:CHOICES] == values[:CHOICES]:
+        if left and before and Chosen(*before.values).signature == Chosen(*values).signature:
             return
         WISHES.claim(request.session_hash, kind, values, joins=PICK if kind == OPEN else "")  # picking a frame opens the tab as well
 

@@ -22,6 +22,10 @@ function show(answer) {
   find('.where').textContent = answer.where;
   find('.waits').textContent = answer.waiting ? `${answer.waiting} in the queue` : '';
   find('.bar i').style.width = `${100 * answer.share}%`;
+  showStop();
+}
+
+function showStop() {
   const button = find('.stop');
   button.hidden = !props.can_stop;
   button.disabled = stopping === run;
@@ -45,16 +49,11 @@ async function poll() {
 
 find('.run').addEventListener('click', (event) => { event.preventDefault(); if (run) trigger('open', { run }); });
 find('.stop').addEventListener('click', async () => {
-  const asked = run;
-  stopping = asked;
-  find('.stop').disabled = true;
-  find('.stop').textContent = 'Stopping…';
-  const answer = await server.stop({ run: asked }).catch(() => null);
-  if (!answer || !answer.stops) {
-    stopping = '';
-    find('.stop').disabled = false;
-    find('.stop').textContent = 'Stop';
-  }
+  stopping = run;
+  showStop();
+  const answer = await server.stop({ run }).catch(() => null);
+  if (!answer || !answer.stops) stopping = '';
+  showStop();
   find('.text').textContent = (answer && answer.said) || 'the app does not answer';
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });

@@ -241,6 +241,14 @@ def test_first_clip_numbers_the_batch_within_a_longer_list(checkpoint: Checkpoin
     assert np.allclose(together, np.concatenate(parts), atol=1e-5)
 
 
+def test_what_is_expected_is_one_future_whatever_the_seed(checkpoint: Checkpoint) -> None:
+    clips_u8 = np.random.default_rng(0).integers(0, 256, (2, 2, 1, 32, 32), dtype=np.uint8)
+    safe, drawn = SamplingConfig(choice="expected", steps=1), SamplingConfig(temperature=3.0, top_k=0, steps=1)
+    futures = [[predict(checkpoint, clips_u8, 2, sampling, seed) for seed in (0, 1)] for sampling in (safe, drawn)]
+    assert np.array_equal(*futures[0])
+    assert not np.array_equal(*futures[1])
+
+
 def test_a_top_k_above_the_codebook_means_all_of_it(checkpoint: Checkpoint) -> None:
     given_u8 = np.zeros((1, 2, 1, 32, 32), np.uint8)
     every = predict(checkpoint, given_u8, 2, SAMPLING, 0)

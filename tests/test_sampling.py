@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vidapp.config import SamplingConfig
 from vidapp.randomness import torch_generator
-from vidapp.sampling import DecodeStep, decode, masked_share, sharpen, temperature_at
+from vidapp.sampling import DecodeStep, decode, expected, masked_share, sharpen, temperature_at
 
 V = 6
 MASK = V
@@ -224,6 +224,29 @@ def test_sharpening_keeps_the_likeliest_and_their_proportions(values: list[float
         assert scaled[kept].sum() - scaled[kept].min() < top_p + 1e-9  # and none too many
     else:
         assert kept.sum() == (min(top_k, len(values)) or len(values))
+
+
+@given(st.lists(st.floats(-5, 5), min_size=V, max_size=V), st.integers(1, 4), SEEDS)
+def test_what_is_expected_has_the_least_expected_squared_distance(values: list[float], dimensions: int, seed: int) -> None:
+    logits, codes_VK = torch.tensor(values), torch.randn(V, dimensions, generator=torch_generator(seed))
+    distances_VV = (codes_VK[:, None] - codes_VK[None]).square().sum(dim=-1)
+    risks_V = distances_VV @ logits.softmax(dim=-1)
+    assert risks_V[expected(logits, codes_VK)] == pytest.approx(float(risks_V.min()), rel=1e-4, abs=1e-4)
+
+
+def test_what_is_expected_need_not_be_what_is_likeliest_and_no_seed_or_temperature_changes_it() -> None:
+    """Two patches alike with 0.3 each, and one far from them with 0.4."""
+    codes_VK = torch.tensor([[0.0], [1.0], [9.0], [50.0], [50.0], [50.0]])
+    logits = torch.tensor([0.3, 0.3, 0.4, 1e-9, 1e-9, 1e-9]).log()
+    tokens = torch.zeros(1, 1, 2, 2, dtype=torch.long)
+    for seed, temperature in ((0, 0.8), (1, 0.8), (0, 3.0)):
+        settings = SamplingConfig(steps=1, choice="expected", temperature=temperature, top_k=1)
+        (step,) = decode(
+            lambda tokens: logits.expand(*tokens.shape, V), tokens, torch.ones_like(tokens, dtype=torch.bool), settings, generators(seed, 1), MASK,
+            codes_VK=codes_VK,
+        )  # fmt: skip
+        assert (step.tokens == 1).all()
+        assert step.confidence.mean() == pytest.approx(0.3)
 
 
 def test_probability_zero_is_never_drawn() -> None:

@@ -39,7 +39,7 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def chosen(**changes: Any) -> Chosen:
-    default = Chosen("bundled", None, "test", 0, None, None, 4, 3, 0.8, 5, 2, "confidence", True, 0)
+    default = Chosen("bundled", None, "test", 0, None, None, 4, 3, 0.8, 5, 2, "drawn", "confidence", True, 0)
     return dataclasses.replace(default, **changes)
 
 

@@ -149,7 +149,7 @@ def test_a_damaged_or_hostile_file_of_them_is_refused_in_a_sentence(content: byt
 
 
 def test_a_drawing_has_no_ids(checkpoint: Any) -> None:
-    chosen = Chosen("bundled", None, "test", 0, None, "a drawing", 3, 2, 0.8, 5, 2, "confidence", True, 0)
+    chosen = Chosen("bundled", None, "test", 0, None, "a drawing", 3, 2, 0.8, 5, 2, "drawn", "confidence", True, 0)
     with pytest.raises(ValueError, match="a drawing has none"):
         dataclasses.replace(chosen, source=DRAWN).clip(checkpoint.config)
 
@@ -202,7 +202,7 @@ def test_a_script_hears_of_true_ids_and_of_no_error_in_pixels(checkpoint: Any, m
 
 
 def test_their_colours_are_measured_nowhere(ids: np.ndarray, checkpoint: Any) -> None:
-    chosen = Chosen("bundled", None, "test", 0, None, None, 2, 2, 0.8, 5, 2, "confidence", True, 0)
+    chosen = Chosen("bundled", None, "test", 0, None, None, 2, 2, 0.8, 5, 2, "drawn", "confidence", True, 0)
     grid = variants.futures_of(checkpoint, chosen, variants.seeds(0, 4), lambda made, frames: True)
     assert grid is not None
     assert grid.errors is None

@@ -33,6 +33,7 @@ def test_its_settings_are_the_defaults_of_the_controls(kept: opening.Opening) ->
         "temperature": "field-sampling-temperature",
         "top_k": "field-sampling-top_k",
         "steps": "field-sampling-steps",
+        "choice": "field-sampling-choice",
         "order": "field-sampling-order",
         "anneal": "field-sampling-anneal",
         "dropped": "checkpoint-file",

@@ -220,6 +220,8 @@ class Config:
         if self.tokenizer.quantizer == "ids":
             if self.data.channels != 3:
                 raise ValueError(f"data.channels is {self.data.channels}, but given ids are drawn in colour: set data.channels=3")
+            if self.sampling.choice == "expected":
+                raise ValueError("given ids have no distances to expect anything by: set sampling.choice=drawn")
             if recipe.horizontal_flip or recipe.rotation or recipe.brightness or recipe.contrast:
                 raise ValueError("given ids cannot be augmented: set recipe.horizontal_flip, rotation, brightness and contrast to 0")
         features = self.tokenizer.codebook_size * self.code_features

@@ -19,7 +19,7 @@ from .transformer import VideoTransformer
 
 @dataclass(frozen=True)
 class Future:
-    """One future that is asked for. Of a batch, only seed, temperature, top-k and top-p may differ."""
+    """One future that is asked for. Of a batch, only seed, choice, temperature, top-k and top-p may differ."""
 
     seed: int
     sampling: SamplingConfig
@@ -91,7 +91,9 @@ def decoded(
         new = torch.full_like(context_BTHW[:, :1], transformer.mask_id)
         generators = [frame_generators(one.seed, [0], frame)[0] for one in wanted]
         everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(past.logits, new, everything, draws[0], generators, transformer.mask_id, draws=draws):
+        for step in decode(
+            past.logits, new, everything, draws[0], generators, transformer.mask_id, codes_VK=transformer.codes_VK, draws=draws
+        ):
             yield rollout_step(tokens, step, frame)
             new = step.tokens
         tokens = torch.cat([tokens, new], dim=1)

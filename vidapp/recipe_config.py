@@ -82,6 +82,12 @@ class RecipeConfig(Section):
         low=0.0,
         high=1.0,
     )
+    own_past_from: float = option(
+        0.0,
+        "Share of the run after which own past begins. 0.5 where a run begins with fresh weights: what these predict is no past to learn from.",
+        low=0.0,
+        high=1.0,
+    )
     context_corruption: float = option(
         0.0,
         "Share of clean past tokens replaced by random ones in training. Try 0.02 to 0.1 where later frames are worse than the first; "
@@ -176,6 +182,12 @@ class SamplingConfig(Section):
     )
     steps: int = option(
         8, "Decode steps for each frame (or for the whole future, when all frames are decoded at once).", unit="steps", low=1, high=256
+    )
+    choice: str = option(
+        "drawn",
+        "How a token is chosen. drawn: at random, by temperature and top-k: one of the possible futures. expected: the one nearest to what "
+        "is expected of its patch: a single future, always the same, with the least error; temperature and top-k then change nothing.",
+        choices=("drawn", "expected"),
     )
     order: str = option(
         "confidence",

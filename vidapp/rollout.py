@@ -127,7 +127,9 @@ def rollout_causal(
     for frame in range(frames):
         new = torch.full_like(tokens[:, :1], transformer.mask_id)
         everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(past.logits, new, everything, sampling, frame_generators(seed, clips, frame), transformer.mask_id):
+        for step in decode(
+            past.logits, new, everything, sampling, frame_generators(seed, clips, frame), transformer.mask_id, codes_VK=transformer.codes_VK
+        ):
             yield rollout_step(tokens, step, frame)
             new = step.tokens
         tokens = torch.cat([tokens, new], dim=1)
@@ -153,7 +155,9 @@ def rollout_at_once(
             return transformer.logits(hidden).unflatten(2, clip.shape[2:])
 
         everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(logits, new, everything, sampling, frame_generators(seed, clips, done), transformer.mask_id):
+        for step in decode(
+            logits, new, everything, sampling, frame_generators(seed, clips, done), transformer.mask_id, codes_VK=transformer.codes_VK
+        ):
             yield rollout_step(tokens, step, -1)
             new = step.tokens
         tokens = torch.cat([tokens, new], dim=1)

@@ -69,6 +69,21 @@ def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: 
     return ids.gather(-1, place[..., None])[..., 0]
 
 
+def expected(logits: Tensor, codes_VK: Tensor) -> Tensor:
+    """Ids (...) of the codes nearest to the mean of all codes under softmax(logits (..., V)): of all ids those with the least expected
+    squared distance to what is drawn. Minimum Bayes risk decoding (Kumar and Byrne, 2004), for patches."""
+    mean = logits.softmax(dim=-1) @ codes_VK
+    return (2 * mean @ codes_VK.t() - codes_VK.square().sum(dim=-1)).argmax(dim=-1)
+
+
+def choose(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor, codes_VK: Tensor | None) -> Tensor:
+    """Ids (...) from logits (..., V), as `settings.choice` says."""
+    if settings.choice == "drawn":
+        return draw(logits, settings, temperature, uniform)
+    assert codes_VK is not None, "what is expected of a patch is a mean of codes: pass them"
+    return expected(logits, codes_VK)
+
+
 def random_like(tokens: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Uniform [0, 1) of the tokens' shape, each clip from its own generator: a clip's future does not depend on its batch.
     Drawn where the generator lives, so that a seed means the same on every device."""
@@ -83,12 +98,14 @@ def decode(
     generators: Sequence[torch.Generator],
     mask_id: int,
     *,
+    codes_VK: Tensor | None = None,
     draws: Sequence[SamplingConfig] = (),
 ) -> Iterator[DecodeStep]:
     """Decide the masked tokens in `settings.steps` steps, yielding each.
 
     generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
-    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed. draws: where given, one for each clip:
+    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed. codes_VK: what the choice `expected` compares
+    ids by. draws: where given, one for each clip:
     its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
     tokens = torch.where(masked, mask_id, tokens)
@@ -99,10 +116,10 @@ def decode(
         logits = logits_fn(tokens).float()
         uniform = random_like(tokens, generators)
         if draws:
-            each = [draw(logits[i], one, temperature_at(one, step), uniform[i]) for i, one in enumerate(draws)]
+            each = [choose(logits[i], one, temperature_at(one, step), uniform[i], codes_VK) for i, one in enumerate(draws)]
             drawn = torch.stack(each)
         else:
-            drawn = draw(logits, settings, temperature_at(settings, step), uniform)
+            drawn = choose(logits, settings, temperature_at(settings, step), uniform, codes_VK)
         confidence = logits.log_softmax(dim=-1).gather(-1, drawn[..., None])[..., 0].exp()
         noise = random_like(tokens, generators)
         priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))

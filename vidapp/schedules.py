@@ -57,6 +57,12 @@ def objective_weights(recipe: RecipeConfig, progress: float) -> dict[str, float]
     return {name: weight / total for name, weight in weights.items()}
 
 
+def own_past(recipe: RecipeConfig, progress: float) -> float:
+    """Share of clips whose past is the model's own prediction: none before `own_past_from`. Scheduled sampling (Bengio et al., 2015)
+    begins with the truth too."""
+    return recipe.own_past if progress >= recipe.own_past_from else 0.0
+
+
 def clip_frames(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:
     """Clip length at this progress: the curriculum's equal parts, or the full length."""
     if not recipe.curriculum:
@@ -121,6 +127,8 @@ def idle_notices(recipe: RecipeConfig) -> list[str]:
             found.append(f"recipe.{key} changes nothing: there is no clean past to change without recipe.clean_past.")
         elif getattr(recipe, key) and fixed and not (recipe.objective_future or recipe.objective_joint):
             found.append(f"recipe.{key} changes nothing: an individual frame sees no past, and no other objective has a weight.")
+    if recipe.own_past_from and not recipe.own_past:
+        found.append("recipe.own_past_from changes nothing: recipe.own_past is 0.")
     if recipe.random_context and fixed and not recipe.objective_future:
         found.append("recipe.random_context changes nothing: only the future objective is given frames, and its weight is 0.")
     if recipe.schedule == "constant" and recipe.warmup_steps not in (0, usual.warmup_steps):

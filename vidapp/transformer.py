@@ -246,6 +246,7 @@ class VideoTransformer(nn.Module):
     """
 
     features_VK: Tensor
+    codes_VK: Tensor  # what two codes are compared by: their pixels where these are known, else their vectors
     offsets_NN: Tensor  # where positions are relative
 
     def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_features: int, max_frames: int) -> None:
@@ -259,6 +260,7 @@ class VideoTransformer(nn.Module):
         if config.code_embedding:
             self.code_projection = nn.Linear(code_features, width, bias=False)
         self.register_buffer("features_VK", torch.zeros(codebook_size, code_features), persistent=False)
+        self.register_buffer("codes_VK", torch.zeros(codebook_size, 0), persistent=False)
         self.stem = Stem(config, grid) if config.stem_frames else None
         self.place_embedding = nn.Parameter(torch.zeros(places, width))
         if config.positions == "learned":
@@ -313,9 +315,10 @@ class VideoTransformer(nn.Module):
 
     def take_codes(self, tokenizer: Tokenizer) -> None:
         """Take over what there is to know of the tokenizer's codes."""
+        vectors = tokenizer.codebook()
         patches = [tokenizer.patches()] if self.config.pixel_embedding else []
-        codes = code_features(tokenizer.codebook(), tokenizer.config.code_features)
-        self.features_VK.copy_(torch.cat([codes, *patches], dim=1))
+        self.features_VK.copy_(torch.cat([code_features(vectors, tokenizer.config.code_features), *patches], dim=1))
+        self.codes_VK = (patches or [vectors])[0].to(self.features_VK)
 
     @property
     def parameter_counts(self) -> dict[str, int]:

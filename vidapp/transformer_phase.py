@@ -21,7 +21,7 @@ from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
 from .rollout import future_tokens
-from .schedules import OBJECTIVES, clip_frames, context_frames, learning_rate, progress_of
+from .schedules import OBJECTIVES, clip_frames, context_frames, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
 from .tokenizer_phase import under
 from .transformer import VideoTransformer
@@ -159,7 +159,7 @@ class TransformerPhase:
 
     def past(self, batch: TokenBatch, step: int, samples: range) -> Tensor:
         """What masked frames see of the frames before them: the truth, or for the recipe's share of clips own predictions."""
-        share, frames = self.config.recipe.own_past, batch.tokens_BTHW.shape[1]
+        share, frames = own_past(self.config.recipe, progress_of(step, self.steps)), batch.tokens_BTHW.shape[1]
         if not share or frames < 2:
             return batch.tokens_BTHW
         draws = [numpy_generator(self.config.run.seed, "own past", step, sample) for sample in samples]

@@ -48,7 +48,9 @@ def tokens_with_true_past(
     for at, seed in zip(range(context, frames), seeds, strict=True):
         hidden = torch.full_like(tokens_BTHW[:, :1], transformer.mask_id)
         everything = torch.ones_like(hidden, dtype=torch.bool)
-        for step in decode(past.logits, hidden, everything, sampling, frame_generators(seed, clips, 0), transformer.mask_id):
+        for step in decode(
+            past.logits, hidden, everything, sampling, frame_generators(seed, clips, 0), transformer.mask_id, codes_VK=transformer.codes_VK
+        ):
             decided = step.tokens
         drawn.append(decided)
         if at + 1 < frames:

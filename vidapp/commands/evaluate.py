@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="Which clips. Choose settings on validation. Default: test.")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Seed of what is drawn. Default: 0.")
-    for flag, key in (("--temperature", "sampling.temperature"), ("--top-k", "sampling.top_k"), ("--steps", "sampling.steps")):
+    for flag, key in (
+        ("--temperature", "sampling.temperature"),
+        ("--top-k", "sampling.top_k"),
+        ("--steps", "sampling.steps"),
+        ("--choice", "sampling.choice"),
+    ):
         add_setting(parser, flag, key, "the checkpoint's")
     parser.add_argument(
         "--stages",

@@ -25,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", metavar="CLIP", type=Path, help="A clip to continue. Default: a test clip of the checkpoint's own data.")
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Frames to generate. Default: as trained.")
-    for flag, key in (("--temperature", "sampling.temperature"), ("--top-k", "sampling.top_k"), ("--steps", "sampling.steps")):
+    for flag, key in (
+        ("--temperature", "sampling.temperature"),
+        ("--top-k", "sampling.top_k"),
+        ("--steps", "sampling.steps"),
+        ("--choice", "sampling.choice"),
+    ):
         add_setting(parser, flag, key, "the checkpoint's")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Same seed, same frames. Default: 0.")
 

@@ -72,7 +72,21 @@ def generate(
     verdict), an .npy and a .gif."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
     source = UPLOAD if clip_file else TEST
-    values = (source, clip, clip_file, None, given, frames, temperature, top_k, steps, DEFAULTS.order, DEFAULTS.anneal, seed)
+    values = (
+        source,
+        clip,
+        clip_file,
+        None,
+        given,
+        frames,
+        temperature,
+        top_k,
+        steps,
+        DEFAULTS.choice,
+        DEFAULTS.order,
+        DEFAULTS.anneal,
+        seed,
+    )
     chosen = chosen_from(choice, checkpoint_file, *values)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     found = chosen.clip(loaded.config)
@@ -105,7 +119,7 @@ def tokenize(
 ) -> dict[str, Any]:
     """The token ids of a clip: `tokens` as [frame][row][column], with how well the tokenizer can draw the clip from them."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
-    rest = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.steps, DEFAULTS.order, DEFAULTS.anneal, 0)
+    rest = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.steps, DEFAULTS.choice, DEFAULTS.order, DEFAULTS.anneal, 0)
     chosen = chosen_from(choice, checkpoint_file, UPLOAD if clip_file else TEST, clip, clip_file, None, frames, 1, *rest)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     frames_u8 = chosen.clip(loaded.config).given_u8

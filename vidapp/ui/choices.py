@@ -46,13 +46,14 @@ class Chosen:
     temperature: float
     top_k: int
     steps: int
+    choice: str
     order: str
     anneal: bool
     seed: int
 
     def settings(self) -> dict[str, Any]:
         """The sampling settings among the choices."""
-        return {name: getattr(self, name) for name in ("temperature", "top_k", "steps", "order", "anneal")}
+        return {name: getattr(self, name) for name in ("temperature", "top_k", "steps", "choice", "order", "anneal")}
 
     def clip(self, config: Config) -> Clip:
         """The chosen clip, as a model of that config sees it."""
@@ -70,7 +71,7 @@ def chosen_from(*values: Any) -> Chosen:
     """Choices from the controls' values, in the order of the fields; ValueError where a number is missing or impossible."""
     names = [field.name for field in dataclasses.fields(Chosen)]
     chosen = dict(zip(names, values, strict=True))
-    for name in (*BOUNDS, "source", "order", "anneal"):
+    for name in (*BOUNDS, "source", "choice", "order", "anneal"):
         if chosen[name] is None:
             raise ValueError(f"{BOUNDS[name][0] if name in BOUNDS else name} is empty: give a value")
     for name, (words, low, high) in BOUNDS.items():
@@ -122,6 +123,7 @@ FIRST = Chosen(
     temperature=DEFAULTS.temperature,
     top_k=DEFAULTS.top_k,
     steps=DEFAULTS.steps,
+    choice=DEFAULTS.choice,
     order=DEFAULTS.order,
     anneal=DEFAULTS.anneal,
     seed=0,

@@ -34,6 +34,7 @@ class Controls:
     temperature: gr.Slider
     top_k: gr.Slider
     steps: gr.Slider
+    choice: gr.components.Component
     order: gr.components.Component
     anneal: gr.components.Component
     seed: gr.Number
@@ -94,9 +95,12 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
             elem_id="given",
         )
         steps = form.slider("sampling.steps", default, *SLIDERS["steps"], 1)
+        choice = form.control("sampling.choice", default)
         order = form.control("sampling.order", default)
         anneal = form.control("sampling.anneal", default)
-    controls = Controls(checkpoint, dropped, source, number, upload, drawing, given, frames, temperature, top_k, steps, order, anneal, seed)
+    controls = Controls(
+        checkpoint, dropped, source, number, upload, drawing, given, frames, temperature, top_k, steps, choice, order, anneal, seed
+    )
     return controls, card, thumbs
 
 

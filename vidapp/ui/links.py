@@ -13,7 +13,7 @@ from .theme import static
 # the name in a link -> the field of `Chosen`, and how its text is read
 NUMBERS = {"clip": "number", "given": "given", "frames": "frames", "top_k": "top_k", "steps": "steps", "seed": "seed"}
 SHARES = {"temperature": "temperature"}
-TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "order": "order"}
+TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "choice": "choice", "order": "order"}
 FLAGS = {"anneal": "anneal"}
 NAMES = {**TEXTS, **NUMBERS, **SHARES, **FLAGS}
 LONGEST = 8192  # characters of one value

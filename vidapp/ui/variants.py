@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.3, 0.8, 1.0, 1.5)
 TOP_KS = (2, 5, 20, 0)
 COUNTS = (4, 9)
+DRAWN = {"choice": "drawn"}  # what is expected is one future, whatever the temperature and the seed
 LONGEST = 20  # frames of a future in a grid: what a batch costs is bounded
 FRAME_S = 0.2
 FIRE = np.array([[5, 7, 12], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)  # dark to light, for a map
@@ -53,7 +54,7 @@ class Grid:
 def sheet() -> list[Variant]:
     """Temperature (rows) against top-k (columns)."""
     return [
-        Variant(f"temperature {temperature}, top-k {top_k or 'all'}", {"temperature": temperature, "top_k": top_k})
+        Variant(f"temperature {temperature}, top-k {top_k or 'all'}", {**DRAWN, "temperature": temperature, "top_k": top_k})
         for temperature in TEMPERATURES
         for top_k in TOP_KS
     ]
@@ -63,7 +64,7 @@ def seeds(first: int, number: int) -> list[Variant]:
     """The same settings with that many seeds, from `first` on; ValueError for a number that is not offered."""
     if number not in COUNTS:
         raise ValueError(f"{number} futures cannot be shown: choose {' or '.join(map(str, COUNTS))}")
-    return [Variant(f"seed {seed}", {"seed": seed}) for seed in (min(first + index, LARGEST_SEED) for index in range(number))]
+    return [Variant(f"seed {seed}", {**DRAWN, "seed": seed}) for seed in (min(first + index, LARGEST_SEED) for index in range(number))]
 
 
 def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant], wanted: Callable[[int, int], bool]) -> Grid | None:

@@ -114,6 +114,12 @@ def test_a_healthy_model_learns_by_heart_and_says_it_back() -> None:
     assert checks["overfit_one_batch"].curve[0][1] > checks["overfit_one_batch"].curve[-1][1]
 
 
+def test_it_is_said_back_greedily_also_where_what_is_expected_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vidapp.checks.overfit, "STEPS", 2)
+    checks = made(overfits, subject(tiny(sampling__choice="expected", model__attention="framewise")))
+    assert "sampling.choice=drawn" in checks["samples_it_back"].overrides
+
+
 def test_targets_out_of_place_are_not_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     real = vidapp.transformer_phase.masked_logits
 

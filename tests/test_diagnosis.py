@@ -99,6 +99,14 @@ def test_the_stage_that_loses_most_is_the_cause(symptom: str, found: dict[str, A
     assert named.lost is not None
 
 
+def test_nothing_is_drawn_too_freely_where_nothing_is_drawn() -> None:
+    for choice, blamed in (("drawn", True), ("expected", False)):
+        config = WELL.replace({"sampling.temperature": 1.5, "sampling.choice": choice, "sampling.steps": 1})
+        named, _ = examined("flicker", config)
+        assert ("too_hot" in {finding.name for finding in named.findings}) == blamed
+        assert ("few_decode_steps" in {finding.name for finding in named.findings}) <= blamed
+
+
 def test_where_a_stem_shows_motion_already_longer_training_is_what_is_left() -> None:
     config = WELL.replace({"model.stem_frames": 3})
     named, _ = examined("nothing-moves", config, evaluate=lambda progress: lost(scores(10, 110, 110, 120)))

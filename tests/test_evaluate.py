@@ -246,6 +246,28 @@ def test_the_table_names_stages_baselines_and_published_rows_with_their_source(s
     assert max(map(len, text.splitlines())) <= 140
 
 
+def test_the_table_says_how_tokens_were_chosen(standard_result) -> None:
+    drawn, expected = (
+        format_table({**standard_result, "sampling": {**standard_result["sampling"], "choice": choice}}) for choice in ("drawn", "expected")
+    )
+    assert "temperature 0.8, top-k 5, " in drawn
+    assert "tokens as expected, " in expected
+    assert "temperature" not in expected
+
+
+def test_one_pass_is_greedy_also_where_what_is_expected_is_chosen() -> None:
+    seen = []
+
+    def watching(checkpoint, context_u8, frames, sampling, *rest):
+        seen.append((sampling.choice, sampling.temperature, sampling.steps))
+        return noisy_repeat(checkpoint, context_u8, frames, sampling, *rest)
+
+    own = SamplingConfig(choice="expected", steps=1)
+    run(watching, stages=True, sampling=own)
+    assert [choice for choice, *_ in seen] == ["expected", "drawn", "drawn", "expected", "expected"]
+    assert seen[1] == ("drawn", 0.0, 1)
+
+
 def test_published_rows_stand_only_beside_the_same_task(standard_result) -> None:
     for change in ({"context": 5}, {"digits": 3}, {"size": 128}, {"source": "moving-mnist-mine"}):
         assert "PredRNN" not in format_table({**standard_result, **change})

@@ -26,12 +26,12 @@ def recorded(folder: Path, frames: int, **changes: object) -> tuple[Microscope, 
     checkpoint = load_checkpoint(write_tiny_checkpoint(folder / "tiny.safetensors", tiny_config(**changes)))
     recorder, seen = Recorder(checkpoint.transformer.mask_id), []
 
-    def overheard(ask: Callable[[torch.Tensor], torch.Tensor], *rest: Any) -> Iterator[DecodeStep]:
+    def overheard(ask: Callable[[torch.Tensor], torch.Tensor], *rest: Any, **named: Any) -> Iterator[DecodeStep]:
         def logits(tokens: torch.Tensor) -> torch.Tensor:
             seen.append(ask(tokens))
             return seen[-1]
 
-        return decode(logits, *rest)
+        return decode(logits, *rest, **named)
 
     with patch("vidapp.rollout.decode", overheard):
         for step in rollout(checkpoint.transformer, torch.zeros(1, 3, 4, 4, dtype=torch.int64), frames, SAMPLING, 5):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vidapp.checkpoint import Checkpoint
 from vidapp.config import Config, SamplingConfig
-from vidapp.rollout import RolloutStep, future_tokens, predict, rollout, unseen_past
+from vidapp.rollout import CausalPast, RolloutStep, future_tokens, predict, rollout, unseen_past
+from vidapp.sampling import expected
 from vidapp.transformer import VideoTransformer
 
 ATTENTIONS = ("full", "factorized", "framewise")
@@ -215,6 +216,28 @@ def test_nothing_asked_for_and_nothing_given_are_refused() -> None:
         all_steps(make(), context(frames=0), 1)
 
 
+# ------------------------------------------------------------------ what is expected
+
+
+@pytest.mark.parametrize(("attention", "causal"), [*((attention, True) for attention in ATTENTIONS), ("full", False)])
+def test_what_is_expected_is_one_future_whatever_the_seed(attention: str, causal: bool) -> None:
+    """Within the trained length and beyond it."""
+    model = make(attention, causal=causal)
+    safe, drawn = replace(SAMPLING, choice="expected"), replace(SAMPLING, temperature=3.0)
+    futures = [[future_tokens(model, context(), 5, sampling, seed, range(2)) for seed in (0, 1)] for sampling in (safe, drawn)]
+    assert torch.equal(*futures[0])
+    assert not torch.equal(*futures[1])
+
+
+def test_in_one_step_each_frame_is_what_is_expected_of_its_logits() -> None:
+    model = make()
+    future = future_tokens(model, context(), 2, replace(SAMPLING, choice="expected", steps=1), 0, range(2))
+    for frame in range(2):
+        past = CausalPast(model, torch.cat([context(), future[:, :frame]], dim=1))
+        logits = past.logits(torch.full_like(future[:, :1], model.mask_id))
+        assert torch.equal(expected(logits.float(), model.codes_VK), future[:, frame : frame + 1])
+
+
 # ------------------------------------------------------------------ pixels
 
 
@@ -239,14 +262,6 @@ def test_first_clip_numbers_the_batch_within_a_longer_list(checkpoint: Checkpoin
     together = predict(checkpoint, given_u8, 2, SAMPLING, 0)
     parts = [predict(checkpoint, given_u8[first : first + 1], 2, SAMPLING, 0, first_clip=first) for first in range(3)]
     assert np.allclose(together, np.concatenate(parts), atol=1e-5)
-
-
-def test_what_is_expected_is_one_future_whatever_the_seed(checkpoint: Checkpoint) -> None:
-    clips_u8 = np.random.default_rng(0).integers(0, 256, (2, 2, 1, 32, 32), dtype=np.uint8)
-    safe, drawn = SamplingConfig(choice="expected", steps=1), SamplingConfig(temperature=3.0, top_k=0, steps=1)
-    futures = [[predict(checkpoint, clips_u8, 2, sampling, seed) for seed in (0, 1)] for sampling in (safe, drawn)]
-    assert np.array_equal(*futures[0])
-    assert not np.array_equal(*futures[1])
 
 
 def test_a_top_k_above_the_codebook_means_all_of_it(checkpoint: Checkpoint) -> None:

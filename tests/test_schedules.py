@@ -19,6 +19,7 @@ from vidapp.schedules import (
     mean_mask_ratio,
     notices,
     objective_weights,
+    own_past,
     progress_of,
     warmup_steps,
 )
@@ -194,6 +195,12 @@ def test_something_is_given_and_something_left_to_predict(clip: int, context: in
     assert context_frames(data, clip) == data.context_frames
 
 
+def test_own_past_begins_where_it_is_told_to_and_stays() -> None:
+    recipe = RecipeConfig(own_past=0.4, own_past_from=0.5)
+    assert [own_past(recipe, progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [0.0, 0.0, 0.4, 0.4]
+    assert own_past(RecipeConfig(own_past=0.4), 0.0) == 0.4
+
+
 # ------------------------------------------------------------------ notices
 
 
@@ -211,6 +218,7 @@ def test_a_schedule_that_fits_its_run_needs_no_words() -> None:
         (RecipeConfig(warmup_steps=0, context_corruption=0.1, clean_past=False), "recipe.context_corruption changes nothing"),
         (RecipeConfig(warmup_steps=0, own_past=0.1, clean_past=False), "recipe.own_past changes nothing"),
         (RecipeConfig(warmup_steps=0, objective_future=0, objective_joint=0, own_past=0.1), "an individual frame sees no past"),
+        (RecipeConfig(warmup_steps=0, own_past_from=0.5), "recipe.own_past_from changes nothing"),
         (RecipeConfig(warmup_steps=0, objective_future=0, random_context=True), "recipe.random_context changes nothing"),
         (RecipeConfig(schedule="constant", warmup_steps=500), "recipe.warmup_steps changes nothing"),
         (RecipeConfig(warmup_steps=0, muon_learning_rate=0.1), "recipe.muon_learning_rate changes nothing"),

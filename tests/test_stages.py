@@ -62,6 +62,12 @@ def test_own_frames_are_not_advised_to_what_was_trained_on_them() -> None:
     assert "temperature" not in lost(found).advice
 
 
+def test_what_is_expected_has_no_temperature_to_lower() -> None:
+    found = scores(12, 40, 160, 165)
+    assert "temperature" in lost(found).advice
+    assert "temperature" not in lost({**found, "sampling": {"choice": "expected"}}).advice
+
+
 def test_scores_without_stages_are_refused() -> None:
     with pytest.raises(ValueError, match="stages=True"):
         lost(run())

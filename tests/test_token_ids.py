@@ -139,6 +139,8 @@ def test_settings_that_ids_do_not_allow_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, grids())
     with pytest.raises(ValueError, match="given ids cannot be augmented"):
         config_for(path, recipe__rotation=5)
+    with pytest.raises(ValueError, match="set sampling.choice=drawn"):
+        config_for(path, sampling__choice="expected")
     with pytest.raises(ValueError, match="set data.size=4 data.channels=3"):
         open_source(data_of(path, size=8))
     with pytest.raises(ValueError, match="holds token ids: set tokenizer.quantizer=ids"):

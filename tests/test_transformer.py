@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import TINY, random_tokens, tiny, tiny_transformer
+from tiny import TINY, random_tokens, tiny, tiny_tokenizer, tiny_transformer
 from torch import Tensor
 
 from vidapp.config import Config
@@ -102,6 +102,19 @@ def test_tokens_are_embedded_through_their_code_vector_and_the_mask_is_not() -> 
     plain = make(model__code_embedding=False)
     assert torch.equal(plain.token_table(), plain.token_embedding.weight)
     assert "code_projection.weight" not in plain.state_dict()
+
+
+@pytest.mark.parametrize("quantizer", ["fsq", "vq"])
+def test_codes_are_compared_by_their_pixels_or_where_these_are_too_many_by_their_vectors(
+    quantizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tokenizer__quantizer=quantizer)
+    tokenizer, model = tiny_tokenizer(config), VideoTransformer.new(config, torch_generator(0))
+    model.take_codes(tokenizer)
+    assert torch.equal(model.codes_VK, tokenizer.patches())
+    monkeypatch.setattr("vidapp.tokenizer.LARGEST_FEATURES", 16 * 64 - 1)
+    model.take_codes(tokenizer)
+    assert torch.equal(model.codes_VK, tokenizer.codebook())
 
 
 def test_tokens_can_be_embedded_through_the_pixels_of_their_patch() -> None:

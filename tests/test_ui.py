@@ -494,6 +494,8 @@ def test_a_top_k_above_the_codebook_means_all_of_it_and_is_said() -> None:
     assert generation.sampling_of(config, {"top_k": 100}).top_k == config.tokenizer.codebook_size == 64
     assert generation.adjusted(config, {"top_k": 100}) == "Top-k is 64, all codes that this checkpoint has: 100 were asked for."
     assert generation.adjusted(config, {"top_k": 64}) == ""
+    assert generation.adjusted(config, {"top_k": 64, "choice": "drawn"}) == ""
+    assert generation.adjusted(config, {"top_k": 64, "choice": "expected"}) == generation.IDLE
 
 
 def test_given_frames_that_the_model_does_not_see_are_said() -> None:

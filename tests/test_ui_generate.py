@@ -112,10 +112,12 @@ class TestLinks:
             "clip": "3",
             "seed": "1",
             "temperature": "0.5",
+            "choice": "expected",
             "anneal": "0",
             "__theme": "dark",
         }
-        assert links.generation_of(query) == {"checkpoint": "bundled", "number": 3, "seed": 1, "temperature": 0.5, "anneal": False}
+        named = {"checkpoint": "bundled", "number": 3, "seed": 1, "temperature": 0.5, "choice": "expected", "anneal": False}
+        assert links.generation_of(query) == named
 
     def test_another_tabs_link_names_no_generation(self) -> None:
         assert links.generation_of({"tab": "train", "run": "first"}) == {}
@@ -292,6 +294,21 @@ class TestVariants:
         np.testing.assert_array_equal(grid.frames_u8[1], alone.frames_u8[0])
         assert "<script" not in variants.seeds_html(grid)
 
+    def test_every_film_of_a_grid_can_be_pressed(self) -> None:
+        for variant in (*variants.sheet(), *variants.seeds(0, 4)):
+            assert variants.picked(variant.changes) == variant.changes
+
+    def test_all_are_drawn_where_what_is_expected_was_chosen(self, tmp_path: Path) -> None:
+        checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+        grids = [
+            variants.futures_of(checkpoint, small(choice=choice), variants.seeds(0, 4), lambda made, frames: True)
+            for choice in ("drawn", "expected")
+        ]
+        assert grids[0] is not None
+        assert grids[1] is not None
+        np.testing.assert_array_equal(grids[0].frames_u8[1:], grids[1].frames_u8[1:])
+        assert (grids[0].same, grids[1].same) == ((0,), ())
+
     def test_it_ends_when_nobody_wants_it_any_more(self, tmp_path: Path) -> None:
         checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
         assert variants.futures_of(checkpoint, small(), variants.sheet(), lambda made, frames: made < 1) is None
@@ -303,7 +320,9 @@ class TestVariants:
         assert variants.disagreement(frames)[2].min() == 0.5
         assert variants.fire(variants.disagreement(frames)).shape == (3, 3, 8, 8)
 
-    @pytest.mark.parametrize("data", [None, {}, {"temperature": "x"}, {"frames": 5}, {"seed": 1.5}, {"top_k": True}])
+    @pytest.mark.parametrize(
+        "data", [None, {}, {"temperature": "x"}, {"frames": 5}, {"seed": 1.5}, {"top_k": True}, {"choice": "expected"}]
+    )
     def test_only_films_of_a_grid_can_be_pressed(self, data: Any) -> None:
         with pytest.raises(ValueError, match="make the grid again"):
             variants.picked(data)

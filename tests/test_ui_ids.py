@@ -154,6 +154,11 @@ def test_a_drawing_has_no_ids(checkpoint: Any) -> None:
         dataclasses.replace(chosen, source=DRAWN).clip(checkpoint.config)
 
 
+def test_nothing_can_be_expected_of_them(checkpoint: Any) -> None:
+    with pytest.raises(ValueError, match="set it to drawn"):
+        generation.sampling_of(checkpoint.config, {"top_k": 5, "choice": "expected"})
+
+
 @pytest.mark.parametrize("changes", [{}, {"model.pixel_embedding": False}, {"model.stem_frames": 2}])
 def test_the_preset_motion_trains_on_them(ids: np.ndarray, changes: dict[str, Any]) -> None:
     config = api.configured("motion", {"data.source": "own/ids.npy", **changes})

@@ -10,7 +10,7 @@ from tiny_checkpoint import tiny_config
 from vidapp.runs import RunWriter, open_run
 from vidapp.ui.history import History
 from vidapp.ui.learning import Learning, copy_loss, learning
-from vidapp.ui.schedule_preview import POINTS, curves
+from vidapp.ui.schedule_preview import OWN_PAST, POINTS, curves, schedule_figure
 from vidapp.ui.strip import Live, stop_run
 
 
@@ -79,6 +79,15 @@ def test_the_preview_begins_and_ends_with_the_run() -> None:
     assert len(found["step"]) <= 2 * POINTS
     assert (found["frames"][0], found["frames"][-1]) == (6, 12)
     assert max(found["learning rate"]) == pytest.approx(2e-3, rel=0.01)
+
+
+def test_the_preview_shows_own_past_where_there_is_any() -> None:
+    assert OWN_PAST not in curves(tiny_config())
+    found = curves(tiny_config(run__steps=100, recipe__own_past=0.5, recipe__own_past_from=0.6))
+    assert {share for step, share in zip(found["step"], found[OWN_PAST], strict=True) if step < 59} == {0.0}
+    assert {share for step, share in zip(found["step"], found[OWN_PAST], strict=True) if step > 60} == {0.5}
+    names = {trace.name for trace in schedule_figure(tiny_config(recipe__own_past=0.5)).data}
+    assert OWN_PAST in names
 
 
 def test_the_strip_says_what_trains_in_a_few_hundred_bytes() -> None:

@@ -56,6 +56,7 @@ def tiny_transformer(config: Config = TINY, seed: int = 0, dtype: torch.dtype = 
     model = VideoTransformer.new(config, generator)
     roughen(model, generator)
     model.features_VK.copy_(torch.randn(model.features_VK.shape, generator=generator))
+    model.codes_VK = torch.randn(model.codebook_size, 3, generator=generator)
     return model.to(dtype).eval()
 
 

@@ -228,6 +228,8 @@ def sampler_broken(seen: Evidence) -> Finding | None:
 
 def too_hot(seen: Evidence) -> Finding | None:
     sampling = seen.config.sampling
+    if sampling.choice == "expected":
+        return None  # nothing is drawn
     if sampling.temperature > 1:
         why = f"sampling.temperature={sampling.temperature:g}: above 1, unlikely tokens are drawn more often than was learnt."
         return Finding("too_hot", "Tokens are drawn too freely", CERTAIN, why, {"sampling.temperature": 0.8})
@@ -250,7 +252,7 @@ def background_first(seen: Evidence) -> Finding | None:
 
 def few_decode_steps(seen: Evidence) -> Finding | None:
     steps = seen.config.sampling.steps
-    if steps >= 4:
+    if steps >= 4 or seen.config.sampling.choice == "expected":  # measured: one step is then as good as more
         return None
     why = f"sampling.steps={steps}: tokens that are decided together do not know of each other."
     return Finding("few_decode_steps", "Too few decode steps", LIKELY, why, {"sampling.steps": 8})
@@ -258,9 +260,12 @@ def few_decode_steps(seen: Evidence) -> Finding | None:
 
 def own_frames_unknown(seen: Evidence) -> Finding | None:
     name, title, config = "own_frames_unknown", "It goes astray on its own frames", seen.config
-    share, cooler = config.recipe.own_past, {"sampling.temperature": rounded(config.sampling.temperature / 2)}
-    learns = config.recipe.clean_past and config.data.clip_frames > 2
-    change = {"recipe.own_past": 0.5} if learns else cooler
+    share = config.recipe.own_past
+    change: dict[str, object] = {}  # nothing to lower where what is expected is chosen
+    if config.recipe.clean_past and config.data.clip_frames > 2:
+        change = {"recipe.own_past": 0.5}
+    elif config.sampling.choice == "drawn":
+        change = {"sampling.temperature": rounded(config.sampling.temperature / 2)}
     if share > 0:  # it knows its own frames: what is left is more of the same
         change = {"run.steps": 3 * config.run.steps}
     if words := seen.blamed("drift"):

@@ -153,7 +153,7 @@ class Scorer:
             self.add_stage(name, prediction, truth, start)
         self.add_samples(clips_u8[:, :context], truth, start)
         if self.setting.stages:
-            one_pass = dataclasses.replace(self.sampling, steps=1, temperature=0.0)
+            one_pass = dataclasses.replace(self.sampling, steps=1, choice="drawn", temperature=0.0)
             self.add_stage("one_pass_true_past", self.with_true_past(clips_u8, one_pass, start), truth, start)
             self.add_stage("true_past", self.with_true_past(clips_u8, self.sampling, start), truth, start)
 

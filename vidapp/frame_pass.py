@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transformer import Block, VideoTransformer, clip_view, compute_dtype, squared_relu
+from .transformer import Attention, Block, VideoTransformer, clip_view, compute_dtype, squared_relu
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Weights of one branch: into its function and out of it, transposed for a plain product."""
+    """Weights of one branch: into its function and out of it, transposed for a plain product. Queries come out scaled."""
 
     norm: tuple[Tensor, Tensor]
     into: Tensor
@@ -27,13 +27,19 @@ class Branch:
     def of(norm: nn.LayerNorm, into: nn.Linear, out: nn.Linear) -> "Branch":
         return Branch((norm.weight, norm.bias), into.weight.t(), out.weight.t())
 
+    @staticmethod
+    def of_attention(norm: nn.LayerNorm, attention: Attention) -> "Branch":
+        width = attention.qkv.in_features
+        scaled = attention.qkv.weight.detach().clone()
+        scaled[:width] *= 1.0 / math.sqrt(width // attention.heads)
+        return Branch((norm.weight, norm.bias), scaled.t(), attention.out.weight.t())
+
 
 def branches(block: Block) -> tuple[Branch, Branch, Branch]:
     """Of attention over space, of attention over time, and the feed-forward one."""
-    space, time = block.space, block.time
     return (
-        Branch.of(block.space_norm, space.qkv, space.out),
-        Branch.of(block.time_norm, time.qkv, time.out),
+        Branch.of_attention(block.space_norm, block.space),
+        Branch.of_attention(block.time_norm, block.time),
         Branch.of(block.mlp_norm, block.mlp_in, block.mlp_out),
     )
 
@@ -42,8 +48,8 @@ def branches(block: Block) -> tuple[Branch, Branch, Branch]:
 class Sight:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
-    space_bias: Tensor  # (H, N, N) or (1, 1, 1), the same for all clips and frames
-    time_bias: Tensor  # (B N H, F, K)
+    space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
+    time_bias: Tensor | None  # (B N H, F, K); None where nothing is added and nothing hidden
     written: Tensor  # (2, B, N, H, F, d)
     keys: Tensor  # (B N H, d, K)
     values: Tensor  # (B N H, K, d)
@@ -61,7 +67,7 @@ class FramePass:
         config = transformer.config
         self.heads, self.width, self.places = config.heads, config.width, transformer.grid**2
         self.shape = (config.width,)
-        self.pre, self.scale = config.norm == "pre", 1.0 / math.sqrt(config.width // config.heads)
+        self.pre, self.relative = config.norm == "pre", config.positions == "relative"
         self.layers = [branches(block) for block in transformer.blocks if isinstance(block, Block)]
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
         self.head = table[: transformer.codebook_size].t()
@@ -85,7 +91,7 @@ class FramePass:
         """Keep no frame any more."""
         self.frames, self.seen, self.tokens_BKN = 0, None, self.tokens_BKN[:, :0]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def logits(self, decided_BPHW: Tensor, masked_B1HW: Tensor) -> Tensor:
         """Logits (B, 1, h, w, V) of the masked frame behind those kept and `decided_BPHW` (any number), which are kept from now on."""
         count = decided_BPHW.shape[1]
@@ -105,7 +111,7 @@ class FramePass:
         if count:
             self.frames, self.seen = self.frames + count, None
         hidden = torch.layer_norm(x, self.shape, *self.final)
-        return torch.addmm(self.transformer.head_bias, hidden, self.head).view(*masked_B1HW.shape, -1)
+        return torch.mm(hidden, self.head).add_(self.transformer.head_bias).view(*masked_B1HW.shape, -1)
 
     def layer(self, x: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, last: bool) -> Tensor:
         """x (B F N, D) of so many frames -> the same; after the last layer the last frame's alone."""
@@ -127,10 +133,8 @@ class FramePass:
     def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
         parts = qkv.view(-1, self.places, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = parts.flatten(1, 2)  # each (B F H, N, d)
-        if len(sight.space_bias) in (1, len(q)):  # one for all, or one each
-            scores = torch.baddbmm(sight.space_bias, q, k.transpose(1, 2), alpha=self.scale)
-        else:
-            scores = torch.bmm(q * self.scale, k.transpose(1, 2))
+        scores = torch.bmm(q, k.transpose(1, 2))
+        if sight.space_bias is not None:
             scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
         y = torch.bmm(scores.softmax(-1), v)
         return y.view(-1, self.heads, self.places, y.shape[-1]).transpose(1, 2).reshape(-1, self.width)
@@ -140,12 +144,17 @@ class FramePass:
         sight.written.copy_(parts[1:])
         q, bias = parts[0], sight.time_bias
         if last and frames > 1:
-            q, bias, frames = q[..., -1:, :], bias[:, -1:], 1
-        scores = torch.baddbmm(bias, q.flatten(0, 2), sight.keys, alpha=self.scale)
+            q, bias, frames = q[..., -1:, :], self.all_seen(bias), 1
+        q = q.flatten(0, 2)
+        scores = torch.bmm(q, sight.keys) if bias is None else torch.baddbmm(bias, q, sight.keys)
         y = torch.bmm(scores.softmax(-1), sight.values)  # (B N H, F, d)
         if frames == 1:
             return y.view(-1, self.width)
         return y.view(self.clips, self.places, self.heads, frames, -1).permute(0, 3, 1, 2, 4).reshape(-1, self.width)
+
+    def all_seen(self, bias: Tensor | None) -> Tensor | None:
+        """What is added to the scores (B N H, 1, K) of the last frame alone, which sees all frames."""
+        return bias[:, -1:] if bias is not None and self.relative else None
 
     def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
         """What is added to the embeddings, (B or none, F, N, D), and every layer's sight, for so many frames, the last of them masked."""
@@ -162,6 +171,9 @@ class FramePass:
             assert time is not None, "factorized attention knows which frames are seen"
             seen_k, seen_v = kept[..., :end, :].flatten(1, 3)
             spread = time[..., self.frames : end, :end].expand(self.clips, self.places, self.heads, -1, -1).flatten(0, 2)
-            apart = self.kept.new_zeros(1, 1, 1) if space is None else space
-            found.append(Sight(apart, spread, kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v))
+            found.append(
+                Sight(
+                    space, spread if frames > 1 else self.all_seen(spread), kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v
+                )
+            )
         return start, found

@@ -19,7 +19,7 @@ from .transformer import VideoTransformer
 
 @dataclass(frozen=True)
 class Future:
-    """One future that is asked for. Of a batch, only seed, choice, temperature, top-k and top-p may differ."""
+    """One future that is asked for. Of a batch, only seed, temperature, top-k and top-p may differ."""
 
     seed: int
     sampling: SamplingConfig

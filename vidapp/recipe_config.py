@@ -84,9 +84,10 @@ class RecipeConfig(Section):
     )
     own_past_from: float = option(
         0.0,
-        "Share of the run after which own past begins. 0.5 where a run begins with fresh weights: what these predict is no past to learn from.",
+        "Share of run.steps after which own past begins. 0.5 where a run begins with fresh weights: what these predict is no past to learn "
+        "from. 0 where it begins with trained ones.",
         low=0.0,
-        high=1.0,
+        high=0.95,
     )
     context_corruption: float = option(
         0.0,
@@ -185,8 +186,9 @@ class SamplingConfig(Section):
     )
     choice: str = option(
         "drawn",
-        "How a token is chosen. drawn: at random, by temperature and top-k: one of the possible futures. expected: the one nearest to what "
-        "is expected of its patch: a single future, always the same, with the least error; temperature and top-k then change nothing.",
+        "How a token is chosen. drawn: at random, by temperature, top-k and top-p: one of the possible futures. expected: the one nearest to "
+        "the mean of all patches, each as likely as the model thinks: the least squared error to be expected, a compromise where futures "
+        "differ, and the same for every seed; one decode step is enough. Temperature, top-k and top-p then change nothing.",
         choices=("drawn", "expected"),
     )
     order: str = option(

@@ -23,11 +23,13 @@ def format_table(result: dict[str, Any]) -> str:
 
 def header(result: dict[str, Any]) -> str:
     sampling = result["sampling"]
+    expected = sampling.get("choice") == "expected"
+    choice = "tokens as expected" if expected else f"temperature {sampling['temperature']:g}, top-k {sampling['top_k']}"
     fewer = f" ({result['clips_asked']} asked for, no more exist)" if result["clips"] < result["clips_asked"] else ""
     return (
         f"{result['checkpoint']} at step {result['step']}: {result['context']} frames given, {result['frames']} predicted\n"
         f"{result['clips']} {result['split']} clips of {result['source']}{fewer}, {result['size']}x{result['size']}; "
-        f"temperature {sampling['temperature']:g}, top-k {sampling['top_k']}, {sampling['steps']} decode steps, seed {result['seed']}"
+        f"{choice}, {sampling['steps']} decode steps, seed {result['seed']}"
     )
 
 

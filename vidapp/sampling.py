@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .config import SamplingConfig
 
+ALIKE = 1e-3  # squared distance up to which two codes are drawn alike
+
 LogitsFn = Callable[[Tensor], Tensor]
 
 
@@ -71,9 +73,11 @@ def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: 
 
 def expected(logits: Tensor, codes_VK: Tensor) -> Tensor:
     """Ids (...) of the codes nearest to the mean of all codes under softmax(logits (..., V)): of all ids those with the least expected
-    squared distance to what is drawn. Minimum Bayes risk decoding (Kumar and Byrne, 2004), for patches."""
-    mean = logits.softmax(dim=-1) @ codes_VK
-    return (2 * mean @ codes_VK.t() - codes_VK.square().sum(dim=-1)).argmax(dim=-1)
+    squared distance to what is drawn; of codes that are alike the likeliest. Minimum Bayes risk decoding (Kumar and Byrne, 2004), for
+    patches."""
+    codes_VK, probabilities = codes_VK.to(logits), logits.softmax(dim=-1)
+    mean = probabilities @ codes_VK
+    return (2 * mean @ codes_VK.t() - codes_VK.square().sum(dim=-1) + ALIKE * probabilities).argmax(dim=-1)
 
 
 def choose(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor, codes_VK: Tensor | None) -> Tensor:
@@ -81,6 +85,7 @@ def choose(logits: Tensor, settings: SamplingConfig, temperature: float, uniform
     if settings.choice == "drawn":
         return draw(logits, settings, temperature, uniform)
     assert codes_VK is not None, "what is expected of a patch is a mean of codes: pass them"
+    assert codes_VK.shape[1], "the transformer knows no codes yet: take_codes"
     return expected(logits, codes_VK)
 
 
@@ -140,5 +145,5 @@ def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, 
     if settings.order == "fixed":
         return -fixed_order.to(confidence).expand_as(confidence)
     gumbel = -(-(uniform.clamp(1e-9, 1 - 1e-7)).log()).log()
-    annealed = settings.noise * (1.0 - (step + 1) / settings.steps)
+    annealed = 0.0 if settings.choice == "expected" else settings.noise * (1.0 - (step + 1) / settings.steps)
     return confidence.clamp_min(1e-30).log() + annealed * gumbel

@@ -35,6 +35,7 @@ ADVICE = {
     "drift": "Train with recipe.own_past=0.5, so that it learns to go on from its own frames.",
     "": "Little is lost at any stage.",
 }
+SAMPLER_EXPECTS = "Compare with sampling.choice=drawn, or with more decode steps: the model knows more than decoding makes of it."
 DRIFT_THOUGH_TRAINED = (
     "It was trained on its own frames already (recipe.own_past={share:g}): what is left is longer training (run.steps) or a larger model."
 )
@@ -83,11 +84,14 @@ def lost(scores: Mapping[str, Any], recipe: RecipeConfig | None = None) -> Lost:
         Stage(name, TITLES[name], part, found[name], parts[name]["sharpness"], drops[part])
         for name, part in zip(TITLES, PARTS, strict=True)
     )
-    return Lost(stages, blame, words(blame, found, stages), advice(blame, recipe))
+    expected = (scores.get("sampling") or {}).get("choice") == "expected"
+    return Lost(stages, blame, words(blame, found, stages), advice(blame, recipe, expected))
 
 
-def advice(blame: str, recipe: RecipeConfig | None) -> str:
-    """What to do about it, as far as the training has not done it already."""
+def advice(blame: str, recipe: RecipeConfig | None, expected: bool = False) -> str:
+    """What to do about it, as far as the training, or the sampling by what is `expected`, has not done it already."""
+    if blame == "sampler" and expected:
+        return SAMPLER_EXPECTS
     if blame == "drift" and recipe is not None and recipe.own_past > 0:
         return DRIFT_THOUGH_TRAINED.format(share=recipe.own_past)
     return ADVICE[blame]

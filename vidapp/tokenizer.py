@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, VectorQuantize
 
-from .config import TokenizerConfig
+from .config import LARGEST_FEATURES, TokenizerConfig
 from .data.token_ids import COLOURS, GATHER, colours_of
 
 PATCHES_AT_ONCE = 4096
@@ -100,7 +100,7 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig, channels: int) -> None:
         super().__init__()
         self.config = config
-        self.codebook_size = config.codebook_size
+        self.codebook_size, self.channels = config.codebook_size, channels
         given = config.quantizer == "ids"
         self.encoder: nn.Module = nn.Identity() if given else encoder_layers(config, channels)
         self.decoder: nn.Module = nn.Identity() if given else decoder_layers(config, channels)
@@ -153,6 +153,13 @@ class Tokenizer(nn.Module):
         """Pixels float (codebook_size, C*p*p) in [0, 1]: what each code is drawn as where it stands alone."""
         parts = self.ids()[:, None, None, None].split(PATCHES_AT_ONCE)
         return torch.cat([self.decode(part).flatten(1) for part in parts]).float().clamp(0, 1)
+
+    def compared_by(self) -> Tensor:
+        """What the distance of two codes is measured in, float (codebook_size, K): the pixels of their patches, or, where these were too
+        many, their vectors."""
+        pixels = self.codebook_size * self.channels * self.config.downsampling**2
+        drawn = not isinstance(self.quantizer, GivenIds) and pixels <= LARGEST_FEATURES
+        return self.patches() if drawn else self.codebook()
 
     def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction (B, C, H, W), token ids (B, h, w), the quantizer's own loss, a scalar), for training."""

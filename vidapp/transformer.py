@@ -246,7 +246,7 @@ class VideoTransformer(nn.Module):
     """
 
     features_VK: Tensor
-    codes_VK: Tensor  # what two codes are compared by: their pixels where these are known, else their vectors
+    codes_VK: Tensor  # what codes are compared by (`Tokenizer.compared_by`)
     offsets_NN: Tensor  # where positions are relative
 
     def __init__(self, config: ModelConfig, *, grid: int, codebook_size: int, code_features: int, max_frames: int) -> None:
@@ -315,10 +315,10 @@ class VideoTransformer(nn.Module):
 
     def take_codes(self, tokenizer: Tokenizer) -> None:
         """Take over what there is to know of the tokenizer's codes."""
-        vectors = tokenizer.codebook()
+        codes, compared = code_features(tokenizer.codebook(), tokenizer.config.code_features), tokenizer.compared_by()
         patches = [tokenizer.patches()] if self.config.pixel_embedding else []
-        self.features_VK.copy_(torch.cat([code_features(vectors, tokenizer.config.code_features), *patches], dim=1))
-        self.codes_VK = (patches or [vectors])[0].to(self.features_VK)
+        self.features_VK.copy_(torch.cat([codes, *patches], dim=1))
+        self.codes_VK = compared.to(self.features_VK)
 
     @property
     def parameter_counts(self) -> dict[str, int]:

@@ -108,6 +108,20 @@ def test_same_seed_same_frames_and_each_setting_shows(ready: Page) -> None:
     expect(ready.locator("#seed input")).to_have_value("1")
 
 
+def test_what_is_expected_is_one_future_for_every_seed_and_what_is_idle_is_said(ready: Page) -> None:
+    generate(ready)
+    ready.get_by_role("button", name="More settings").click()
+    choose(ready, "#field-sampling-choice", "expected")
+    expect(ready.get_by_text("Temperature and top-k change nothing")).to_be_visible()
+    safe = generate(ready)
+    assert generate(ready, "#another") == safe
+    ready.get_by_role("button", name="Many futures at once").click()
+    ready.locator("#futures").click()
+    ready.get_by_role("button", name="seed 2: generate it").click()
+    expect(ready.locator("#field-sampling-choice input")).to_have_value("drawn")
+    expect(ready.get_by_text("Temperature and top-k change nothing")).to_have_count(0)
+
+
 def test_the_verdict_is_in_words_with_the_error_of_each_frame(ready: Page) -> None:
     generate(ready)
     expect(ready.locator("#verdict")).to_contain_text("repeating the last given frame")

@@ -93,7 +93,7 @@ def overfits(subject: Subject, progress: Progress) -> list[Check]:
         bad=blame_decoding(first, config),
         curve=points(per_clip),
         axes=("clip", "share of tokens given back"),
-        overrides=(*overrides, "sampling.temperature=0"),
+        overrides=(*overrides, "sampling.choice=drawn", "sampling.temperature=0"),
     )
     progress(1.0)
     return [first, second]
@@ -116,7 +116,7 @@ def blame_decoding(learnt: Check, config: Config) -> str:
 @torch.no_grad()
 def said_back(subject: Subject, learnt: Learnt) -> tuple[float, list[float]]:
     """Share of the future's tokens (of the hidden half of single frames) decoded right, over all and clip by clip."""
-    greedy = dataclasses.replace(learnt.config.sampling, temperature=0.0, noise=0.0)
+    greedy = dataclasses.replace(learnt.config.sampling, choice="drawn", temperature=0.0, noise=0.0)
     truth = subject.tokens_BTHW
     if subject.sees_time:
         context = learnt.config.data.context_frames

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,8 @@ def execute(arguments: argparse.Namespace) -> int:
         source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     note_unseen(config, context, frames)
+    if arguments.samples > 1 and config.sampling.choice == "expected":
+        print(f"note: what is expected is one future, whatever the seed: the {arguments.samples} samples are alike", file=sys.stderr)
     stream = Stream(arguments.json_lines)
     strips: dict[str, np.ndarray] = {}
     batch = min(BATCH, max(2, arguments.clips // 8)) if stream.wanted else BATCH  # whoever watches wants to see it move

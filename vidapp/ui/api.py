@@ -48,10 +48,11 @@ def register_files() -> None:
     top_k = gr.Number(DEFAULTS.top_k, precision=0, label="top_k: 0 for all", visible=False)
     steps = gr.Number(DEFAULTS.steps, precision=0, label="steps: decode steps", visible=False)
     seed = gr.Number(0, precision=0, label="seed", visible=False)
+    choice = gr.Textbox(DEFAULTS.choice, label="choice: drawn or expected", visible=False)
     report = gr.JSON(label="report", visible=False)
     npy, gif = gr.File(label="generated frames, uint8 (T,H,W) or (T,H,W,3)", visible=False), gr.File(label="animation", visible=False)
     button = gr.Button(visible=False)
-    inputs = [checkpoint, checkpoint_file, clip, clip_file, given, frames, temperature, top_k, steps, seed]
+    inputs = [checkpoint, checkpoint_file, clip, clip_file, given, frames, temperature, top_k, steps, seed, choice]
     button.click(api_guarded(generate), inputs, [report, npy, gif], api_name="generate", **COMPUTE)
     button.click(api_guarded(tokenize), [checkpoint, checkpoint_file, clip, clip_file, frames], report, api_name="tokenize", **COMPUTE)
 
@@ -67,10 +68,11 @@ def generate(
     top_k: int = DEFAULTS.top_k,
     steps: int = DEFAULTS.steps,
     seed: int = 0,
+    choice: str = DEFAULTS.choice,
 ) -> Any:  # fmt: skip
     """Continue a clip. Returns a report (settings, where the truth is known the error per frame, or of token ids the share that is true,
     verdict), an .npy and a .gif."""
-    choice = chosen_checkpoint(checkpoint, checkpoint_file)
+    name = chosen_checkpoint(checkpoint, checkpoint_file)
     source = UPLOAD if clip_file else TEST
     values = (
         source,
@@ -82,21 +84,21 @@ def generate(
         temperature,
         top_k,
         steps,
-        DEFAULTS.choice,
+        choice,
         DEFAULTS.order,
         DEFAULTS.anneal,
         seed,
     )
-    chosen = chosen_from(choice, checkpoint_file, *values)
+    chosen = chosen_from(name, checkpoint_file, *values)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     found = chosen.clip(loaded.config)
     sampling = sampling_of(loaded.config, chosen.settings())
     prediction = deque(predicted(loaded, found.given_u8, chosen.frames, sampling, chosen.seed), maxlen=1).pop()
-    mean = mean_frame_for(loaded.config, trusted=choice != session.DROPPED_CHOICE)
+    mean = mean_frame_for(loaded.config, trusted=name != session.DROPPED_CHOICE)
     errors = errors_of(loaded, found, prediction, mean)
     said = verdict(errors, chosen.frames)
     report = {
-        "checkpoint": choice,
+        "checkpoint": name,
         "clip": found.name,
         "given": chosen.given,
         "frames": chosen.frames,

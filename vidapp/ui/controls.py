@@ -34,7 +34,7 @@ class Controls:
     temperature: gr.Slider
     top_k: gr.Slider
     steps: gr.Slider
-    choice: gr.components.Component
+    choice: Any  # a dropdown, whose events the tab waits for
     order: gr.components.Component
     anneal: gr.components.Component
     seed: gr.Number

@@ -204,8 +204,8 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     wanted = [tab.go.click, another.then, picked.then, controls.drawing.release]
     wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
     wishes.append(tab.more.click(claiming(MORE), stage.made, **quick))
-    released = [controls.temperature.release, controls.top_k.release, controls.steps.release]
-    wishes.append(gr.on(released, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))
+    moved = [controls.temperature.release, controls.top_k.release, controls.steps.release, controls.choice.input]
+    wishes.append(gr.on(moved, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))
     for wish in wishes:
         done = wish.then(guarded(tab.message)(stage.work), None, stage.outputs, **computing)
         done.then(guarded(tab.message, clears=False)(stage.write_files), stage.made, files, **in_turn("files"), **PRIVATE, **AGAIN)

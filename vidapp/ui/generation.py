@@ -23,6 +23,7 @@ MEAN_CLIPS, MEAN_OWN_CLIPS = 256, 32  # training clips that the mean frame is ta
 MARGIN = 0.05  # of the error: what is closer than this is no difference
 BLUR = 0.2  # of the true frames' edges: a prediction with less has no shapes
 DARK = 0.02  # of the true frames' light (squared): a prediction with less shows nothing
+IDLE = "Temperature and top-k change nothing: the choice is expected."
 TEST, DRAWN, UPLOAD = SOURCES = ("test", "drawn", "upload")
 
 
@@ -88,6 +89,8 @@ def sampling_of(config: Config, settings: dict[str, Any]) -> SamplingConfig:
     """The checkpoint's sampling settings with those of the page; ValueError for what they do not allow."""
     chosen = {**dataclasses.asdict(config.sampling), **settings}
     chosen["top_k"] = min(int(chosen["top_k"]), config.tokenizer.codebook_size)
+    if chosen["choice"] == "expected" and config.tokenizer.quantizer == "ids":
+        raise ValueError("choice is expected, but ids that were made elsewhere have no patches to expect anything by: set it to drawn")
     return SamplingConfig(**chosen)
 
 
@@ -99,7 +102,8 @@ def adjusted(config: Config, settings: dict[str, Any], given: int = 1, frames: i
     codes, asked = config.tokenizer.codebook_size, int(settings["top_k"])
     top_k = f"Top-k is {codes}, all codes that this checkpoint has: {asked} were asked for." if asked > codes else ""
     unseen = unseen_past(config, given, frames)
-    return " ".join(filter(None, [top_k, unseen and f"{unseen[0].upper()}{unseen[1:]}."]))
+    idle = IDLE if settings.get("choice") == "expected" else ""
+    return " ".join(filter(None, [top_k, idle, unseen and f"{unseen[0].upper()}{unseen[1:]}."]))
 
 
 def predicted(

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..plots import COLOURS, DASHES, GRID
-from ..schedules import OBJECTIVES, clip_frames, learning_rate, mean_mask_ratio, objective_weights, progress_of
+from ..schedules import OBJECTIVES, clip_frames, learning_rate, mean_mask_ratio, objective_weights, own_past, progress_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 POINTS = 200
+OWN_PAST = "own past"
 ROWS = ("Learning rate over the steps", "Objectives and mask ratio", "Frames in a clip")
 HEIGHTS = (0.4, 0.36, 0.24)
 
@@ -25,6 +26,7 @@ def curves(config: Config) -> dict[str, list[Any]]:
         "mask ratio, mean": [mean_mask_ratio(config.recipe, place) for place in places],
         "frames": [clip_frames(config.recipe, config.data, place) for place in places],
         **{name: [weight[name] for weight in weights] for name in OBJECTIVES},
+        **({OWN_PAST: [own_past(config.recipe, place) for place in places]} if config.recipe.own_past else {}),
     }
 
 
@@ -42,7 +44,7 @@ def schedule_figure(config: Config) -> "Figure":
     found = curves(config)
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=HEIGHTS, vertical_spacing=0.11, subplot_titles=ROWS)
     look = 0
-    for row, names in ((1, ["learning rate"]), (2, [*OBJECTIVES, "mask ratio, mean"]), (3, ["frames"])):
+    for row, names in ((1, ["learning rate"]), (2, [*OBJECTIVES, "mask ratio, mean", *({OWN_PAST} & found.keys())]), (3, ["frames"])):
         for name in names:
             line = {"color": COLOURS[look % len(COLOURS)], "width": 2, "dash": DASHES[look % len(DASHES)] if row == 2 else "solid"}
             place = {"row": row, "col": 1}

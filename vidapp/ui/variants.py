@@ -29,6 +29,7 @@ FRAME_S = 0.2
 FIRE = np.array([[5, 7, 12], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)  # dark to light, for a map
 
 
+ALL_DRAWN = "All are drawn, whatever the choice above: what is expected is one future alone."
 ROUNDING = "A film with the very settings chosen is exactly what Generate makes; in others a token may differ: a batch rounds its sums differently."
 
 
@@ -147,7 +148,7 @@ def sheet_html(grid: Grid) -> str:
         cells = "".join(cell(grid, row * len(TOP_KS) + column, label=False) for column in range(len(TOP_KS)))
         rows += f'<div class="side">temp.<br>{temperature}</div>{cells}'
     errors = "; errors are squared, a frame, of this one seed: small differences are noise" if grid.errors else ""
-    note = f"Same clip, same seed{errors}. Press a film to generate it with its settings. {ROUNDING}"
+    note = f"Same clip, same seed{errors}. Press a film to generate it with its settings. {ROUNDING} {ALL_DRAWN}"
     style = f"grid-template-columns: 3.2em repeat({len(TOP_KS)}, minmax(0, 1fr))"
     return f'{FILM}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
 
@@ -162,7 +163,7 @@ def seeds_html(grid: Grid) -> str:
         f"{100 * each[0]:.1f} % in the first frame and {100 * each[-1]:.1f} % in the last" if len(each) > 1 else f"{100 * each[0]:.1f} %"
     )
     chart = sprite(fire(apart * 2), "Where the futures disagree")
-    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread}, on average. Press a film to generate it. {ROUNDING}"
+    note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread}, on average. Press a film to generate it. {ROUNDING} {ALL_DRAWN}"
     films_grid = f'<div class="grid" style="grid-template-columns: repeat({columns}, minmax(0, 1fr)); flex: 2 1 300px">{films}</div>'
     map_grid = f'<div class="grid" style="flex: 1 1 180px; align-self: start"><div class="map">{chart}</div><div class="under">where they disagree</div></div>'
     return f'{FILM}<p class="grid-note">{note}</p><div style="display: flex; flex-wrap: wrap; gap: 14px">{films_grid}{map_grid}</div>'
@@ -170,10 +171,11 @@ def seeds_html(grid: Grid) -> str:
 
 def picked(data: Any) -> dict[str, Any]:
     """The changes of a film that was pressed; ValueError where they are none of those that a grid offers."""
-    names = {"temperature": (int, float), "top_k": (int,), "seed": (int,)}
+    names = {"temperature": (int, float), "top_k": (int,), "seed": (int,), "choice": (str,)}
     if (
         not isinstance(data, dict)
         or not data
+        or data.get("choice", DRAWN["choice"]) != DRAWN["choice"]
         or any(name not in names or isinstance(value, bool) or not isinstance(value, names[name]) for name, value in data.items())
     ):
         raise ValueError("that film cannot be generated: make the grid again")

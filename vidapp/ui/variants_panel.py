@@ -90,7 +90,7 @@ def wire(panel: VariantsPanel, controls: Controls) -> Any:
     def pick(event: gr.EventData) -> Updates:
         return {getattr(controls, name): value for name, value in variants.picked(event._data).items()}
 
-    settings = [controls.temperature, controls.top_k, controls.seed]
+    settings = [controls.choice, controls.temperature, controls.top_k, controls.seed]
     return panel.grid.pick(guarded(panel.message)(pick), None, [panel.message, *settings], queue=False, **quick)
 
 

@@ -303,6 +303,19 @@ def test_a_npy_holds_the_generated_frames_alone_and_the_seed_decides_them(shell:
     assert (first != frames(1)).any()
 
 
+def test_what_is_expected_is_one_future_whatever_the_seed(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    out, found = tmp_path / "future.npy", []
+    for seed in (0, 1):
+        assert shell.run("sample", checkpoint_of(tiny), "--choice", "expected", "--seed", seed, "--out", out)[0] == 0
+        found.append(np.load(out))
+    np.testing.assert_array_equal(*found)
+    code, printed, err = shell.run("evaluate", checkpoint_of(tiny), "--choice", "expected", "--clips", 2, "--samples", 2)
+    assert code == 0, err
+    assert "the 2 samples are alike" in err
+    assert "tokens as expected" in printed
+    assert "sampling.choice" in shell.refuses("sample", checkpoint_of(tiny), "--choice", "likeliest", "--out", out)
+
+
 def test_sample_continues_a_clip_of_ones_own(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
     clip, out = tmp_path / "clip.npy", tmp_path / "future.npy"
     np.save(clip, np.random.default_rng(0).integers(0, 256, (5, 40, 50), dtype=np.uint8))

@@ -104,7 +104,14 @@ def test_nothing_is_drawn_too_freely_where_nothing_is_drawn() -> None:
         config = WELL.replace({"sampling.temperature": 1.5, "sampling.choice": choice, "sampling.steps": 1})
         named, _ = examined("flicker", config)
         assert ("too_hot" in {finding.name for finding in named.findings}) == blamed
-        assert ("few_decode_steps" in {finding.name for finding in named.findings}) <= blamed
+        assert ("few_decode_steps" in {finding.name for finding in named.findings}) == blamed
+
+
+def test_what_is_expected_is_named_as_the_compromise_that_it_is() -> None:
+    config = WELL.replace({"sampling.choice": "expected"})
+    named, _ = examined("drift", config, evaluate=lambda progress: lost(scores(10, 20, 120, 125)))
+    assert (named.findings[0].name, dict(named.change)) == ("compromise", {"sampling.choice": "drawn"})
+    assert "compromise" not in {finding.name for finding in examined("drift", WELL)[0].findings}
 
 
 def test_where_a_stem_shows_motion_already_longer_training_is_what_is_left() -> None:

@@ -62,9 +62,11 @@ def test_a_future_that_is_asked_for_alone_is_decoded_in_a_batch_of_its_own(check
         assert (sorted(batches), len(found)) == ([1, 3], FRAMES)
 
 
-def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("choice", ["drawn", "expected"])
+def test_a_future_goes_on_as_if_more_had_been_asked_for(checkpoint: Checkpoint, choice: str) -> None:
     """Also beyond the trained length, where the window has moved on the way."""
     one = wanted(checkpoint)[1]
+    one = dataclasses.replace(one, sampling=dataclasses.replace(one.sampling, choice=choice))
     begun = alone(checkpoint, one)
     longer = list(goes_on(checkpoint.transformer, context(checkpoint), 9, one, begun[0]))[-1].tokens_BTHW[:, CONTEXT:]
     assert longer.shape[1] == 9

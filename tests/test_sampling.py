@@ -239,9 +239,10 @@ def test_of_codes_that_are_drawn_alike_the_likeliest_is_expected() -> None:
     assert int(expected(logits, codes_VK.double())) == 2
 
 
+@pytest.mark.parametrize("order", ["confidence", "random", "fixed"])
 @pytest.mark.parametrize("steps", [1, 4])
-def test_what_is_expected_is_the_same_for_every_seed(steps: int) -> None:
-    settings, tokens = SamplingConfig(choice="expected", steps=steps), torch.zeros(1, 2, 3, 4, dtype=torch.long)
+def test_what_is_expected_is_the_same_for_every_seed(steps: int, order: str) -> None:
+    settings, tokens = SamplingConfig(choice="expected", steps=steps, order=order), torch.zeros(1, 2, 3, 4, dtype=torch.long)
     codes_VK, everything = torch.randn(V, 3, generator=torch_generator(0)), torch.ones_like(tokens, dtype=torch.bool)
     ends = [
         list(decode(contextual, tokens, everything, settings, generators(seed, 1), MASK, codes_VK=codes_VK))[-1].tokens for seed in range(4)

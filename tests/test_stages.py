@@ -1,7 +1,5 @@
 """Where it is lost: the part that adds most of the error is named, in words."""
 
-from dataclasses import replace
-
 import pytest
 from test_evaluate import run
 
@@ -55,11 +53,19 @@ def test_an_empty_future_is_not_called_blurred() -> None:
 
 
 def test_own_frames_are_not_advised_to_what_was_trained_on_them() -> None:
-    found = scores(12, 66, 60, 160)
-    recipe = Config().recipe
-    assert "recipe.own_past=0.5" in lost(found, replace(recipe, own_past=0.0)).advice
-    assert "longer training" in lost(found, replace(recipe, own_past=0.5)).advice
+    found, config = {**scores(12, 66, 60, 160), "step": 400}, Config().replace({"run.steps": 1000, "recipe.own_past": 0.5})
+    assert "recipe.own_past=0.5" in lost(found, config.replace({"recipe.own_past": 0.0})).advice
+    assert "longer training" in lost(found, config).advice
+    assert lost(found, config).own_past == 0.5
     assert "temperature" not in lost(found).advice
+
+
+def test_a_checkpoint_from_before_own_past_began_was_not_trained_on_it() -> None:
+    config = Config().replace({"run.steps": 1000, "recipe.own_past": 0.5, "recipe.own_past_from": 0.5})
+    early, late = (lost({**scores(12, 66, 60, 160), "step": step}, config) for step in (400, 600))
+    assert (early.own_past, late.own_past) == (0.0, 0.5)
+    assert "recipe.own_past=0.5" in early.advice
+    assert "longer training" in late.advice
 
 
 def test_what_is_expected_has_no_temperature_to_lower() -> None:

@@ -15,6 +15,7 @@ from vidapp.rollout import future_tokens, predict
 from vidapp.true_past import predict_with_true_past, tokens_with_true_past
 
 SAMPLING = SamplingConfig(steps=3, top_k=0)
+CHOICES = (SAMPLING, replace(SAMPLING, choice="expected"))
 CONFIGS = {
     "causal": tiny(),
     "full": tiny(model__attention="full"),
@@ -26,11 +27,12 @@ CONFIGS = {
 
 @pytest.mark.parametrize("frames", [4, 6], ids=["as trained", "beyond"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_each_frame_is_the_one_that_follows_from_the_true_frames_before_it(config: Config, frames: int) -> None:
+@pytest.mark.parametrize("sampling", CHOICES, ids=["drawn", "expected"])
+def test_each_frame_is_the_one_that_follows_from_the_true_frames_before_it(sampling: SamplingConfig, config: Config, frames: int) -> None:
     model, tokens = tiny_transformer(config), random_tokens(config, frames=frames)
     seeds, clips = list(range(7, 7 + frames - 1)), [3, 5]
-    found = tokens_with_true_past(model, tokens, 1, SAMPLING, seeds, clips)
-    expected = [future_tokens(model, tokens[:, : 1 + frame], 1, SAMPLING, seed, clips) for frame, seed in enumerate(seeds)]
+    found = tokens_with_true_past(model, tokens, 1, sampling, seeds, clips)
+    expected = [future_tokens(model, tokens[:, : 1 + frame], 1, sampling, seed, clips) for frame, seed in enumerate(seeds)]
     assert torch.equal(found, torch.cat(expected, dim=1))
 
 

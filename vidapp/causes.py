@@ -228,8 +228,8 @@ def sampler_broken(seen: Evidence) -> Finding | None:
 
 def too_hot(seen: Evidence) -> Finding | None:
     sampling = seen.config.sampling
-    if sampling.choice == "expected":
-        return None  # nothing is drawn
+    if sampling.choice == "expected":  # nothing is drawn
+        return None
     if sampling.temperature > 1:
         why = f"sampling.temperature={sampling.temperature:g}: above 1, unlikely tokens are drawn more often than was learnt."
         return Finding("too_hot", "Tokens are drawn too freely", CERTAIN, why, {"sampling.temperature": 0.8})
@@ -241,10 +241,21 @@ def too_hot(seen: Evidence) -> Finding | None:
     return None
 
 
+def compromise(seen: Evidence) -> Finding | None:
+    """What is nearest to the mean of several futures need be none of them."""
+    if seen.config.sampling.choice == "drawn":
+        return None
+    why = "sampling.choice=expected takes the token nearest to the mean of all futures, where they differ a compromise between them."
+    words = seen.blamed("sampler")
+    return Finding(
+        "compromise", "It is a compromise between futures", LIKELY if words else POSSIBLE, words or why, {"sampling.choice": "drawn"}
+    )
+
+
 def background_first(seen: Evidence) -> Finding | None:
     """Most confident first without any noise commits the still background everywhere, and the rest follows it."""
     sampling = seen.config.sampling
-    if sampling.order != "confidence" or sampling.noise > 0:
+    if sampling.order != "confidence" or sampling.noise > 0 or sampling.choice == "expected":  # to which noise is nothing
         return None
     why = "sampling.noise=0 with order=confidence commits the still background first, until no room is left for anything else."
     return Finding("background_first", "Still background is committed first", LIKELY, why, {"sampling.noise": 1.0})
@@ -260,7 +271,7 @@ def few_decode_steps(seen: Evidence) -> Finding | None:
 
 def own_frames_unknown(seen: Evidence) -> Finding | None:
     name, title, config = "own_frames_unknown", "It goes astray on its own frames", seen.config
-    share = config.recipe.own_past
+    share = seen.lost.own_past if seen.lost else config.recipe.own_past
     change: dict[str, object] = {}  # nothing to lower where what is expected is chosen
     if config.recipe.clean_past and config.data.clip_frames > 2:
         change = {"recipe.own_past": 0.5}
@@ -270,7 +281,7 @@ def own_frames_unknown(seen: Evidence) -> Finding | None:
         change = {"run.steps": 3 * config.run.steps}
     if words := seen.blamed("drift"):
         return Finding(name, title, CERTAIN if share == 0 else LIKELY, words, change)
-    if not seen.lost and share == 0 and config.recipe.context_corruption == 0:
+    if not seen.lost and config.recipe.own_past == 0 and config.recipe.context_corruption == 0:
         why = "recipe.own_past=0 and recipe.context_corruption=0: in training every past is true, in sampling it is its own."
         return Finding(name, title, LIKELY, why, change)
     return None

@@ -2,7 +2,10 @@
 
 What `VideoTransformer.forward` computes, to the last few bits. Ten frames in eight steps are eighty passes of one frame, so
 short that starting the operations takes as long as the products; here are no module calls, a third of the operations, and nothing is
-prepared twice. Axes: B clips, F frames passed, N positions, H heads, D width, d width of a head, K frames seen.
+prepared twice. Axes: B clips, F frames passed, R = B*F*N rows, N positions, H heads, D width, d width of a head, K frames seen.
+
+How a product of so few rows is written decides whether a CPU's threads share it (measured, two threads, 64 rows): as `spread` writes it,
+outputs first, or where it adds to something, it takes three fifths of the time that the plain `x @ w` takes.
 """
 
 import math
@@ -12,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transformer import Attention, Block, VideoTransformer, clip_view, compute_dtype, squared_relu
+from .transformer import Block, VideoTransformer, clip_view, squared_relu
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Weights of one branch: into its function and out of it, transposed for a plain product. Queries come out scaled."""
+    """Weights of one branch: into its function (outputs, inputs), and out of it, transposed for a plain product."""
 
     norm: tuple[Tensor, Tensor]
     into: Tensor
@@ -25,21 +28,14 @@ class Branch:
 
     @staticmethod
     def of(norm: nn.LayerNorm, into: nn.Linear, out: nn.Linear) -> "Branch":
-        return Branch((norm.weight, norm.bias), into.weight.t(), out.weight.t())
-
-    @staticmethod
-    def of_attention(norm: nn.LayerNorm, attention: Attention) -> "Branch":
-        width = attention.qkv.in_features
-        scaled = attention.qkv.weight.detach().clone()
-        scaled[:width] *= 1.0 / math.sqrt(width // attention.heads)
-        return Branch((norm.weight, norm.bias), scaled.t(), attention.out.weight.t())
+        return Branch((norm.weight, norm.bias), into.weight, out.weight.t())
 
 
 def branches(block: Block) -> tuple[Branch, Branch, Branch]:
     """Of attention over space, of attention over time, and the feed-forward one."""
     return (
-        Branch.of_attention(block.space_norm, block.space),
-        Branch.of_attention(block.time_norm, block.time),
+        Branch.of(block.space_norm, block.space.qkv, block.space.out),
+        Branch.of(block.time_norm, block.time.qkv, block.time.out),
         Branch.of(block.mlp_norm, block.mlp_in, block.mlp_out),
     )
 
@@ -49,10 +45,15 @@ class Sight:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
     space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
-    time_bias: Tensor | None  # (B N H, F, K); None where nothing is added and nothing hidden
-    written: Tensor  # (2, B, N, H, F, d)
-    keys: Tensor  # (B N H, d, K)
-    values: Tensor  # (B N H, K, d)
+    time_bias: Tensor | None  # (H or 1, F, K); None where nothing is added and nothing hidden
+    written: Tensor  # (2, B, N, F, D)
+    keys: Tensor  # (B N, K, D)
+    values: Tensor  # (B N, K, D)
+
+
+def spread(weight: Tensor, x_RD: Tensor) -> Tensor:
+    """weight @ x^T: (outputs, R)."""
+    return torch.mm(weight, x_RD.t())
 
 
 class FramePass:
@@ -66,14 +67,14 @@ class FramePass:
         self.transformer, self.clips, self.table = transformer, clips, table
         config = transformer.config
         self.heads, self.width, self.places = config.heads, config.width, transformer.grid**2
-        self.shape = (config.width,)
+        self.shape, self.scale = (config.width,), 1.0 / math.sqrt(config.width // config.heads)
         self.pre, self.relative = config.norm == "pre", config.positions == "relative"
         self.layers = [branches(block) for block in transformer.blocks if isinstance(block, Block)]
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
         self.head = table[: transformer.codebook_size].t()
         weight = transformer.place_embedding
-        shape = (config.layers, 2, clips, self.places, self.heads, transformer.max_frames, config.width // config.heads)
-        self.kept = torch.empty(shape, dtype=compute_dtype(weight), device=weight.device)
+        self.nothing = weight.new_zeros(1)
+        self.kept = weight.new_empty(config.layers, 2, clips, self.places, transformer.max_frames, config.width)
         self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames: some are a part
         self.frames = 0  # decided ones that are kept
         self.stem = transformer.stem
@@ -105,55 +106,66 @@ class FramePass:
         x_BFND = F.embedding(tokens.flatten(2), self.table) + start
         if self.stem:
             x_BFND += self.stem.own_frame(tokens.flatten(2), self.narrow)
-        x = x_BFND.to(self.kept.dtype).view(-1, self.width)
+        x_RD = x_BFND.view(-1, self.width)
         for number, (layer, sight) in enumerate(zip(self.layers, sights, strict=True), start=1):
-            x = self.layer(x, layer, sight, count + 1, last=number == len(self.layers))
+            x_RD = self.layer(x_RD, layer, sight, count + 1, last=number == len(self.layers))
         if count:
             self.frames, self.seen = self.frames + count, None
-        hidden = torch.layer_norm(x, self.shape, *self.final)
-        return torch.mm(hidden, self.head).add_(self.transformer.head_bias).view(*masked_B1HW.shape, -1)
+        hidden = torch.layer_norm(x_RD, self.shape, *self.final)
+        return torch.addmm(self.transformer.head_bias, hidden, self.head).view(*masked_B1HW.shape, -1)
 
-    def layer(self, x: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, last: bool) -> Tensor:
-        """x (B F N, D) of so many frames -> the same; after the last layer the last frame's alone."""
+    def layer(self, x_RD: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, last: bool) -> Tensor:
+        """The rows of so many frames -> the same; after the last layer the last frame's alone."""
         space, time, mlp = weights
-        x = self.plus(x, self.over_space(self.entered(x, space), sight), space)
-        qkv = self.entered(x, time)
+        x_RD = self.plus(x_RD, self.over_space(spread(space.into, self.entered(x_RD, space)), sight), space)
+        qkv = torch.addmm(self.nothing, self.entered(x_RD, time), time.into.t())
         if last and frames > 1:
-            x = x.view(self.clips, frames, -1, self.width)[:, -1].flatten(0, 1)
-        x = self.plus(x, self.over_time(qkv, sight, frames, last), time)
-        return self.plus(x, squared_relu(self.entered(x, mlp)), mlp)
+            x_RD = x_RD.view(self.clips, frames, -1, self.width)[:, -1].flatten(0, 1)
+        x_RD = self.plus(x_RD, self.over_time(qkv, sight, frames, last), time)
+        return self.plus(x_RD, squared_relu(spread(mlp.into, self.entered(x_RD, mlp))).t(), mlp)
 
-    def entered(self, x: Tensor, branch: Branch) -> Tensor:
-        return torch.mm(torch.layer_norm(x, self.shape, *branch.norm) if self.pre else x, branch.into)
+    def entered(self, x_RD: Tensor, branch: Branch) -> Tensor:
+        return torch.layer_norm(x_RD, self.shape, *branch.norm) if self.pre else x_RD
 
-    def plus(self, x: Tensor, y: Tensor, branch: Branch) -> Tensor:
-        x.addmm_(y, branch.out)  # x is this pass's own
-        return x if self.pre else torch.layer_norm(x, self.shape, *branch.norm)
+    def plus(self, x_RD: Tensor, y: Tensor, branch: Branch) -> Tensor:
+        x_RD.addmm_(y, branch.out)  # x is this pass's own
+        return x_RD if self.pre else torch.layer_norm(x_RD, self.shape, *branch.norm)
 
     def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
-        parts = qkv.view(-1, self.places, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = parts.flatten(1, 2)  # each (B F H, N, d)
-        scores = torch.bmm(q, k.transpose(1, 2))
+        """Of queries, keys and values (3 D, R): what attention within each frame gives, (R, D)."""
+        qkv[: self.width].mul_(self.scale)
+        parts = qkv.view(3, self.heads, self.width // self.heads, -1, self.places).permute(0, 3, 1, 2, 4)
+        q, k, v = parts.flatten(1, 2)  # each (B F H, d, N)
+        scores = torch.bmm(q.transpose(1, 2), k)
         if sight.space_bias is not None:
             scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
-        y = torch.bmm(scores.softmax(-1), v)
-        return y.view(-1, self.heads, self.places, y.shape[-1]).transpose(1, 2).reshape(-1, self.width)
+        y = torch.bmm(v, scores.softmax(-1).transpose(1, 2))  # (B F H, d, N)
+        return y.view(-1, self.width, self.places).transpose(1, 2).reshape(-1, self.width)
 
     def over_time(self, qkv: Tensor, sight: Sight, frames: int, last: bool) -> Tensor:
-        parts = qkv.view(self.clips, frames, self.places, 3, self.heads, -1).permute(3, 0, 2, 4, 1, 5)  # (3, B, N, H, F, d)
+        """Of queries, keys and values (R, 3 D): what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
+        qkv[:, : self.width].mul_(self.scale)
+        parts = qkv.view(self.clips, frames, self.places, 3, self.width).permute(3, 0, 2, 1, 4)  # (3, B, N, F, D)
         sight.written.copy_(parts[1:])
         q, bias = parts[0], sight.time_bias
         if last and frames > 1:
             q, bias, frames = q[..., -1:, :], self.all_seen(bias), 1
-        q = q.flatten(0, 2)
-        scores = torch.bmm(q, sight.keys) if bias is None else torch.baddbmm(bias, q, sight.keys)
-        y = torch.bmm(scores.softmax(-1), sight.values)  # (B N H, F, d)
         if frames == 1:
-            return y.view(-1, self.width)
+            return self.of_one_frame(q.reshape(-1, self.heads, self.width // self.heads), sight, bias)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q.flatten(0, 1), sight.keys, sight.values))
+        y = F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)  # (B N, H, F, d)
         return y.view(self.clips, self.places, self.heads, frames, -1).permute(0, 3, 1, 2, 4).reshape(-1, self.width)
 
+    def of_one_frame(self, q: Tensor, sight: Sight, bias: Tensor | None) -> Tensor:
+        """Of one query (B N, H, d) a position: (B N, D). Sums of products: as many matrix products of a single row each take longer."""
+        keys, values = (part.unflatten(-1, (self.heads, -1)) for part in (sight.keys, sight.values))  # (B N, K, H, d)
+        scores = (q[:, None] * keys).sum(-1)  # (B N, K, H)
+        if bias is not None:
+            scores += bias[:, 0].t()
+        return (scores.softmax(1)[..., None] * values).sum(1).flatten(1)
+
     def all_seen(self, bias: Tensor | None) -> Tensor | None:
-        """What is added to the scores (B N H, 1, K) of the last frame alone, which sees all frames."""
+        """What is added to the scores (H, 1, K) of the last frame alone, which sees all frames."""
         return bias[:, -1:] if bias is not None and self.relative else None
 
     def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
@@ -169,11 +181,7 @@ class FramePass:
         found: list[Sight] = []
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
-            seen_k, seen_v = kept[..., :end, :].flatten(1, 3)
-            spread = time[..., self.frames : end, :end].expand(self.clips, self.places, self.heads, -1, -1).flatten(0, 2)
-            found.append(
-                Sight(
-                    space, spread if frames > 1 else self.all_seen(spread), kept[..., self.frames : end, :], seen_k.transpose(1, 2), seen_v
-                )
-            )
+            bias = time[0, 0, :, self.frames : end, :end]
+            keys, values = kept[..., :end, :].flatten(1, 2)
+            found.append(Sight(space, bias if frames > 1 else self.all_seen(bias), kept[..., self.frames : end, :], keys, values))
         return start, found

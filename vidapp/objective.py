@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batches import TokenBatch, chosen
+from .config import SamplingConfig
 from .masking import alike
+from .sampling import draw
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
+ANY_TOKEN = SamplingConfig(top_k=0, top_p=1.0)
 Tallies = dict[str, tuple[float, int]]  # figure -> (sum, number of terms): what a mean over several parts is made of
 
 
@@ -70,8 +73,8 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
         first, generator = max(1, starts_B[clip]), generators[clip]
         logits = model.logits(states[first - earliest :]).float()
         temperature = torch.rand((), generator=generator).item()
-        uniform = torch.rand(logits.shape, generator=generator, device=generator.device).to(device).clamp_(1e-9, 1 - 1e-7)
-        own[clip, first:] = (logits - temperature * (-uniform.log()).log()).argmax(dim=-1).reshape(own[clip, first:].shape)
+        uniform = torch.rand(logits.shape[:-1], generator=generator, device=generator.device).to(device)
+        own[clip, first:] = draw(logits, ANY_TOKEN, temperature, uniform).reshape(own[clip, first:].shape)
     return own
 
 

@@ -139,11 +139,12 @@ def decode(
 
 
 def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, fixed_order: Tensor, step: int) -> Tensor:
-    """Higher is committed earlier."""
-    if settings.order == "random":
-        return uniform
+    """Higher is committed earlier. Where the choice is what is expected, no chance has a part in it."""
     if settings.order == "fixed":
         return -fixed_order.to(confidence).expand_as(confidence)
+    if settings.choice == "expected":
+        return confidence
+    if settings.order == "random":
+        return uniform
     gumbel = -(-(uniform.clamp(1e-9, 1 - 1e-7)).log()).log()
-    annealed = 0.0 if settings.choice == "expected" else settings.noise * (1.0 - (step + 1) / settings.steps)
-    return confidence.clamp_min(1e-30).log() + annealed * gumbel
+    return confidence.clamp_min(1e-30).log() + settings.noise * (1.0 - (step + 1) / settings.steps) * gumbel

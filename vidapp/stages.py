@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .recipe_config import RecipeConfig
+from .config import Config
+from .schedules import own_past, progress_of
 
 TITLES = {
     "reconstruction": "Tokenizer alone",
@@ -56,19 +57,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Lost:
-    """blame: one of PARTS, or empty where little is lost anywhere. words: for a person."""
+    """blame: one of PARTS, or empty where little is lost anywhere. words: for a person. own_past: the share of clips with their own past
+    that the checkpoint was last trained on."""
 
     stages: tuple[Stage, ...]
     blame: str
     words: str
     advice: str
+    own_past: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {"blame": self.blame, "words": self.words, "advice": self.advice, "stages": [vars(stage) for stage in self.stages]}
 
 
-def lost(scores: Mapping[str, Any], recipe: RecipeConfig | None = None) -> Lost:
-    """What `evaluate(..., stages=True)` found, as stages with what each of them lost. recipe: that the checkpoint was trained with.
+def lost(scores: Mapping[str, Any], config: Config | None = None) -> Lost:
+    """What `evaluate(..., stages=True)` found, as stages with what each of them lost. config: that the checkpoint was trained with.
 
     ValueError where the scores hold no stages.
     """
@@ -85,15 +88,16 @@ def lost(scores: Mapping[str, Any], recipe: RecipeConfig | None = None) -> Lost:
         for name, part in zip(TITLES, PARTS, strict=True)
     )
     expected = (scores.get("sampling") or {}).get("choice") == "expected"
-    return Lost(stages, blame, words(blame, found, stages), advice(blame, recipe, expected))
+    trained_on = own_past(config.recipe, progress_of(int(scores["step"]), config.run.steps)) if config else 0.0
+    return Lost(stages, blame, words(blame, found, stages), advice(blame, trained_on, expected), trained_on)
 
 
-def advice(blame: str, recipe: RecipeConfig | None, expected: bool = False) -> str:
-    """What to do about it, as far as the training, or the sampling by what is `expected`, has not done it already."""
+def advice(blame: str, trained_on: float, expected: bool) -> str:
+    """What to do about it, as far as the training on own frames, or the sampling by what is `expected`, has not done it already."""
     if blame == "sampler" and expected:
         return SAMPLER_EXPECTS
-    if blame == "drift" and recipe is not None and recipe.own_past > 0:
-        return DRIFT_THOUGH_TRAINED.format(share=recipe.own_past)
+    if blame == "drift" and trained_on:
+        return DRIFT_THOUGH_TRAINED.format(share=trained_on)
     return ADVICE[blame]
 
 

@@ -315,9 +315,9 @@ class VideoTransformer(nn.Module):
 
     def take_codes(self, tokenizer: Tokenizer) -> None:
         """Take over what there is to know of the tokenizer's codes."""
-        codes, compared = code_features(tokenizer.codebook(), tokenizer.config.code_features), tokenizer.compared_by()
-        patches = [tokenizer.patches()] if self.config.pixel_embedding else []
-        self.features_VK.copy_(torch.cat([codes, *patches], dim=1))
+        codes = code_features(tokenizer.codebook(), tokenizer.config.code_features)
+        compared = tokenizer.compared_by()  # the pixels of their patches, where these are embedded too
+        self.features_VK.copy_(torch.cat([codes, compared], dim=1) if self.config.pixel_embedding else codes)
         self.codes_VK = compared.to(self.features_VK)
 
     @property

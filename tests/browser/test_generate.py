@@ -112,14 +112,14 @@ def test_what_is_expected_is_one_future_for_every_seed_and_what_is_idle_is_said(
     generate(ready)
     ready.get_by_role("button", name="More settings").click()
     choose(ready, "#field-sampling-choice", "expected")
-    expect(ready.get_by_text("Temperature and top-k change nothing")).to_be_visible()
+    expect(ready.get_by_text("Temperature, top-k, annealing and seed change nothing")).to_be_visible()
     safe = generate(ready)
     assert generate(ready, "#another") == safe
     ready.get_by_role("button", name="Many futures at once").click()
     ready.locator("#futures").click()
     ready.get_by_role("button", name="seed 2: generate it").click()
     expect(ready.locator("#field-sampling-choice input")).to_have_value("drawn")
-    expect(ready.get_by_text("Temperature and top-k change nothing")).to_have_count(0)
+    expect(ready.get_by_text("Temperature, top-k, annealing and seed change nothing")).to_have_count(0)
 
 
 def test_the_verdict_is_in_words_with_the_error_of_each_frame(ready: Page) -> None:

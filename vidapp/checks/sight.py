@@ -169,7 +169,7 @@ def training_matches_sampling(subject: Subject, progress: Progress) -> list[Chec
     if not subject.sees_time:
         return [not_applicable(name, title, "there is no past to sample from")]
     config = subject.short
-    sampling = config.replace({"sampling.steps": min(config.sampling.steps, PROBE_STEPS)}).sampling
+    sampling = config.replace({"sampling.steps": min(config.sampling.steps, PROBE_STEPS), "sampling.choice": "drawn"}).sampling
     model = subject.rough_model()
     context = config.data.context_frames
     given = subject.tokens_BTHW[:PROBE_CLIPS, :context]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..config import DataConfig
-    from ..recipe_config import RecipeConfig
+    from ..config import Config, DataConfig
 
 from .common import (
     add_json,
@@ -113,7 +112,7 @@ def execute(arguments: argparse.Namespace) -> int:
             show=strips.__setitem__,
         )
     if arguments.stages:
-        scores = located(scores, config.recipe)
+        scores = located(scores, config)
     if arguments.json_lines:
         stream.line("result", scores)
     elif wants_json(arguments):
@@ -149,12 +148,12 @@ def in_terms_of_flags(data: "DataConfig", context: int, frames: int) -> Iterator
         ) from error
 
 
-def located(scores: dict[str, Any], recipe: "RecipeConfig | None" = None) -> dict[str, Any]:
+def located(scores: dict[str, Any], config: "Config | None" = None) -> dict[str, Any]:
     """The scores with `lost` (where it is lost), and the two stages that most is read from under their common names."""
     from ..stages import lost
 
     rollout = {name: scores[name] for name in ("mse", "mae", "ssim", "ssim_data_range_1", "psnr", "sharpness", "per_frame")}
-    return {**scores, "teacher_forced": scores["true_past"], "rollout": rollout, "lost": lost(scores, recipe).to_dict()}
+    return {**scores, "teacher_forced": scores["true_past"], "rollout": rollout, "lost": lost(scores, config).to_dict()}
 
 
 def draw(path: Path, strips: dict[str, "np.ndarray"]) -> None:

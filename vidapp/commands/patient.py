@@ -58,7 +58,7 @@ class Case:
             )
             if strip:
                 draw(strip, shown)
-            return lost(found, loaded.config.recipe)
+            return lost(found, loaded.config)
 
         return evaluated
 

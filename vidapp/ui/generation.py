@@ -23,7 +23,7 @@ MEAN_CLIPS, MEAN_OWN_CLIPS = 256, 32  # training clips that the mean frame is ta
 MARGIN = 0.05  # of the error: what is closer than this is no difference
 BLUR = 0.2  # of the true frames' edges: a prediction with less has no shapes
 DARK = 0.02  # of the true frames' light (squared): a prediction with less shows nothing
-IDLE = "Temperature and top-k change nothing: the choice is expected."
+IDLE = "Temperature, top-k, annealing and seed change nothing: the choice is expected, one future alone."
 TEST, DRAWN, UPLOAD = SOURCES = ("test", "drawn", "upload")
 
 

@@ -26,7 +26,7 @@ def curves(config: Config) -> dict[str, list[Any]]:
         "mask ratio, mean": [mean_mask_ratio(config.recipe, place) for place in places],
         "frames": [clip_frames(config.recipe, config.data, place) for place in places],
         **{name: [weight[name] for weight in weights] for name in OBJECTIVES},
-        **({OWN_PAST: [own_past(config.recipe, place) for place in places]} if config.recipe.own_past else {}),
+        **({OWN_PAST: [own_past(config.recipe, place) for place in places]} if config.recipe.own_past and config.recipe.clean_past else {}),
     }
 
 

@@ -118,10 +118,19 @@ def words(folder: Path, rank: int) -> str:
     return (folder / f"rank-{rank}.txt").read_text()
 
 
-def close(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):  # figures of layers
-        return one.keys() == other.keys() and all(close(one[name], other[name]) for name in one)
-    return bool(one == other or (isinstance(one, float) and one == pytest.approx(other, rel=1e-3, abs=1e-5)))
+# Beyond a thousandth: Muon computes a layer's step in bf16, whose last bit is half a percent, and a sample hangs on single draws.
+ROUGH = ("layers", "sample_mse", "sample_sharpness")
+
+
+def unlike(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The figures of two lines of metrics that differ by more than rounding."""
+    return [key for key in one if not close(one[key], other[key], 1e-2 if key in ROUGH else 1e-3)]
+
+
+def close(one: Any, other: Any, share: float) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(close(one[name], other[name], share) for name in one)
+    return bool(one == other or (isinstance(one, float) and one == pytest.approx(other, rel=share, abs=1e-5)))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +146,7 @@ def test_two_processes_learn_what_one_learns(pair: Path) -> None:
     ones, twos = curve(pair / "runs" / "one"), curve(pair / "runs" / "two")
     assert [line.keys() for line in ones] == [line.keys() for line in twos]
     for one, two in zip(ones, twos, strict=True):
-        assert all(close(one[key], two[key]) for key in one), (one, two)
+        assert unlike(one, two) == [], (one, two)
     one, two = (left_behind(pair / "runs" / name, 6) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:

@@ -37,7 +37,10 @@ def scale_up() -> Config:
 
 
 def motion() -> Config:
-    """What the bundled model was trained with: a stem over three frames and pixels to see motion, Muon, everything masked, own past against drift."""
+    """What the bundled model was trained with: a stem over three frames and pixels to see motion, Muon, everything masked, own past against drift.
+
+    Own past begins half-way, when there is something to learn from it: set own_past_from to 0 where a run begins with trained weights.
+    """
     return Config(
         model=ModelConfig(width=192, layers=4, heads=4, attention="factorized", positions="relative", stem_frames=3, pixel_embedding=True),
         tokenizer=TokenizerConfig(levels=(8, 8, 8, 5), overlap=False),
@@ -56,6 +59,7 @@ def motion() -> Config:
             random_context=True,
             context_corruption=0.02,
             own_past=0.5,
+            own_past_from=0.5,
             curriculum=(10, 20),
             ema_decay=0.995,
         ),

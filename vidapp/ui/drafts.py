@@ -130,6 +130,13 @@ class Draft:
         Draft.of(name, self.changes)
         return Draft.of_form(name, self.asked)
 
+    def moved(self, name: str) -> tuple["Draft", str]:
+        """The same on another preset and nothing to say, or, where the changes do not go with it, that preset alone and what was dropped."""
+        try:
+            return self.on(name), ""
+        except ValueError as error:
+            return Draft.of(name, {}), f"{count(len(self.asked), 'change')} dropped, which did not go with {name}: {error}"
+
     def chips(self) -> list[dict[str, Any]]:
         """Each difference for the eye: key, label, the preset's value, this one, and whether it is refused; those first."""
         before, after = preset(self.preset), self.config
@@ -200,12 +207,8 @@ def choose_preset(tab: ShowsDraft, name: str, held: Any) -> dict[Any, Any]:
     draft = Draft.held(held)
     if name == draft.preset:
         return {tab.message: gr.skip()}  # the list was left as it was
-    try:
-        kept = draft.on(name)
-    except ValueError as error:
-        dropped = f"{count(len(draft.asked), 'change')} dropped, which did not go with {name}: {error}"
-        return {**tab.show(Draft.of(name, {})), tab.message: said(dropped)}
-    return tab.show(kept)
+    kept, dropped = draft.moved(name)
+    return {**tab.show(kept), **({tab.message: said(dropped)} if dropped else {})}
 
 
 def build() -> gr.BrowserState:

@@ -67,12 +67,16 @@ class NewRun:
     def choose(self, name: str, held: Any) -> Updates:
         return choose_preset(self, name, held)
 
-    def reset(self, event: gr.EventData, held: Any, source: str, steps: float | None) -> Updates:
-        """A chip was pressed: that setting goes back to the preset's value, the others stay as the controls have them."""
-        return self.show(self.with_controls(held, source, steps).without(str(getattr(event, "key", ""))))
+    def reset(self, event: gr.EventData, held: Any, name: str, source: str, steps: float | None) -> Updates:
+        """A chip was pressed: that setting goes back to the preset's value, the others stay as the controls have them.
 
-    def reset_all(self, held: Any) -> Updates:
-        return self.show(Draft.of(Draft.held(held).preset, {}))
+        name: the preset that is shown, which the page's draft may not be on yet.
+        """
+        draft, _ = self.with_controls(held, source, steps).moved(name)
+        return self.show(draft.without(str(getattr(event, "key", ""))))
+
+    def reset_all(self, name: str) -> Updates:
+        return self.show(Draft.of(name, {}))
 
     def show(self, draft: Draft) -> Updates:
         """That draft in the controls, and as the page's."""
@@ -199,8 +203,8 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     edited = [
         gr.on(leaving, guard(new.edited), [new.draft, new.source, new.steps], [new.message, new.draft], **edits),
         new.preset.input(guard(new.choose), [new.preset, new.draft], new.outputs, **edits),
-        new.chips.reset(guard(new.reset), [new.draft, new.source, new.steps], new.outputs, **edits),
-        new.chips.reset_all(guard(new.reset_all), new.draft, new.outputs, **edits),
+        new.chips.reset(guard(new.reset), [new.draft, *new.form], new.outputs, **edits),
+        new.chips.reset_all(guard(new.reset_all), new.preset, new.outputs, **edits),
     ]
     page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
     looking = [new.draft.change, place.select]

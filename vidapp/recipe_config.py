@@ -186,10 +186,9 @@ class SamplingConfig(Section):
     )
     choice: str = option(
         "drawn",
-        "How a token is chosen. drawn: at random, by temperature, top-k and top-p: one of the possible futures. expected: the one nearest to "
-        "the mean of all patches (of their code vectors, where codes are very many), each as likely as the model thinks: the least squared "
-        "error to be expected, a compromise where futures differ, and the same for every seed; one decode step is enough. Temperature, "
-        "annealing, top-k, top-p and noise then change nothing, and a random order is by confidence.",
+        "How a token is chosen. drawn: at random, by temperature, top-k and top-p: one of the possible futures. expected: nearest to the mean "
+        "of all patches (or code vectors, where codes are very many), as likely as the model thinks them: one safe future for every seed, in "
+        "one decode step as good as in more. Temperature, annealing, top-k, top-p and noise then change nothing; a random order is by confidence.",
         choices=("drawn", "expected"),
     )
     order: str = option(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vidapp.config import SamplingConfig
 from vidapp.randomness import torch_generator
-from vidapp.sampling import DecodeStep, decode, expected, masked_share, sharpen, temperature_at
+from vidapp.sampling import ALIKE, DecodeStep, decode, expected, masked_share, sharpen, temperature_at
 
 V = 6
 MASK = V
@@ -231,7 +231,7 @@ def test_what_is_expected_has_the_least_expected_squared_distance(values: list[f
     logits, codes_VK = torch.tensor(values), torch.randn(V, dimensions, generator=torch_generator(seed))
     distances_VV = (codes_VK[:, None] - codes_VK[None]).square().sum(dim=-1)
     risks_V = distances_VV @ logits.softmax(dim=-1)
-    assert risks_V[expected(logits, codes_VK)] == pytest.approx(float(risks_V.min()), rel=1e-4, abs=2e-3)
+    assert risks_V[expected(logits, codes_VK)] == pytest.approx(float(risks_V.min()), rel=1e-4, abs=ALIKE + 1e-4)
 
 
 def test_of_codes_that_are_drawn_alike_the_likeliest_is_expected() -> None:

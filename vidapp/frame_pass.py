@@ -8,7 +8,6 @@ How a product of so few rows is written decides whether a CPU's threads share it
 outputs first, or where it adds to something, it takes three fifths of the time that the plain `x @ w` takes.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,16 +26,16 @@ class Branch:
     out: Tensor
 
     @staticmethod
-    def of(norm: nn.LayerNorm, into: nn.Linear, out: nn.Linear) -> "Branch":
-        return Branch((norm.weight, norm.bias), into.weight, out.weight.t())
+    def of(norm: nn.LayerNorm, into: Tensor, out: nn.Linear) -> "Branch":
+        return Branch((norm.weight, norm.bias), into, out.weight.t())
 
 
 def branches(block: Block) -> tuple[Branch, Branch, Branch]:
     """Of attention over space, of attention over time, and the feed-forward one."""
     return (
-        Branch.of(block.space_norm, block.space.qkv, block.space.out),
-        Branch.of(block.time_norm, block.time.qkv, block.time.out),
-        Branch.of(block.mlp_norm, block.mlp_in, block.mlp_out),
+        Branch.of(block.space_norm, block.space.qkv.scaled(), block.space.out),
+        Branch.of(block.time_norm, block.time.qkv.scaled(), block.time.out),
+        Branch.of(block.mlp_norm, block.mlp_in.weight, block.mlp_out),
     )
 
 
@@ -67,7 +66,7 @@ class FramePass:
         self.transformer, self.clips, self.table = transformer, clips, table
         config = transformer.config
         self.heads, self.width, self.places = config.heads, config.width, transformer.grid**2
-        self.shape, self.scale = (config.width,), 1.0 / math.sqrt(config.width // config.heads)
+        self.shape = (config.width,)
         self.pre, self.relative = config.norm == "pre", config.positions == "relative"
         self.layers = [branches(block) for block in transformer.blocks if isinstance(block, Block)]
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
@@ -132,8 +131,7 @@ class FramePass:
         return x_RD if self.pre else torch.layer_norm(x_RD, self.shape, *branch.norm)
 
     def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
-        """Of queries, keys and values (3 D, R): what attention within each frame gives, (R, D)."""
-        qkv[: self.width].mul_(self.scale)
+        """Of queries (scaled), keys and values (3 D, R): what attention within each frame gives, (R, D)."""
         parts = qkv.view(3, self.heads, self.width // self.heads, -1, self.places).permute(0, 3, 1, 2, 4)
         q, k, v = parts.flatten(1, 2)  # each (B F H, d, N)
         scores = torch.bmm(q.transpose(1, 2), k)
@@ -143,8 +141,7 @@ class FramePass:
         return y.view(-1, self.width, self.places).transpose(1, 2).reshape(-1, self.width)
 
     def over_time(self, qkv: Tensor, sight: Sight, frames: int, last: bool) -> Tensor:
-        """Of queries, keys and values (R, 3 D): what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
-        qkv[:, : self.width].mul_(self.scale)
+        """Of queries (scaled), keys and values (R, 3 D): what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
         parts = qkv.view(self.clips, frames, self.places, 3, self.width).permute(3, 0, 2, 1, 4)  # (3, B, N, F, D)
         sight.written.copy_(parts[1:])
         q, bias = parts[0], sight.time_bias

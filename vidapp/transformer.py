@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .config import Config, ModelConfig
+from .dropout import dropped
+from .linear import Linear, linear
 from .stem import Stem, neighbours
 from .tokenizer import Tokenizer
 
 INIT_STD = 0.02
 PLAIN_SCORES = 1 << 16
+HALF_LANES = 32
 Biases = tuple[Tensor | None, Tensor | None]  # of the attention over space, and of that over time (or all)
 
 
@@ -120,27 +123,33 @@ def cut(allowed_FK: Tensor, itself_FK: Tensor, cut_B: Tensor | None) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """Attention of q (..., L, d) over k and v (..., K, d); bias broadcasts to (..., L, K), -inf where not allowed.
+    """Attention of q (..., L, d), scaled already, over k and v (..., K, d); bias broadcasts to (..., L, K), -inf where not allowed.
 
     On a CPU plain matrix products are the fastest backend for sequences this short (measured: the fused kernel's backward
     pass dominates a training step, and its forward pass takes twice as long); elsewhere torch chooses, and where no
     gradient is needed and the scores of a head would not fit into a cache.
     """
     if q.device.type != "cpu" or not (torch.is_grad_enabled() or q.shape[-2] * k.shape[-2] <= PLAIN_SCORES):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
-    scores = (q * (1.0 / math.sqrt(q.shape[-1]))) @ k.transpose(-2, -1)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
+    scores = q @ k.contiguous().transpose(-2, -1)  # else the product copies it in that order, at five times the cost
     if bias is not None:
         scores += bias  # in place: no pass keeps what a product gave
-    weights = scores.softmax(dim=-1)
-    return (F.dropout(weights, dropout) if dropout else weights) @ v
+    return dropped(softmax(scores), dropout) @ v
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Over the last axis. Few half-precision scores do not fill a CPU's vectors: in float32 they take a third of the time."""
+    if scores.element_size() == 2 and scores.shape[-1] < HALF_LANES:
+        return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+    return scores.softmax(dim=-1)
 
 
 class SquaredRelu(torch.autograd.Function):
-    """relu(x)^2 with the gradient 2 relu(x): one saved tensor, and half the memory traffic of composing the two."""
+    """relu(x)^2 with the gradient 2 relu(x). x, of which no one else may know, becomes relu(x), the one tensor that is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        positive = x.relu()
+        positive = x.relu_()
         ctx.save_for_backward(positive)
         return positive * positive
 
@@ -151,8 +160,23 @@ class SquaredRelu(torch.autograd.Function):
 
 
 def squared_relu(x: Tensor) -> Tensor:
-    """relu(x)^2; without gradients in place."""
+    """relu(x)^2; x is overwritten."""
     return SquaredRelu.apply(x) if torch.is_grad_enabled() else x.relu_().square_()
+
+
+class Projection(Linear):
+    """To queries, keys and values, the 1 / sqrt(d) of the scores in the queries: so it costs no pass over them."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, 3 * width)
+        self.width, self.scale = width, 1 / math.sqrt(width // heads)
+
+    def scaled(self) -> Tensor:
+        """The weight (3 D, D) that is applied."""
+        return torch.cat([self.weight[: self.width] * self.scale, self.weight[self.width :]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.scaled())
 
 
 class Attention(nn.Module):
@@ -162,11 +186,11 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.dropout = config.dropout
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.qkv = Projection(config.width, config.heads)
+        self.out = Linear(config.width, config.width)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k, v, each (..., heads, d) of x (..., D)."""
+        """q (scaled), k and v, each (..., heads, d) of x (..., D)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         return q, k, v
 
@@ -188,9 +212,9 @@ class Block(nn.Module):
             self.time_norm = nn.LayerNorm(width)
             self.time = Attention(config)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp_in = nn.Linear(width, config.mlp_ratio * width, bias=False)
-        self.mlp_out = nn.Linear(config.mlp_ratio * width, width, bias=False)
-        self.residual_dropout = nn.Dropout(config.dropout)
+        self.mlp_in = Linear(width, config.mlp_ratio * width)
+        self.mlp_out = Linear(config.mlp_ratio * width, width)
+        self.dropout = config.dropout
 
     def forward(self, x_BFND: Tensor, view: View, layer: int, space_bias: Tensor | None, time_bias: Tensor | None, skip: int = 0) -> Tensor:
         """The frames after the first `skip`, which are only looked at: for them no more is computed than their keys and values."""
@@ -207,8 +231,11 @@ class Block(nn.Module):
     def branch(self, x: Tensor, norm: nn.Module, function: Callable[[Tensor], Tensor], skip: int = 0) -> Tensor:
         """Pre-LN: x + f(norm(x)). Post-LN: norm(x + f(x)). f leaves the first `skip` frames out, and so does the result."""
         if self.pre:
-            return x[:, skip:] + self.residual_dropout(function(norm(x)))
-        return norm(x[:, skip:] + self.residual_dropout(function(x)))
+            return x[:, skip:] + self.thinned(function(norm(x)))
+        return norm(x[:, skip:] + self.thinned(function(x)))
+
+    def thinned(self, x: Tensor) -> Tensor:
+        return dropped(x, self.dropout) if self.training else x
 
     def space_attention(self, x_BFND: Tensor, bias: Tensor | None) -> Tensor:
         q, k, v = (part.transpose(-3, -2) for part in self.space.split(x_BFND))  # (B, F, heads, N, d)

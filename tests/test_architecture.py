@@ -18,7 +18,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),
     "masking": ("schedules", "masking"),
-    "transformer": ("stem", "flops", "transformer"),
+    "transformer": ("dropout", "linear", "attention", "stem", "flops", "transformer"),
     "checkpoint": ("checkpoint", "tokenizer_choice"),
     "sampler": ("sampling", "frame_pass", "rollout", "futures"),
     "run folder": (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import vidapp.sampling
 from vidapp.checks.sampler import sampler
-from vidapp.sampling import DecodeStep, decode
+from vidapp.sampling import DecodeStep, LogitsFn, decode, every_place
 
 
 def failing(decoder: Callable[..., Iterator[DecodeStep]] = decode) -> set[str]:
@@ -50,9 +50,9 @@ def test_inverted_confidence_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_resampled_committed_tokens_are_named() -> None:
-    def resampling(logits_fn: Callable[[Tensor], Tensor], *arguments: Any) -> Iterator[DecodeStep]:
+    def resampling(logits_fn: LogitsFn, *arguments: Any) -> Iterator[DecodeStep]:
         for step in decode(logits_fn, *arguments):
-            drawn = logits_fn(step.tokens).argmax(-1)
+            drawn = logits_fn(step.tokens, every_place(step.tokens)).argmax(-1).view_as(step.tokens)
             yield replace(step, tokens=torch.where(step.masked, step.tokens, drawn))
 
     assert "committed_stay" in failing(resampling)
@@ -67,8 +67,8 @@ def test_a_decode_that_leaves_masks_is_named() -> None:
 
 
 def test_draws_that_depend_on_the_batch_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shared(tokens: Tensor, generators: Any) -> Tensor:
-        return torch.rand(tokens.shape, generator=generators[0])
+    def shared(tokens: Tensor, generators: Any, draws: int) -> Tensor:
+        return torch.rand((draws, *tokens.shape), generator=generators[0])
 
     monkeypatch.setattr(vidapp.sampling, "random_like", shared)
     assert failing() == {"seed_decides"}

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.flops import Pass, pass_flops, step_flops
+from vidapp.frame_pass import FramePass
 from vidapp.objective import masked_logits
 from vidapp.presets import preset
 from vidapp.transformer import Cache, cached_view, clip_view
@@ -72,6 +73,19 @@ def test_a_pass_over_a_clip_and_one_over_new_frames_after_cached_ones_count_as_t
     assert pass_flops(config, Pass(2, 4, 4 * heads)) == counted(clip_view(4, True, tokens.device), slice(4), 0)
     assert pass_flops(config, Pass(2, 3, heads, skip=2)) == counted(cached_view(cache, 3, 2, tokens.device), slice(3), 2)
     assert pass_flops(config, Pass(2, 1, heads, cached=2)) == counted(cached_view(cache, 1, 0, tokens.device), slice(3, 4), 0)
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_a_lean_pass_of_cached_sampling_counts_as_torch_does(waiting: int) -> None:
+    config = sized("factorized", model__code_embedding=False)
+    model, tokens = tiny_transformer(config, dtype=torch.float32), random_tokens(config, clips=1)
+    short, places_BM = FramePass(model, 1, model.token_table()), torch.tensor([[3, 0, 5]])
+    short.logits(tokens[:, : 3 - waiting], tokens[:, 3:], places_BM)
+    added = {torch.ops.aten.addmm_: lambda _, a, b, out_shape=None, **rest: 2 * a[0] * a[1] * b[1]}
+    with FlopCounterMode(display=False, custom_mapping=added) as counted:
+        short.logits(tokens[:, 3 - waiting : 3], tokens[:, 3:], places_BM)
+    sums = (1 if waiting else config.model.layers) * 4 * 4 * config.grid**2 * config.model.width  # of one frame: of no product
+    assert pass_flops(config, Pass(1, waiting + 1, 3, cached=3 - waiting, skip=waiting, lean=True)) == counted.get_total_flops() + sums
 
 
 def test_a_second_computation_of_activations_is_no_progress() -> None:

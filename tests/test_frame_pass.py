@@ -12,6 +12,7 @@ from torch import Tensor
 from vidapp.frame_pass import FramePass
 from vidapp.presets import preset
 from vidapp.randomness import torch_generator
+from vidapp.sampling import at_places, every_place
 from vidapp.transformer import VideoTransformer, clip_view
 
 LONGEST = 6
@@ -36,11 +37,18 @@ def masked_frame(model: VideoTransformer, clips: int) -> Tensor:
     return frame
 
 
+def some_places(clips: int, seed: int) -> Tensor:
+    """Of the 4 of a frame, another choice for each clip, in any order."""
+    generator = torch_generator(seed, "places")
+    count = int(torch.randint(1, 5, (), generator=generator))
+    return torch.rand(clips, 4, generator=generator).argsort(dim=1)[:, :count]
+
+
 @torch.no_grad()
 def by_the_transformer(model: VideoTransformer, decided: Tensor, masked: Tensor) -> Tensor:
     clip = torch.cat([decided, masked], dim=1)
     hidden = model(clip, clip_view(clip.shape[1], True, clip.device))
-    return model.logits(hidden[:, -1:]).unflatten(2, masked.shape[2:])
+    return model.logits(hidden[:, -1])
 
 
 @given(
@@ -56,10 +64,11 @@ def test_it_gives_the_transformers_logits_however_the_past_comes_in(
     past, masked = tokens_of(model, clips, sum(counts), seed), masked_frame(model, clips)
     short, end = FramePass(model, clips, model.token_table()), 0
     for count in counts:
-        logits = short.logits(past[:, end : end + count], masked)
+        places = some_places(clips, seed + end)
+        logits = short.logits(past[:, end : end + count], masked, places)
         end += count
-        assert logits.shape == (clips, 1, 2, 2, model.codebook_size)
-        assert torch.allclose(logits, by_the_transformer(model, past[:, :end], masked), atol=1e-9)
+        assert logits.shape == (clips, places.shape[1], model.codebook_size)
+        assert torch.allclose(logits, at_places(by_the_transformer(model, past[:, :end], masked), places), atol=1e-9)
 
 
 @pytest.mark.parametrize("stem", [0, 3])
@@ -67,11 +76,12 @@ def test_one_frame_is_seen_again_and_again_and_leaves_no_trace(stem: int) -> Non
     model = make(model__stem_frames=stem)
     past, masked = tokens_of(model, 2, 3), masked_frame(model, 2)
     short = FramePass(model, 2, model.token_table())
-    first = short.logits(past, masked)
-    short.logits(past[:, :0], tokens_of(model, 2, 1, seed=5))
-    assert torch.allclose(short.logits(past[:, :0], masked), first, atol=1e-12)
+    places = every_place(masked)
+    first = short.logits(past, masked, places)
+    short.logits(past[:, :0], tokens_of(model, 2, 1, seed=5), places)
+    assert torch.allclose(short.logits(past[:, :0], masked, places), first, atol=1e-12)
     short.restart()
-    assert torch.allclose(short.logits(past[:, :0], masked), by_the_transformer(model, past[:, :0], masked), atol=1e-9)
+    assert torch.allclose(short.logits(past[:, :0], masked, places), by_the_transformer(model, past[:, :0], masked), atol=1e-9)
 
 
 def test_at_real_size_in_single_precision_logits_differ_by_no_more_than_a_ten_thousandth() -> None:
@@ -80,7 +90,7 @@ def test_at_real_size_in_single_precision_logits_differ_by_no_more_than_a_ten_th
     past, masked = random_tokens(config, 1, 10), torch.full((1, 1, config.grid, config.grid), model.mask_id)
     short = FramePass(model, 1, model.token_table())
     for _ in range(2):
-        logits = short.logits(past if not short.frames else past[:, :0], masked)
+        logits = short.logits(past if not short.frames else past[:, :0], masked, every_place(masked))
         assert float((logits - by_the_transformer(model, past, masked)).abs().max()) <= 1e-4
 
 

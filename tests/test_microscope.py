@@ -35,7 +35,9 @@ def test_the_guesses_are_those_of_sampling_with_the_clean_past(tmp_path: Path, c
     with torch.no_grad():
         for sight, places in ((alone, (2, 1)), (together, (slice(None), slice(None)))):
             masked[0, 0][places] = transformer.mask_id
-            expected = CausalPast(transformer, scope.tokens_THW[None, :frame], cached=False).logits(masked)[0, 0, 2, 1].double().softmax(-1)
+            expected = (
+                CausalPast(transformer, scope.tokens_THW[None, :frame], cached=False).frame_logits(masked)[0, 0, 2, 1].double().softmax(-1)
+            )
             assert [guess for guess, _ in sight.guesses] == expected.topk(3).indices.tolist()
             assert sight.confidence == pytest.approx(float(expected.max()), rel=1e-4)
             assert sight.own_probability == pytest.approx(float(expected[scope.tokens_THW[frame, 2, 1]]), rel=1e-4)

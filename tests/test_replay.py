@@ -1,6 +1,6 @@
 """What is recorded of a decoding is what happened, and enough to draw it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vidapp.config import SamplingConfig
 from vidapp.microscope import Microscope
 from vidapp.replay import Recorder, Replay, step_views
 from vidapp.rollout import rollout
-from vidapp.sampling import DecodeStep, decode
+from vidapp.sampling import DecodeStep, LogitsFn, decode, every_place
 
 KINDS = [{}, {"model__attention": "full"}, {"model__causal": False, "recipe__clean_past": False}]
 SAMPLING = SamplingConfig(steps=4, temperature=1.0, top_k=0)
@@ -26,10 +26,10 @@ def recorded(folder: Path, frames: int, **changes: object) -> tuple[Microscope, 
     checkpoint = load_checkpoint(write_tiny_checkpoint(folder / "tiny.safetensors", tiny_config(**changes)))
     recorder, seen = Recorder(checkpoint.transformer.mask_id), []
 
-    def overheard(ask: Callable[[torch.Tensor], torch.Tensor], *rest: Any, **named: Any) -> Iterator[DecodeStep]:
-        def logits(tokens: torch.Tensor) -> torch.Tensor:
-            seen.append(ask(tokens))
-            return seen[-1]
+    def overheard(ask: LogitsFn, *rest: Any, **named: Any) -> Iterator[DecodeStep]:
+        def logits(tokens: torch.Tensor, places_BM: torch.Tensor) -> torch.Tensor:
+            seen.append(ask(tokens, every_place(tokens)).unflatten(1, tokens.shape[1:]))
+            return ask(tokens, places_BM)
 
         return decode(logits, *rest, **named)
 

@@ -234,7 +234,7 @@ def test_in_one_step_each_frame_is_what_is_expected_of_its_logits() -> None:
     future = future_tokens(model, context(), 2, replace(SAMPLING, choice="expected", steps=1), 0, range(2))
     for frame in range(2):
         past = CausalPast(model, torch.cat([context(), future[:, :frame]], dim=1))
-        logits = past.logits(torch.full_like(future[:, :1], model.mask_id))
+        logits = past.frame_logits(torch.full_like(future[:, :1], model.mask_id))
         assert torch.equal(expected(logits.float(), model.codes_VK), future[:, frame : frame + 1])
 
 

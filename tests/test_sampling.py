@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vidapp.config import SamplingConfig
 from vidapp.randomness import torch_generator
-from vidapp.sampling import ALIKE, DecodeStep, decode, expected, masked_share, sharpen, temperature_at
+from vidapp.sampling import ALIKE, DecodeStep, anywhere, decode, expected, masked_share, sharpen, temperature_at
 
 V = 6
 MASK = V
@@ -54,7 +54,7 @@ def run(
 ) -> list[DecodeStep]:
     tokens = torch.zeros(2, 3, 4, dtype=torch.long) if tokens is None else tokens
     masked = torch.ones_like(tokens, dtype=torch.bool) if masked is None else masked
-    return list(decode(logits, tokens, masked, settings, own or generators(seed, len(tokens)), MASK))
+    return list(decode(anywhere(logits), tokens, masked, settings, own or generators(seed, len(tokens)), MASK))
 
 
 def frequencies(**settings: float) -> Tensor:
@@ -126,6 +126,36 @@ def test_the_network_sees_the_mask_exactly_where_nothing_is_decided() -> None:
     assert len(seen) == 4
     assert (seen[0] == MASK).all()
     assert all(torch.equal(after, step.tokens) for after, step in zip(seen[1:], steps[:-1], strict=True))
+
+
+def test_the_network_is_asked_where_something_is_masked_and_nowhere_else() -> None:
+    asked: list[Tensor] = []
+
+    def watching(tokens: Tensor, places_BM: Tensor) -> Tensor:
+        asked.append(places_BM)
+        return anywhere(contextual)(tokens, places_BM)
+
+    tokens, masked = torch.zeros(1, 4, 4, dtype=torch.long), torch.ones(1, 4, 4, dtype=torch.bool)
+    masked[0, 0, :2] = False
+    steps = list(decode(watching, tokens, masked, SamplingConfig(steps=4), generators(0, 1), MASK))
+    hidden = [masked, *(step.masked for step in steps[:-1])]
+    assert [places.tolist() for places in asked] == [[before.flatten().nonzero().flatten().tolist()] for before in hidden]
+
+
+def test_the_network_is_not_asked_once_nothing_is_masked() -> None:
+    masked = torch.zeros(1, 4, 4, dtype=torch.bool)
+    calls = []
+
+    def counting(tokens: Tensor) -> Tensor:
+        calls.append(tokens)
+        return contextual(tokens)
+
+    assert [int(step.masked.sum()) for step in run(SamplingConfig(steps=3), torch.zeros(1, 4, 4, dtype=torch.long), masked, counting)] == [
+        0
+    ] * 3
+    masked[0, 0, 0] = True
+    run(SamplingConfig(steps=3), torch.zeros(1, 4, 4, dtype=torch.long), masked, counting)
+    assert len(calls) == 1
 
 
 def test_clips_with_different_numbers_of_masks_are_decoded_together() -> None:
@@ -245,7 +275,8 @@ def test_what_is_expected_is_the_same_for_every_seed(steps: int, order: str) -> 
     settings, tokens = SamplingConfig(choice="expected", steps=steps, order=order), torch.zeros(1, 2, 3, 4, dtype=torch.long)
     codes_VK, everything = torch.randn(V, 3, generator=torch_generator(0)), torch.ones_like(tokens, dtype=torch.bool)
     ends = [
-        list(decode(contextual, tokens, everything, settings, generators(seed, 1), MASK, codes_VK=codes_VK))[-1].tokens for seed in range(4)
+        list(decode(anywhere(contextual), tokens, everything, settings, generators(seed, 1), MASK, codes_VK=codes_VK))[-1].tokens
+        for seed in range(4)
     ]
     assert all(torch.equal(end, ends[0]) for end in ends)
 
@@ -258,7 +289,7 @@ def test_what_is_expected_need_not_be_what_is_likeliest_and_no_seed_or_temperatu
     for seed, temperature in ((0, 0.8), (1, 0.8), (0, 3.0)):
         settings = SamplingConfig(steps=1, choice="expected", temperature=temperature, top_k=1)
         (step,) = decode(
-            lambda tokens: logits.expand(*tokens.shape, V), tokens, torch.ones_like(tokens, dtype=torch.bool), settings, generators(seed, 1), MASK,
+            anywhere(lambda tokens: logits.expand(*tokens.shape, V)), tokens, torch.ones_like(tokens, dtype=torch.bool), settings, generators(seed, 1), MASK,
             codes_VK=codes_VK,
         )  # fmt: skip
         assert (step.tokens == 1).all()

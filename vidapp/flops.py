@@ -16,25 +16,28 @@ BACKWARD = 2  # a product's gradients cost two more of its size
 @dataclass(frozen=True)
 class Pass:
     """One forward pass. frames: those passed (of one or two streams); cached: frames seen through the cache besides them;
-    skip: leading frames whose last layer ends at their keys and values; heads: positions whose logits are computed, in all clips."""
+    skip: leading frames whose last layer ends at their keys and values; heads: positions whose logits are computed, in all clips; lean: as
+    `FramePass` does, which has the table at hand and feeds nothing but those positions through the last layer's feed-forward branch."""
 
     clips: int
     frames: int
     heads: int
     cached: int = 0
     skip: int = 0
+    lean: bool = False
 
 
 def pass_flops(config: Config, one: Pass) -> int:
     """FLOPs of a forward pass, the table of embeddings included (once for the input, once for the head)."""
-    blocks = sum(block_flops(config, one, one.skip if last else 0) for last in [False] * (config.model.layers - 1) + [True])
-    return blocks + stem_flops(config, one) + head_flops(config, one.heads) + table_flops(config) * (2 if one.heads else 1)
+    blocks = sum(block_flops(config, one, last) for last in [False] * (config.model.layers - 1) + [True])
+    tables = 0 if one.lean else 2 if one.heads else 1
+    return blocks + stem_flops(config, one) + head_flops(config, one.heads) + table_flops(config) * tables
 
 
-def block_flops(config: Config, one: Pass, skip: int) -> int:
-    """FLOPs of one layer that gives the frames after the first `skip`."""
+def block_flops(config: Config, one: Pass, last: bool) -> int:
+    """FLOPs of one layer."""
     model, places = config.model, config.grid**2
-    frames, wanted, keys = one.frames, one.frames - skip, one.frames + one.cached
+    frames, wanted, keys = one.frames, one.frames - (one.skip if last else 0), one.frames + one.cached
     if model.attention == "framewise":
         frames = wanted
 
@@ -42,13 +45,14 @@ def block_flops(config: Config, one: Pass, skip: int) -> int:
         """Projections of `rows` to q, k, v; scores and sums of `pairs`; the output projection of `wanted_rows`."""
         return 2 * model.width**2 * (3 * rows + wanted_rows) + 4 * pairs * model.width
 
-    total = 4 * model.mlp_ratio * model.width**2 * wanted * places
+    fed = one.heads if one.lean and last else one.clips * wanted * places
+    fed_forward = 4 * model.mlp_ratio * model.width**2 * fed
     if model.attention == "full":
-        return one.clips * (total + attention(frames * places, wanted * places, wanted * keys * places**2))
-    total += attention(frames * places, frames * places, frames * places**2)
+        return fed_forward + one.clips * attention(frames * places, wanted * places, wanted * keys * places**2)
+    total = attention(frames * places, frames * places, frames * places**2)
     if model.attention == "factorized":
         total += attention(frames * places, wanted * places, wanted * keys * places)
-    return one.clips * total
+    return fed_forward + one.clips * total
 
 
 def stem_flops(config: Config, one: Pass) -> int:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .sampling import rows_at
 from .transformer import Block, VideoTransformer, clip_view, squared_relu
 
 
@@ -92,8 +93,8 @@ class FramePass:
         self.frames, self.seen, self.tokens_BKN = 0, None, self.tokens_BKN[:, :0]
 
     @torch.inference_mode()
-    def logits(self, decided_BPHW: Tensor, masked_B1HW: Tensor) -> Tensor:
-        """Logits (B, 1, h, w, V) of the masked frame behind those kept and `decided_BPHW` (any number), which are kept from now on."""
+    def logits(self, decided_BPHW: Tensor, masked_B1HW: Tensor, places_BM: Tensor) -> Tensor:
+        """Logits (B, M, V) at places of the masked frame behind those kept and `decided_BPHW` (any number), which are kept from now on."""
         count = decided_BPHW.shape[1]
         if count:
             self.tokens_BKN = torch.cat([self.tokens_BKN, decided_BPHW.flatten(2)], dim=1)
@@ -105,22 +106,25 @@ class FramePass:
         x_BFND = F.embedding(tokens.flatten(2), self.table) + start
         if self.stem:
             x_BFND += self.stem.own_frame(tokens.flatten(2), self.narrow)
-        x_RD = x_BFND.view(-1, self.width)
+        x_RD, wanted = x_BFND.view(-1, self.width), rows_at(places_BM, self.places)
         for number, (layer, sight) in enumerate(zip(self.layers, sights, strict=True), start=1):
-            x_RD = self.layer(x_RD, layer, sight, count + 1, last=number == len(self.layers))
+            x_RD = self.layer(x_RD, layer, sight, count + 1, wanted if number == len(self.layers) else None)
         if count:
             self.frames, self.seen = self.frames + count, None
         hidden = torch.layer_norm(x_RD, self.shape, *self.final)
-        return torch.addmm(self.transformer.head_bias, hidden, self.head).view(*masked_B1HW.shape, -1)
+        return torch.addmm(self.transformer.head_bias, hidden, self.head).unflatten(0, places_BM.shape)
 
-    def layer(self, x_RD: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, last: bool) -> Tensor:
-        """The rows of so many frames -> the same; after the last layer the last frame's alone."""
+    def layer(self, x_RD: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, wanted: Tensor | None) -> Tensor:
+        """The rows of so many frames -> the same; in the last layer, which knows them, the wanted ones of the last frame alone."""
         space, time, mlp = weights
+        last = wanted is not None
         x_RD = self.plus(x_RD, self.over_space(spread(space.into, self.entered(x_RD, space)), sight), space)
         qkv = torch.addmm(self.nothing, self.entered(x_RD, time), time.into.t())
         if last and frames > 1:
             x_RD = x_RD.view(self.clips, frames, -1, self.width)[:, -1].flatten(0, 1)
         x_RD = self.plus(x_RD, self.over_time(qkv, sight, frames, last), time)
+        if wanted is not None:
+            x_RD = x_RD.index_select(0, wanted)
         return self.plus(x_RD, squared_relu(spread(mlp.into, self.entered(x_RD, mlp))).t(), mlp)
 
     def entered(self, x_RD: Tensor, branch: Branch) -> Tensor:

@@ -113,7 +113,7 @@ class Microscope:
             return logits_at_once(transformer, tokens_THW, frame, torch.cat([masked_B1HW, later], dim=1), len(tokens_THW))[:, :1]
         count = len(masked_B1HW)
         if frame >= transformer.max_frames:
-            return CausalPast(transformer, tokens_THW[:frame].expand(count, -1, -1, -1)).logits(masked_B1HW)
+            return CausalPast(transformer, tokens_THW[:frame].expand(count, -1, -1, -1)).frame_logits(masked_B1HW)
         earlier = tuple(edit for edit in edits if edit.cell.frame < frame)
         cache = past_of(self.past(self.with_edits(earlier), earlier), frame, count, transformer)
         hidden = transformer(masked_B1HW, cached_view(cache, 1, 0, masked_B1HW.device))

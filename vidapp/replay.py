@@ -132,7 +132,7 @@ def believed(microscope: Microscope, replay: Replay, steps: list[ReplayStep], fr
         if first >= transformer.max_frames > 1:  # the window has moved: the model saw what was left in it when the frame was decoded
             clips_STHW = microscope.tokens_THW.expand(len(steps), -1, -1, -1)
             past = past_after(transformer, clips_STHW[:, : replay.given], clips_STHW[:, replay.given : first])
-            return past.logits(grids_SnHW)[:, 0]
+            return past.frame_logits(grids_SnHW)[:, 0]
         return microscope.frame_logits(microscope.tokens_THW, first, grids_SnHW)[:, 0]
     future = len(replay.tokens_THW) - replay.given
     return logits_at_once(transformer, microscope.tokens_THW, first, grids_SnHW, replay.given + future)[:, place]

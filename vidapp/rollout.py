@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .config import Config, SamplingConfig
 from .frame_pass import FramePass
 from .randomness import torch_generator
-from .sampling import DecodeStep, decode
+from .sampling import DecodeStep, at_places, decode, every_place
 from .transformer import Cache, VideoTransformer, View, cached_view, clip_view
 
 
@@ -60,11 +60,11 @@ class CausalPast:
             if self.short:
                 self.short.restart()
 
-    def logits(self, frame_B1HW: Tensor) -> Tensor:
-        """Logits (B, 1, h, w, V) of the frame that follows, masked where not decided. Decided frames not yet in the
+    def logits(self, frame_B1HW: Tensor, places_BM: Tensor) -> Tensor:
+        """Logits (B, M, V) at places of the frame that follows, masked where not decided. Decided frames not yet in the
         cache enter it in the same pass."""
         if self.short:
-            logits, self.pending = self.short.logits(self.pending, frame_B1HW), self.pending[:, :0]
+            logits, self.pending = self.short.logits(self.pending, frame_B1HW, places_BM), self.pending[:, :0]
             return logits
         if not self.cached:
             clip = torch.cat([self.window, frame_B1HW], dim=1)
@@ -78,7 +78,11 @@ class CausalPast:
             if self.view is None:
                 self.view = self.transformer.prepared(cached_view(self.cache, 1, 0, frame_B1HW.device))
             hidden = self.transformer(frame_B1HW, self.view, table=self.table)
-        return self.transformer.logits(hidden, self.table).unflatten(2, frame_B1HW.shape[2:])
+        return self.transformer.logits(at_places(hidden.flatten(1, 2), places_BM), self.table)
+
+    def frame_logits(self, frame_B1HW: Tensor) -> Tensor:
+        """Logits (B, 1, h, w, V) at all of them."""
+        return self.logits(frame_B1HW, every_place(frame_B1HW)).unflatten(1, frame_B1HW.shape[1:])
 
 
 def past_after(transformer: VideoTransformer, given_BTHW: Tensor, decided_BTHW: Tensor) -> CausalPast:
@@ -149,10 +153,10 @@ def rollout_at_once(
         past = tokens[:, tokens.shape[1] - given :]
         new = torch.full_like(tokens[:, :1], transformer.mask_id).repeat(1, count, 1, 1)
 
-        def logits(masked: Tensor, past: Tensor = past) -> Tensor:
+        def logits(masked: Tensor, places_BM: Tensor, past: Tensor = past) -> Tensor:
             clip = torch.cat([past, masked], dim=1)
             hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device), skip=past.shape[1])
-            return transformer.logits(hidden).unflatten(2, clip.shape[2:])
+            return transformer.logits(at_places(hidden.flatten(1, 2), places_BM))
 
         everything = torch.ones_like(new, dtype=torch.bool)
         for step in decode(

@@ -16,7 +16,8 @@ from .config import SamplingConfig
 
 ALIKE = 1e-3  # squared distance up to which two codes are drawn alike
 
-LogitsFn = Callable[[Tensor], Tensor]
+LogitsFn = Callable[[Tensor, Tensor], Tensor]
+"""(tokens (B, ...), places (B, M) in each clip's flattened tokens) -> logits (B, M, V) there."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,40 @@ def expected(logits: Tensor, codes_VK: Tensor) -> Tensor:
     return (2 * mean @ codes_VK.t() - codes_VK.square().sum(dim=-1) + ALIKE * probabilities).argmax(dim=-1)
 
 
-def choose(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor, codes_VK: Tensor | None) -> Tensor:
-    """Ids (...) from logits (..., V), as `settings.choice` says."""
+def choose(logits: Tensor, settings: SamplingConfig, step: int, uniform: Tensor, codes_VK: Tensor | None) -> Tensor:
+    """Ids (...) from logits (..., V) in a decode step, as `settings.choice` says."""
     if settings.choice == "drawn":
-        return draw(logits, settings, temperature, uniform)
+        return draw(logits, settings, temperature_at(settings, step), uniform)
     assert codes_VK is not None, "what is expected of a patch is a mean of codes: pass them"
     assert codes_VK.shape[1], "the transformer knows no codes yet: take_codes"
     return expected(logits, codes_VK)
 
 
-def random_like(tokens: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Uniform [0, 1) of the tokens' shape, each clip from its own generator: a clip's future does not depend on its batch.
-    Drawn where the generator lives, so that a seed means the same on every device."""
-    return torch.stack([torch.rand(tokens.shape[1:], generator=one, device=one.device) for one in generators]).to(tokens.device)
+def every_place(tokens: Tensor) -> Tensor:
+    """All places (B, N) of tokens (B, ...)."""
+    return torch.arange(tokens[0].numel(), device=tokens.device).expand(len(tokens), -1)
+
+
+def rows_at(places_BM: Tensor, places: int) -> Tensor:
+    """The rows (B M) of these places where clips of so many places follow one another."""
+    return (places_BM + places * torch.arange(len(places_BM), device=places_BM.device)[:, None]).flatten()
+
+
+def at_places(values_BNX: Tensor, places_BM: Tensor) -> Tensor:
+    """Each clip's values (B, M, X) at its places."""
+    return values_BNX.flatten(0, 1).index_select(0, rows_at(places_BM, values_BNX.shape[1])).unflatten(0, places_BM.shape)
+
+
+def anywhere(logits_fn: Callable[[Tensor], Tensor]) -> LogitsFn:
+    """Of a function from tokens (B, ...) to the logits (B, ..., V) of all of them."""
+    return lambda tokens, places_BM: at_places(logits_fn(tokens).flatten(1, -2), places_BM)
+
+
+def random_like(tokens: Tensor, generators: Sequence[torch.Generator], draws: int) -> Tensor:
+    """Uniform [0, 1), so many of the tokens' shape (draws, B, ...), each clip's from its own generator: a clip's future does not depend on
+    its batch. Drawn where the generator lives, so that a seed means the same on every device."""
+    drawn = [torch.rand((draws, *tokens.shape[1:]), generator=one, device=one.device) for one in generators]
+    return torch.stack(drawn, dim=1).to(tokens.device)
 
 
 def decode(
@@ -108,40 +130,48 @@ def decode(
 ) -> Iterator[DecodeStep]:
     """Decide the masked tokens in `settings.steps` steps, yielding each.
 
-    generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn maps tokens, with the mask id where masked, to
-    logits (B, ..., V). Committed tokens are never drawn again. Neither argument is changed. codes_VK: what the choice `expected` compares
-    ids by. draws: where given, one for each clip:
-    its temperature, top-k and top-p replace those of `settings`, which decides everything else.
+    generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn is given the tokens, with the mask id
+    where masked, and asked at the M masked places alone (clips with fewer of them are asked at others too), and no more once nothing is
+    masked. Committed tokens are never drawn again. Neither argument is changed. codes_VK: what the choice `expected` compares ids by.
+    draws: where given, one for each clip: its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
-    tokens = torch.where(masked, mask_id, tokens)
-    masked = masked.clone()
-    begun_B = masked.flatten(1).sum(dim=1)
-    fixed_order = torch.arange(masked[0].numel(), device=tokens.device).reshape(masked.shape[1:])
+    shape, masked_BN = tokens.shape, masked.flatten(1)
+    tokens_BN = torch.where(masked_BN, mask_id, tokens.flatten(1))
+    left = begun = masked_BN.sum(dim=1).tolist()
+    chances_SBN = random_like(tokens, generators, 2 * settings.steps).flatten(2)
     for step in range(settings.steps):
-        logits = logits_fn(tokens).float()
-        uniform = random_like(tokens, generators)
-        if draws:
-            each = [choose(logits[i], one, temperature_at(one, step), uniform[i], codes_VK) for i, one in enumerate(draws)]
-            drawn = torch.stack(each)
-        else:
-            drawn = choose(logits, settings, temperature_at(settings, step), uniform, codes_VK)
-        confidence = logits.log_softmax(dim=-1).gather(-1, drawn[..., None])[..., 0].exp()
-        noise = random_like(tokens, generators)
-        priority = order_scores(settings, confidence, noise, fixed_order, step).masked_fill(~masked, float("inf"))
-        keep_masked_B = (begun_B * masked_share(step, settings.steps)).floor().long()
-        rank = priority.flatten(1).argsort(dim=1, stable=True).argsort(dim=1)
-        still_masked = (rank < keep_masked_B[:, None]).reshape(masked.shape) & masked
-        tokens = torch.where(masked & ~still_masked, drawn, tokens)
-        confidence = torch.where(masked, confidence, 1.0)
-        masked = still_masked
-        yield DecodeStep(tokens, masked, confidence, step, settings.steps)
-    assert not masked.any(), "the schedule ends with nothing masked"
+        tokens_BN, confidence_BN = tokens_BN.clone(), torch.ones(tokens_BN.shape, device=tokens.device)
+        if any(left):
+            places_BM = masked_BN.sort(dim=1, descending=True, stable=True).indices[:, : max(left)]
+            open_BM = masked_BN.gather(1, places_BM)
+            logits = logits_fn(tokens_BN.view(shape), places_BM).float()
+            uniform, noise = (chance_BN.gather(1, places_BM) for chance_BN in chances_SBN[2 * step : 2 * step + 2])
+            if draws:
+                drawn_BM = torch.stack([choose(logits[i], one, step, uniform[i], codes_VK) for i, one in enumerate(draws)])
+            else:
+                drawn_BM = choose(logits, settings, step, uniform, codes_VK)
+            confidence_BM = logits.log_softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0].exp()
+            confidence_BN.scatter_(1, places_BM, torch.where(open_BM, confidence_BM, 1.0))
+            priority = order_scores(settings, confidence_BM, noise, places_BM, step).masked_fill(~open_BM, float("inf"))
+            left = [math.floor(count * masked_share(step, settings.steps)) for count in begun]
+            still_BM = lowest(priority, left)
+            tokens_BN.scatter_(1, places_BM, torch.where(open_BM & ~still_BM, drawn_BM, tokens_BN.gather(1, places_BM)))
+            masked_BN = masked_BN.scatter(1, places_BM, still_BM)
+        yield DecodeStep(tokens_BN.view(shape), masked_BN.view(shape), confidence_BN.view(shape), step, settings.steps)
+    assert not masked_BN.any(), "the schedule ends with nothing masked"
 
 
-def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, fixed_order: Tensor, step: int) -> Tensor:
+def lowest(priority_BM: Tensor, counts: Sequence[int]) -> Tensor:
+    """True for so many of each clip's places, those with the lowest priority; of equal ones the first."""
+    order = priority_BM.argsort(dim=1, stable=True)
+    first = torch.arange(order.shape[1], device=order.device) < torch.tensor(counts, device=order.device)[:, None]
+    return torch.zeros_like(first).scatter_(1, order, first)
+
+
+def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, places: Tensor, step: int) -> Tensor:
     """Higher is committed earlier. Where the choice is what is expected, no chance has a part in it."""
     if settings.order == "fixed":
-        return -fixed_order.to(confidence).expand_as(confidence)
+        return -places.to(confidence)
     if settings.choice == "expected":
         return confidence
     if settings.order == "random":

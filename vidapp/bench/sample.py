@@ -4,6 +4,7 @@ What is computed anew is the whole clip, its frames to come masked, as samplers 
 fairer rival, the clip so far with no more of the last layer and the head than is needed.
 """
 
+import math
 import time
 
 import torch
@@ -14,6 +15,7 @@ from ..device import pick_device
 from ..flops import Pass, pass_flops
 from ..randomness import torch_generator
 from ..rollout import frame_generators, rollout
+from ..sampling import at_places, masked_share
 from ..sampling import decode as decode_frame
 from ..transformer import VideoTransformer, clip_view
 from .effort import Effort, typical
@@ -86,9 +88,9 @@ def whole_clip(transformer: VideoTransformer, tokens: Tensor, frames: int, sampl
     for frame in range(frames):
         now = slice(given + frame, given + frame + 1)
 
-        def logits(new: Tensor, clip: Tensor = tokens, now: slice = now) -> Tensor:
+        def logits(new: Tensor, places_BM: Tensor, clip: Tensor = tokens, now: slice = now) -> Tensor:
             everything = transformer.logits(transformer(torch.cat([clip[:, : now.start], new, clip[:, now.stop :]], dim=1), view))
-            return everything[:, now].unflatten(2, new.shape[2:])
+            return at_places(everything[:, now].flatten(1, 2), places_BM)
 
         hidden = torch.ones_like(tokens[:, now], dtype=torch.bool)
         for step in decode_frame(logits, tokens[:, now], hidden, sampling, frame_generators(0, clips, frame), transformer.mask_id):
@@ -99,14 +101,15 @@ def whole_clip(transformer: VideoTransformer, tokens: Tensor, frames: int, sampl
 
 def clip_flops(config: Config, way: str) -> int:
     """FLOPs of one clip's future: every frame in so many passes; of the cached ones the first takes in what was decided since."""
-    total, given, places, frames = 0, config.data.context_frames, config.grid**2, future_frames(config)
-    for frame in range(frames):
-        past, waiting = given + frame, given if frame == 0 else 1
-        if way == "cached":
-            first = Pass(1, waiting + 1, places, cached=past - waiting, skip=waiting)
-            total += pass_flops(config, first) + (config.sampling.steps - 1) * pass_flops(config, Pass(1, 1, places, cached=past))
-        elif way == "so_far":
-            total += config.sampling.steps * pass_flops(config, Pass(1, past + 1, places, skip=past))
+    given, places, frames, steps = config.data.context_frames, config.grid**2, future_frames(config), config.sampling.steps
+    if way == "whole":
+        return frames * steps * pass_flops(config, Pass(1, given + frames, (given + frames) * places))
+    total, masked = 0, [places, *(math.floor(places * masked_share(step, steps)) for step in range(steps - 1))]  # before each step
+    for past in range(given, given + frames):
+        if way == "so_far":
+            total += sum(pass_flops(config, Pass(1, past + 1, count, skip=past)) for count in masked)
         else:
-            total += config.sampling.steps * pass_flops(config, Pass(1, given + frames, (given + frames) * places))
+            waiting = given if past == given else 1
+            total += pass_flops(config, Pass(1, waiting + 1, places, cached=past - waiting, skip=waiting, lean=True))
+            total += sum(pass_flops(config, Pass(1, 1, count, cached=past, lean=True)) for count in masked[1:])
     return total

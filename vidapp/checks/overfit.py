@@ -10,7 +10,7 @@ from torch import Tensor
 from ..config import Config
 from ..randomness import torch_generator
 from ..rollout import future_tokens
-from ..sampling import decode
+from ..sampling import anywhere, decode
 from ..transformer import VideoTransformer, clip_view
 from .subject import CLIPS, ONLY, Subject
 from .verdict import Check, Progress, judge, not_applicable, points
@@ -131,7 +131,7 @@ def said_back(subject: Subject, learnt: Learnt) -> tuple[float, list[float]]:
         return learnt.model.logits(learnt.model(tokens, view)).unflatten(2, tokens.shape[2:])
 
     generators = [torch_generator(0, "said back", clip) for clip in range(len(truth))]
-    for step in decode(logits, truth, masked, greedy, generators, learnt.model.mask_id):
+    for step in decode(anywhere(logits), truth, masked, greedy, generators, learnt.model.mask_id):
         tokens = step.tokens
     right = tokens == truth
     per_clip = [float(clip[hidden].float().mean()) for clip, hidden in zip(right, masked, strict=True)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..config import SamplingConfig
 from ..randomness import torch_generator
-from ..sampling import DecodeStep, decode, masked_share
+from ..sampling import DecodeStep, anywhere, decode, masked_share
 from .verdict import Check, Progress, judge
 
 Decode = Callable[..., Iterator[DecodeStep]]
@@ -37,7 +37,7 @@ def last_tokens(
     """Decode a grid of which everything is masked."""
     start = torch.zeros(shape, dtype=torch.long)
     generators = [torch_generator(seed, "check") for seed in seeds]
-    for step in decode(logits_fn, start, torch.ones(shape, dtype=torch.bool), settings, generators, CODES):
+    for step in decode(anywhere(logits_fn), start, torch.ones(shape, dtype=torch.bool), settings, generators, CODES):
         tokens = step.tokens
     return tokens
 
@@ -113,7 +113,7 @@ def stays(
     before, hidden = torch.where(masked, mask_id, given), masked
     generators = [torch_generator(0, name, clip) for clip in range(len(given))]
     begun = int(masked[0].sum())
-    for place, step in enumerate(decode(logits_fn, given, masked, settings, generators, mask_id)):
+    for place, step in enumerate(decode(anywhere(logits_fn), given, masked, settings, generators, mask_id)):
         moved += int((~hidden & (step.tokens != before)).sum())
         before, hidden = step.tokens, step.tokens == mask_id
         off_schedule += int(abs(int(hidden[0].sum()) - begun * masked_share(place, settings.steps)) > 1)
@@ -159,7 +159,9 @@ def overlap(decode: Decode, settings: SamplingConfig, strength: Tensor, priority
     """Share of the commits of each step that were the highest in `priority` of those still masked, over all steps but the last."""
     peaks = torch.nn.functional.pad(strength[..., None], (0, CODES - 1))
     masked, right, counted = torch.ones_like(strength, dtype=torch.bool), 0, 0
-    for step in decode(lambda tokens: peaks, torch.zeros_like(strength).long(), masked, settings, [torch_generator(0, "order")], CODES):
+    for step in decode(
+        anywhere(lambda tokens: peaks), torch.zeros_like(strength).long(), masked, settings, [torch_generator(0, "order")], CODES
+    ):
         committed = (masked & ~step.masked).flatten()
         count = int(committed.sum())
         if int(step.masked.sum()) and count:

@@ -84,7 +84,8 @@ def test_a_lean_pass_of_cached_sampling_counts_as_torch_does(waiting: int) -> No
     added = {torch.ops.aten.addmm_: lambda _, a, b, out_shape=None, **rest: 2 * a[0] * a[1] * b[1]}
     with FlopCounterMode(display=False, custom_mapping=added) as counted:
         short.logits(tokens[:, 3 - waiting : 3], tokens[:, 3:], places_BM)
-    sums = (1 if waiting else config.model.layers) * 4 * 4 * config.grid**2 * config.model.width  # of one frame: of no product
+    seen = 4 + (config.model.layers - 1) * sum(range(4 - waiting, 5))  # by frames in all layers: along time there are no products, but sums
+    sums = 4 * seen * config.grid**2 * config.model.width
     assert pass_flops(config, Pass(1, waiting + 1, 3, cached=3 - waiting, skip=waiting, lean=True)) == counted.get_total_flops() + sums
 
 

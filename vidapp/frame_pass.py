@@ -45,15 +45,18 @@ class Sight:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
     space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
-    time_bias: Tensor | None  # (H or 1, F, K); None where nothing is added and nothing hidden
-    written: Tensor  # (2, B, N, F, D)
-    keys: Tensor  # (B N, K, D)
-    values: Tensor  # (B N, K, D)
+    time_bias: Tensor | None  # (H, T, T) of all times; None where nothing is added
+    kept: Tensor  # keys and values (2, B, K, D, N), those of the frames passed the last
 
 
 def spread(weight: Tensor, x_RD: Tensor) -> Tensor:
     """weight @ x^T: (outputs, R)."""
     return torch.mm(weight, x_RD.t())
+
+
+def as_rows(y_XDN: Tensor) -> Tensor:
+    """(X N, D), where it can be without a copy."""
+    return y_XDN[0].t() if len(y_XDN) == 1 else y_XDN.transpose(1, 2).flatten(0, 1)
 
 
 class FramePass:
@@ -73,9 +76,8 @@ class FramePass:
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
         self.head = table[: transformer.codebook_size].t()
         weight = transformer.place_embedding
-        self.nothing = weight.new_zeros(1)
-        self.kept = weight.new_empty(config.layers, 2, clips, self.places, transformer.max_frames, config.width)
-        self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames: some are a part
+        self.kept = weight.new_empty(config.layers, 2, clips, transformer.max_frames, config.width, self.places)
+        self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames
         self.frames = 0  # decided ones that are kept
         self.stem = transformer.stem
         self.narrow = self.stem.table(table) if self.stem else table
@@ -119,7 +121,7 @@ class FramePass:
         space, time, mlp = weights
         last = wanted is not None
         x_RD = self.plus(x_RD, self.over_space(spread(space.into, self.entered(x_RD, space)), sight), space)
-        qkv = torch.addmm(self.nothing, self.entered(x_RD, time), time.into.t())
+        qkv = spread(time.into, self.entered(x_RD, time))
         if last and frames > 1:
             x_RD = x_RD.view(self.clips, frames, -1, self.width)[:, -1].flatten(0, 1)
         x_RD = self.plus(x_RD, self.over_time(qkv, sight, frames, last), time)
@@ -141,33 +143,24 @@ class FramePass:
         scores = torch.bmm(q.transpose(1, 2), k)
         if sight.space_bias is not None:
             scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
-        y = torch.bmm(v, scores.softmax(-1).transpose(1, 2))  # (B F H, d, N)
-        return y.view(-1, self.width, self.places).transpose(1, 2).reshape(-1, self.width)
+        return as_rows(torch.bmm(v, scores.softmax(-1).transpose(1, 2)).view(-1, self.width, self.places))
 
     def over_time(self, qkv: Tensor, sight: Sight, frames: int, last: bool) -> Tensor:
-        """Of queries (scaled), keys and values (R, 3 D): what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
-        parts = qkv.view(self.clips, frames, self.places, 3, self.width).permute(3, 0, 2, 1, 4)  # (3, B, N, F, D)
-        sight.written.copy_(parts[1:])
-        q, bias = parts[0], sight.time_bias
-        if last and frames > 1:
-            q, bias, frames = q[..., -1:, :], self.all_seen(bias), 1
-        if frames == 1:
-            return self.of_one_frame(q.reshape(-1, self.heads, self.width // self.heads), sight, bias)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q.flatten(0, 1), sight.keys, sight.values))
-        y = F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)  # (B N, H, F, d)
-        return y.view(self.clips, self.places, self.heads, frames, -1).permute(0, 3, 1, 2, 4).reshape(-1, self.width)
+        """Of the same: what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
+        parts = qkv.view(3, self.width, self.clips, frames, self.places).permute(0, 2, 3, 1, 4)  # (3, B, F, D, N)
+        sight.kept[:, :, self.frames :].copy_(parts[1:])
+        wanted = range(frames - 1 if last else 0, frames)
+        found = [self.of_one_frame(parts[0, :, frame], sight, self.frames + frame) for frame in wanted]
+        return as_rows(found[0] if len(found) == 1 else torch.stack(found, dim=1).flatten(0, 1))
 
-    def of_one_frame(self, q: Tensor, sight: Sight, bias: Tensor | None) -> Tensor:
-        """Of one query (B N, H, d) a position: (B N, D). Sums of products: as many matrix products of a single row each take longer."""
-        keys, values = (part.unflatten(-1, (self.heads, -1)) for part in (sight.keys, sight.values))  # (B N, K, H, d)
-        scores = (q[:, None] * keys).sum(-1)  # (B N, K, H)
-        if bias is not None:
-            scores += bias[:, 0].t()
-        return (scores.softmax(1)[..., None] * values).sum(1).flatten(1)
-
-    def all_seen(self, bias: Tensor | None) -> Tensor | None:
-        """What is added to the scores (H, 1, K) of the last frame alone, which sees all frames."""
-        return bias[:, -1:] if bias is not None and self.relative else None
+    def of_one_frame(self, q_BDN: Tensor, sight: Sight, time: int) -> Tensor:
+        """(B, D, N) of the queries of the frame at a time, which sees what is kept up to itself. Sums of products: as many matrix products
+        of a single row each take longer."""
+        keys, values = (part[:, : time + 1].unflatten(2, (self.heads, -1)) for part in sight.kept)  # (B, K, H, d, N)
+        scores = (q_BDN.unflatten(1, (self.heads, -1))[:, None] * keys).sum(3)  # (B, K, H, N)
+        if sight.time_bias is not None:
+            scores += sight.time_bias[:, time, : time + 1].t()[..., None]
+        return (scores.softmax(1)[:, :, :, None] * values).sum(1).flatten(1, 2)
 
     def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
         """What is added to the embeddings, (B or none, F, N, D), and every layer's sight, for so many frames, the last of them masked."""
@@ -182,7 +175,5 @@ class FramePass:
         found: list[Sight] = []
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
-            bias = time[0, 0, :, self.frames : end, :end]
-            keys, values = kept[..., :end, :].flatten(1, 2)
-            found.append(Sight(space, bias if frames > 1 else self.all_seen(bias), kept[..., self.frames : end, :], keys, values))
+            found.append(Sight(space, time[0, 0] if self.relative else None, kept[:, :, :end]))
         return start, found

@@ -172,7 +172,7 @@ def test_the_page_offers_all_gpus_where_there_are_several(monkeypatch: pytest.Mo
         assert new.measure(held)[new.start_all].visible is (count > 1)
     assert new.measure(held)[new.start_all].value == "Start on all 2 GPUs"
     assert "--num_processes 2" in new.measure(held)[new.launch]
-    said = list(tab.start_on_all(held, "a", "moving-mnist", 5))[-1]
+    said = list(tab.start_on_all("a", held, "debug", "moving-mnist", 5))[-1]
     assert "Run a has started" in said[new.message]
     assert jobs.wait(PATIENCE_S)
     assert processes_of(open_run("a").path) == 2

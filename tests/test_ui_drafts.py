@@ -186,6 +186,17 @@ def test_a_chip_that_is_pressed_while_another_preset_is_on_its_way_leaves_that_p
     assert updates[new.steps] == preset("base").run.steps
 
 
+def test_steps_that_are_left_and_a_start_while_another_preset_is_on_its_way_go_by_that_preset() -> None:
+    new, held = new_run_form(), Draft.of("debug", {"model.dropout": 0.2}).value
+    untouched = preset("debug").run.steps
+    assert Draft.of_value(new.edited(held, "base", "moving-mnist", 7)[new.draft]) == Draft.of(
+        "base", {"model.dropout": 0.2, "run.steps": 7}
+    )
+    assert new.chosen(held, "base", "moving-mnist", untouched) == Draft.of("base", {"model.dropout": 0.2})
+    with pytest.raises(ValueError, match=r"model\.heads 3"):  # goes with base, and not with debug
+        new.chosen(Draft.of("base", {"model.heads": 3}).value, "debug", "moving-mnist", preset("base").run.steps)
+
+
 def test_the_preset_that_is_there_already_changes_nothing() -> None:
     new, tab = new_run_form(), configuring()
     held = Draft.of("debug", {"model.layers": 3}).value
@@ -234,7 +245,7 @@ class TestAFieldThatCannotBe:
         with pytest.raises(ValueError, match=r"^model\.width is 7"):
             tab.refuse(*typed(**self.SHOWN))
         with pytest.raises(ValueError, match=said):
-            new.go(held, "", "moving-mnist", 3)
+            new.go("", held, "debug", "moving-mnist", 3)
         with pytest.raises(ValueError, match=said):
             cases.case_of(cases.DRAFT, held)
         assert new.measure(held)[new.start].interactive is False
@@ -248,7 +259,7 @@ class TestAFieldThatCannotBe:
     def test_survives_an_edit_in_train(self) -> None:
         tab, new = configuring(), new_run_form()
         held = tab.edited(*typed(**self.SHOWN))[tab.draft]
-        draft = Draft.of_value(new.edited(held, "moving-mnist", 5)[new.draft])
+        draft = Draft.of_value(new.edited(held, "debug", "moving-mnist", 5)[new.draft])
         assert draft.changes == {**self.OTHERS, "run.steps": 5}
         assert draft.refused == {"model.width": 7}
 
@@ -258,7 +269,7 @@ class TestAFieldThatCannotBe:
         tab.refuse(*typed(**{**self.SHOWN, "model_width": 64}))
         held = tab.edited(*typed(**{**self.SHOWN, "model_width": 64}))[tab.draft]
         assert held == {"preset": "debug", "changes": {**self.OTHERS, "model.width": 64}}
-        config = new.chosen(held, "moving-mnist", 3).config
+        config = new.chosen(held, "debug", "moving-mnist", 3).config
         assert (config.model.width, config.model.layers, config.run.steps, config.recipe.batch_size) == (64, 3, 3, 2)
 
     def test_is_named_beside_every_other_one(self) -> None:
@@ -324,11 +335,11 @@ def test_a_run_starts_on_clips_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> N
     started: list[Config] = []
     monkeypatch.setattr(new_run.jobs, "start_or_enqueue", lambda config, name, **how: started.append(config) or "mine")
     held = Draft.of("debug", {"run.device": "cpu"}).value
-    assert new_run_form().go(held, "", "own/mine", 5) == ("mine", False)
+    assert new_run_form().go("", held, "debug", "own/mine", 5) == ("mine", False)
     (config,) = started
     assert config.data.source == str(folder.resolve())
     with pytest.raises(ValueError, match="not offered here"):
-        new_run_form().go(held, "", "/etc", 5)
+        new_run_form().go("", held, "debug", "/etc", 5)
 
 
 def test_all_gpus_are_used_by_the_same_command_behind_accelerate() -> None:

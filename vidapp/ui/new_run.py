@@ -50,9 +50,9 @@ class NewRun:
     def outputs(self) -> list[Any]:
         return [self.message, self.draft, *self.form]
 
-    def edited(self, held: Any, source: str, steps: float | None) -> Updates:
+    def edited(self, held: Any, name: str, source: str, steps: float | None) -> Updates:
         """A control was left with a value."""
-        return {self.draft: self.with_controls(held, source, steps).value}
+        return {self.draft: self.shown_draft(held, name, source, steps).value}
 
     def with_controls(self, held: Any, source: str, steps: float | None) -> Draft:
         """The draft with the controls' values; ValueError where those cannot be."""
@@ -60,18 +60,20 @@ class NewRun:
         form.changed(draft.config, list(values), values.values())
         return draft.edited(values)
 
-    def chosen(self, held: Any, source: str, steps: float | None) -> Draft:
-        """The draft with the controls' values, to be trained; ValueError where they or another value in Configure cannot be."""
-        return self.with_controls(held, source, steps).sound()
+    def shown_draft(self, held: Any, name: str, source: str, steps: float | None) -> Draft:
+        """The same on the preset that is shown (`name`), which the page's draft may not be on yet; ValueError where it does not go with it."""
+        draft = self.with_controls(held, source, steps)
+        return draft if name == draft.preset else draft.on(name)
+
+    def chosen(self, held: Any, name: str, source: str, steps: float | None) -> Draft:
+        """What is shown, to be trained; ValueError where the controls' values or another one in Configure cannot be."""
+        return self.shown_draft(held, name, source, steps).sound()
 
     def choose(self, name: str, held: Any) -> Updates:
         return choose_preset(self, name, held)
 
     def reset(self, event: gr.EventData, held: Any, name: str, source: str, steps: float | None) -> Updates:
-        """A chip was pressed: that setting goes back to the preset's value, the others stay as the controls have them.
-
-        name: the preset that is shown, which the page's draft may not be on yet.
-        """
+        """A chip was pressed: that setting goes back to the value of the preset that is shown, the others stay as the controls have them."""
         draft, _ = self.with_controls(held, source, steps).moved(name)
         return self.show(draft.without(str(getattr(event, "key", ""))))
 
@@ -126,12 +128,12 @@ class NewRun:
         """The outputs of `measure`."""
         return [self.message, self.start, self.start_all, self.notices, self.launch]
 
-    def go(self, held: Any, name: str, source: str, steps: int | None, *, on_all: bool = False) -> tuple[str, bool]:
-        """Start the run, on one device or on all GPUs, or put it into the queue while another one trains; (its name, whether it waits).
+    def go(self, run: str, held: Any, name: str, source: str, steps: int | None, *, on_all: bool = False) -> tuple[str, bool]:
+        """Start the run (of that name, where it is given one), on one device or on all GPUs, or put it into the queue while another one trains; (its name, whether it waits).
 
         ValueError for what cannot start.
         """
-        chosen = self.chosen(held, source, steps).config
+        chosen = self.chosen(held, name, source, steps).config
         config = sources.resolved(chosen)
         from ..tokenizer_choice import choose_tokenizer
 
@@ -141,8 +143,8 @@ class NewRun:
         waits = jobs.running() is not None
         if not waits:
             refuse(chosen, processes)  # as the page names its data: estimates know no paths
-        run = jobs.start_or_enqueue(config, name.strip() or None, tokenizer=choose_tokenizer(config), processes=processes)
-        return run, run in jobs.queue()
+        started = jobs.start_or_enqueue(config, run.strip() or None, tokenizer=choose_tokenizer(config), processes=processes)
+        return started, started in jobs.queue()
 
 
 def refuse(config: Config, processes: int = 1) -> None:
@@ -201,7 +203,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, **AGAIN}
     leaving = [new.source.input, new.steps.blur, new.steps.submit]
     edited = [
-        gr.on(leaving, guard(new.edited), [new.draft, new.source, new.steps], [new.message, new.draft], **edits),
+        gr.on(leaving, guard(new.edited), [new.draft, *new.form], [new.message, new.draft], **edits),
         new.preset.input(guard(new.choose), [new.preset, new.draft], new.outputs, **edits),
         new.chips.reset(guard(new.reset), [new.draft, *new.form], new.outputs, **edits),
         new.chips.reset_all(guard(new.reset_all), new.preset, new.outputs, **edits),

@@ -51,18 +51,18 @@ class TrainTab:
     new: NewRun | None
     steering: Steering | None
 
-    def start(self, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
+    def start(self, run: str, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
         """Start the run that the page's draft and the controls describe, or put it into the queue, and show it."""
-        yield from self.started(held, name, source, steps, on_all=False)
+        yield from self.started(run, held, name, source, steps, on_all=False)
 
-    def start_on_all(self, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
+    def start_on_all(self, run: str, held: Any, name: str, source: str, steps: int | None) -> Iterator[Updates]:
         """The same by a process for each GPU."""
-        yield from self.started(held, name, source, steps, on_all=True)
+        yield from self.started(run, held, name, source, steps, on_all=True)
 
-    def started(self, held: Any, name: str, source: str, steps: int | None, *, on_all: bool) -> Iterator[Updates]:
+    def started(self, run: str, held: Any, name: str, source: str, steps: int | None, *, on_all: bool) -> Iterator[Updates]:
         assert self.new is not None
         yield {self.new.message: said("Getting ready…")}
-        run, waits = self.new.go(held, name, source, steps, on_all=on_all)
+        run, waits = self.new.go(run, held, name, source, steps, on_all=on_all)
         yield {**new_run.started(self.new, run, waits=waits), **self.shown(run)}
 
     def pause_or_continue(self, run: str | None) -> Updates:
@@ -192,7 +192,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: TrainTab) -> list[Any]:
         return []
     new = tab.new
     for button, begin in ((new.start, tab.start), (new.start_all, tab.start_on_all)):
-        button.click(guarded(new.message)(begin), [new.draft, new.name, new.source, new.steps],
+        button.click(guarded(new.message)(begin), [new.name, new.draft, *new.form],
                      [new.message, new.name, *tab.outputs], **quick)  # fmt: skip
     for changed in (tab.live.state_changed, tab.live.runs_changed):  # whether the button starts a run or queues it
         changed(guarded(new.message, clears=False)(new.measure), new.draft, new.measured, **new_run.AHEAD)

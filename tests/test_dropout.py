@@ -55,6 +55,12 @@ def test_the_gradient_is_that_of_what_was_kept() -> None:
     assert torch.allclose(x.grad * x, y)
 
 
+@TYPES
+@pytest.mark.parametrize("share", [1e-5, 1e-9, 1e-17])
+def test_next_to_nothing_is_dropped_of_the_tiniest_share(dtype: torch.dtype, share: float) -> None:
+    assert float((dropped(torch.ones(1000, dtype=dtype), share) == 0).double().mean()) < 0.01
+
+
 def test_nothing_is_dropped_of_a_share_of_nothing() -> None:
     x = torch.randn(5)
     assert dropped(x, 0.0) is x

@@ -1,16 +1,20 @@
 """The FLOPs that we claim are those that torch counts while they happen."""
 
+import math
+
 import pytest
 import torch
 from tiny import random_tokens, tiny, tiny_transformer
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidapp.batches import TokenBatch, draw_masks
+from vidapp.bench.sample import WAYS, clip_flops, decode
 from vidapp.config import Config
 from vidapp.flops import Pass, pass_flops, step_flops
 from vidapp.frame_pass import FramePass
 from vidapp.objective import masked_logits
 from vidapp.presets import preset
+from vidapp.sampling import masked_share
 from vidapp.transformer import Cache, cached_view, clip_view
 
 ATTENTIONS = ("full", "factorized", "framewise")
@@ -75,18 +79,39 @@ def test_a_pass_over_a_clip_and_one_over_new_frames_after_cached_ones_count_as_t
     assert pass_flops(config, Pass(2, 1, heads, cached=2)) == counted(cached_view(cache, 1, 0, tokens.device), slice(3, 4), 0)
 
 
+IN_PLACE = {torch.ops.aten.addmm_: lambda _, a, b, out_shape=None, **rest: 2 * a[0] * a[1] * b[1]}
+
+
 @pytest.mark.parametrize("waiting", [0, 2])
 def test_a_lean_pass_of_cached_sampling_counts_as_torch_does(waiting: int) -> None:
-    config = sized("factorized", model__code_embedding=False)
+    config = sized("factorized")
     model, tokens = tiny_transformer(config, dtype=torch.float32), random_tokens(config, clips=1)
     short, places_BM = FramePass(model, 1, model.token_table()), torch.tensor([[3, 0, 5]])
     short.logits(tokens[:, : 3 - waiting], tokens[:, 3:], places_BM)
-    added = {torch.ops.aten.addmm_: lambda _, a, b, out_shape=None, **rest: 2 * a[0] * a[1] * b[1]}
-    with FlopCounterMode(display=False, custom_mapping=added) as counted:
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counted:
         short.logits(tokens[:, 3 - waiting : 3], tokens[:, 3:], places_BM)
     seen = 4 + (config.model.layers - 1) * sum(range(4 - waiting, 5))  # by frames in all layers: along time there are no products, but sums
     sums = 4 * seen * config.grid**2 * config.model.width
-    assert pass_flops(config, Pass(1, waiting + 1, 3, cached=3 - waiting, skip=waiting, lean=True)) == counted.get_total_flops() + sums
+    assert (
+        pass_flops(config, Pass(1, waiting + 1, 3, cached=3 - waiting, skip=waiting, table=False, lean=True))
+        == counted.get_total_flops() + sums
+    )
+
+
+@pytest.mark.parametrize("steps", [3, 40])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_clip_by_each_way_of_sampling_counts_as_torch_does(way: str, attention: str, steps: int) -> None:
+    config = sized(attention, data__context_frames=2, sampling__steps=steps)
+    transformer, places, layers = tiny_transformer(config, dtype=torch.float32), config.grid**2, config.model.layers
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counted:
+        decode(transformer, config, 1, way)
+    asked = sum(math.floor(places * masked_share(step, steps)) > 0 for step in range(steps - 1))  # besides the first
+    pasts, sums = range(2, config.data.clip_frames), 0
+    if way == "cached" and attention == "factorized":  # along time there are no products, but sums
+        first = [(layers - 1) * sum(range(1 if past == 2 else past, past + 2)) + past + 1 for past in pasts]
+        sums = 4 * places * config.model.width * (sum(first) + asked * layers * sum(past + 1 for past in pasts))
+    assert clip_flops(config, way) == counted.get_total_flops() + sums
 
 
 def test_a_second_computation_of_activations_is_no_progress() -> None:

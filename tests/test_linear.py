@@ -17,6 +17,7 @@ def test_in_bf16_it_is_torchs_own_and_so_are_its_gradients(inputs: int, outputs:
             y = way(x)
         y.float().square().sum().backward()
         assert y.dtype == torch.bfloat16
+        assert ("Product" in y.grad_fn.name()) is (way is layer)
         assert x.grad is not None
         assert layer.weight.grad is not None
         assert layer.weight.grad.dtype == torch.float32

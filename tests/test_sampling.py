@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import vidapp.sampling
 from vidapp.config import SamplingConfig
 from vidapp.randomness import torch_generator
 from vidapp.sampling import ALIKE, DecodeStep, anywhere, decode, expected, masked_share, sharpen, temperature_at
@@ -126,6 +127,30 @@ def test_the_network_sees_the_mask_exactly_where_nothing_is_decided() -> None:
     assert len(seen) == 4
     assert (seen[0] == MASK).all()
     assert all(torch.equal(after, step.tokens) for after, step in zip(seen[1:], steps[:-1], strict=True))
+
+
+def test_every_step_has_chances_of_its_own_in_the_order_of_the_clips_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a place: what its token is drawn with, and the noise of its order."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, places: Tensor, step: int) -> Tensor:
+        seen.append((places, uniform))
+        return order_scores(settings, confidence, uniform, places, step)
+
+    def drawing(logits: Tensor, settings: SamplingConfig, step: int, uniform: Tensor, codes_VK: Tensor | None) -> Tensor:
+        drawn.append(uniform)
+        return choose(logits, settings, step, uniform, codes_VK)
+
+    drawn: list[Tensor] = []
+    order_scores, choose = vidapp.sampling.order_scores, vidapp.sampling.choose
+    monkeypatch.setattr(vidapp.sampling, "order_scores", scores)
+    monkeypatch.setattr(vidapp.sampling, "choose", drawing)
+    run(SamplingConfig(steps=4), seed=7)
+    own = [torch_generator(7, "sample", clip) for clip in range(2)]
+    for uniform, (places, noise) in zip(drawn, seen, strict=True):
+        for chances in (uniform, noise):
+            fresh = torch.stack([torch.rand(3, 4, generator=generator) for generator in own]).flatten(1)
+            assert torch.equal(chances, fresh.gather(1, places))
 
 
 def test_the_network_is_asked_where_something_is_masked_and_nowhere_else() -> None:

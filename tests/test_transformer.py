@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny import TINY, random_tokens, tiny, tiny_tokenizer, tiny_transformer
 from torch import Tensor
 
+from vidapp.attention import Attention
 from vidapp.config import Config
 from vidapp.presets import preset
 from vidapp.randomness import torch_generator
@@ -412,6 +413,15 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(model(tokens, view), model(tokens, view))
     assert torch.equal(before, torch.get_rng_state())
     model.train()
+    assert not torch.allclose(model(tokens, view), model(tokens, view))
+
+
+@pytest.mark.parametrize("kept", ["residual", "attention"])
+def test_dropout_acts_on_attention_and_on_what_each_branch_adds(kept: str) -> None:
+    model, tokens, view = make(model__dropout=0.5).train(), tokens_of(), clip_view(FRAMES, True, CPU)
+    for module in model.modules():
+        if isinstance(module, Block if kept == "attention" else Attention):
+            module.dropout = 0.0
     assert not torch.allclose(model(tokens, view), model(tokens, view))
 
 

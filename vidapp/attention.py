@@ -23,7 +23,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float)
     """
     if q.device.type != "cpu" or not (torch.is_grad_enabled() or q.shape[-2] * k.shape[-2] <= PLAIN_SCORES):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
-    scores = q @ k.contiguous().transpose(-2, -1)  # else the product copies it in that order, at five times the cost
+    if torch.is_grad_enabled():
+        k = k.contiguous()  # else the product copies it transposed, at five times the cost
+    scores = q @ k.transpose(-2, -1)
     if bias is not None:
         scores += bias  # in place: no pass keeps what a product gave
     return dropped(softmax(scores), dropout) @ v
@@ -37,7 +39,7 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 class Projection(Linear):
-    """To queries, keys and values, the 1 / sqrt(d) of the scores in the queries: so it costs no pass over them."""
+    """To queries, keys and values, the 1 / sqrt(d) of the scores in the queries' weight: no pass over the queries is made for it."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, 3 * width)

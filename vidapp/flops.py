@@ -16,22 +16,23 @@ BACKWARD = 2  # a product's gradients cost two more of its size
 @dataclass(frozen=True)
 class Pass:
     """One forward pass. frames: those passed (of one or two streams); cached: frames seen through the cache besides them;
-    skip: leading frames whose last layer ends at their keys and values; heads: positions whose logits are computed, in all clips; lean: as
-    `FramePass` does, which has the table at hand, computes no score that a mask would hide along time, and feeds nothing but those positions
-    through the last layer's feed-forward branch."""
+    skip: leading frames whose last layer ends at their keys and values; heads: positions whose logits are computed, in all clips; table:
+    whether the table of embeddings is made in it, and not at hand; lean: as `FramePass` does (where there is no stem), which computes no score
+    that a mask would hide along time, and feeds nothing but those positions through the last layer's feed-forward branch."""
 
     clips: int
     frames: int
     heads: int
     cached: int = 0
     skip: int = 0
+    table: bool = True
     lean: bool = False
 
 
 def pass_flops(config: Config, one: Pass) -> int:
     """FLOPs of a forward pass, the table of embeddings included (once for the input, once for the head)."""
     blocks = sum(block_flops(config, one, last) for last in [False] * (config.model.layers - 1) + [True])
-    tables = 0 if one.lean else 2 if one.heads else 1
+    tables = 0 if not one.table else 2 if one.heads else 1
     return blocks + stem_flops(config, one) + head_flops(config, one.heads) + table_flops(config) * tables
 
 

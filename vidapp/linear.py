@@ -28,7 +28,8 @@ class Product(torch.autograd.Function):
 
 def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
     """x (..., I) @ weight^T: (..., O)."""
-    if x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling():
+    in_bf16 = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    if in_bf16 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return Product.apply(x, weight_OI)
     return F.linear(x, weight_OI)
 

@@ -142,7 +142,7 @@ def as_text(path: Path | None) -> str | None:
 
 def environment(device: torch.device, ranks: int = 1, *, compiled: bool = False) -> dict[str, Any]:
     """What bit-identity of a resume depends on."""
-    attention = "matrix products" if device.type == "cpu" else "torch's choice"  # see attention.attend
+    attention = "matrix products of scaled queries" if device.type == "cpu" else "torch's choice"  # see attention.attend
     return {
         "torch": torch.__version__,
         "device": device.type,

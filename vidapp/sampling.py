@@ -135,7 +135,7 @@ def decode(
     masked. Committed tokens are never drawn again. Neither argument is changed. codes_VK: what the choice `expected` compares ids by.
     draws: where given, one for each clip: its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
-    shape, masked_BN = tokens.shape, masked.flatten(1)
+    shape, masked_BN = tokens.shape, masked.flatten(1).clone()
     tokens_BN = torch.where(masked_BN, mask_id, tokens.flatten(1))
     left = begun = masked_BN.sum(dim=1).tolist()
     chances_SBN = random_like(tokens, generators, 2 * settings.steps).flatten(2)

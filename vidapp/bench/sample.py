@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..config import Config, SamplingConfig
 from ..device import pick_device
-from ..flops import Pass, pass_flops
+from ..flops import Pass, pass_flops, table_flops
 from ..randomness import torch_generator
 from ..rollout import frame_generators, rollout
 from ..sampling import at_places, masked_share
@@ -100,16 +100,19 @@ def whole_clip(transformer: VideoTransformer, tokens: Tensor, frames: int, sampl
 
 
 def clip_flops(config: Config, way: str) -> int:
-    """FLOPs of one clip's future: every frame in so many passes; of the cached ones the first takes in what was decided since."""
+    """FLOPs of one clip's future, of a model without a stem: every frame in so many passes, as long as something is masked; of the cached
+    ones the first takes in what was decided since."""
     given, places, frames, steps = config.data.context_frames, config.grid**2, future_frames(config), config.sampling.steps
+    masked = [places, *(math.floor(places * masked_share(step, steps)) for step in range(steps - 1))]  # before each step
+    asked, lean = [count for count in masked if count], config.model.attention == "factorized"
     if way == "whole":
-        return frames * steps * pass_flops(config, Pass(1, given + frames, (given + frames) * places))
-    total, masked = 0, [places, *(math.floor(places * masked_share(step, steps)) for step in range(steps - 1))]  # before each step
+        return frames * len(asked) * pass_flops(config, Pass(1, given + frames, (given + frames) * places))
+    total = table_flops(config)
     for past in range(given, given + frames):
         if way == "so_far":
-            total += sum(pass_flops(config, Pass(1, past + 1, count, skip=past)) for count in masked)
+            total += sum(pass_flops(config, Pass(1, past + 1, count, skip=past, table=False)) for count in asked)
         else:
             waiting = given if past == given else 1
-            total += pass_flops(config, Pass(1, waiting + 1, places, cached=past - waiting, skip=waiting, lean=True))
-            total += sum(pass_flops(config, Pass(1, 1, count, cached=past, lean=True)) for count in masked[1:])
+            total += pass_flops(config, Pass(1, waiting + 1, places, past - waiting, waiting, table=False, lean=lean))
+            total += sum(pass_flops(config, Pass(1, 1, count, past, table=False, lean=lean)) for count in asked[1:])
     return total

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vidapp.bench import growth, presets, start
+from vidapp.bench import growth, presets, profile, start
 from vidapp.bench.effort import TOY, Effort, repeat
 from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
@@ -17,6 +17,7 @@ from vidapp.commands.bench import HEADLINES, TABLES
 from vidapp.peak import peak_mib_of
 from vidapp.run_writer import RunWriter
 
+PRODUCTS = next(iter(profile.KINDS))
 ASKED = {
     "train": {"tokens_per_second", "model_flops_utilization"},
     "sample": {"seconds_per_clip", "speedup_vs_recompute"},
@@ -145,6 +146,34 @@ def test_a_table_has_a_row_for_each_size_with_time_arithmetic_and_utilization(
     page.write_text(f"# Costs\n<!-- bench-{scope}:begin -->\n<!-- bench-{scope}:end -->\n")
     assert main(["bench", scope, "--toy", "--readme", str(page)]) == 0
     assert page.read_text().count("\n| ") == sizes + 2
+
+
+def test_a_profile_says_where_all_the_time_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = measured("profile")
+    for name in ("small", "base", "sampling"):
+        assert sum(row[name] for row in found["rows"]) == pytest.approx(1)
+        assert all(row[name] > 0 for row in found["rows"] if row["kind"] in (PRODUCTS, "softmax", "layer norm", profile.REST))
+    monkeypatch.setattr("vidapp.bench.scopes.run_one", lambda name, effort: found)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench-profile:begin -->\n<!-- bench-profile:end -->\n")
+    assert main(["bench", "profile", "--toy", "--readme", str(page)]) == 0
+    assert page.read_text().count("%") == 3 * (len(profile.KINDS) + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("aten::mm", PRODUCTS),
+        ("aten::addmm_", PRODUCTS),
+        ("aten::bmm", PRODUCTS),
+        ("aten::_softmax_backward_data", "softmax"),
+        ("aten::_log_softmax", "loss, choice of tokens"),
+        ("aten::mul", profile.REST),
+        ("mm", profile.REST),
+    ],
+)
+def test_an_operation_is_of_one_kind(name: str, kind: str) -> None:
+    assert profile.kind_of(name) == kind
 
 
 def test_a_readme_is_for_the_tables_alone(capsys: pytest.CaptureFixture[str]) -> None:

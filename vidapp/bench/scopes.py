@@ -19,6 +19,7 @@ SCOPES = {  # by module name: what the page needs to be measured, nothing here m
     "start": "vidapp.bench.start",
     "presets": "vidapp.bench.presets",
     "growth": "vidapp.bench.growth",
+    "profile": "vidapp.bench.profile",
 }
 PATIENCE_S = 1800.0
 Figures = dict[str, Any]

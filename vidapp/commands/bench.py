@@ -26,7 +26,7 @@ HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, th
     "start": {"seconds_to_page": "seconds_to_import_gradio"},
 }
 PAGE = ("ui", "start")  # scopes that need gradio, which a machine that only trains may lack
-TABLES = ("presets", "growth")  # scopes of many rows: asked for by name, not part of all
+TABLES = ("presets", "growth", "profile")  # scopes of many rows: asked for by name, not part of all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="all",
         choices=[*HEADLINES, *TABLES, "all"],
-        help="What to measure. Default: all but presets and growth, which are tables of their own; a few minutes on two cores.",
+        help="What to measure. Default: all but presets, growth and profile, which are tables of their own; a few minutes on two cores.",
     )
     parser.add_argument("--toy", action="store_true", help="Sizes so small that it takes seconds and the figures mean nothing.")
-    parser.add_argument("--readme", type=Path, metavar="FILE.md", help="Write the table of presets or growth between this page's markers.")
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE.md", help="Write the table of presets, growth or profile between this page's markers."
+    )
     add_json(parser)
 
 
@@ -55,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..bench.scopes import run
 
     if arguments.readme and arguments.scope not in TABLES:
-        raise ValueError(f"--readme is for the tables of {' and '.join(TABLES)}: name one of them")
+        raise ValueError(f"--readme is for the tables of {', '.join(TABLES)}: name one of them")
     names = everything() if arguments.scope == "all" else [arguments.scope]
     with progress_bar(len(names), "measuring", "scope") as bar:
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from vidapp.bench import growth, presets, profile, start
+from vidapp.bench import growth, presets, profile, sample, start
 from vidapp.bench.effort import TOY, Effort, repeat
 from vidapp.bench.scopes import SCOPES, join, run, run_one
 from vidapp.cli import main
@@ -58,6 +59,12 @@ def test_training_says_what_base_costs_over_small() -> None:
 
 def test_cached_and_recomputed_sampling_give_the_same_tokens() -> None:
     assert measured("sample")["tokens_alike"] == 1.0
+
+
+def test_half_precision_is_told_by_how_far_it_moves_what_the_bundled_model_believes() -> None:
+    found = sample.half_precision(torch.device("cpu"))
+    assert 0 < found["bf16_total_variation"] < 0.01
+    assert 0.95 < found["bf16_likeliest_alike"] <= 1
 
 
 def test_a_tick_sends_what_is_new_and_no_more() -> None:

@@ -10,18 +10,22 @@ import time
 import torch
 from torch import Tensor
 
+from ..checkpoint import load_checkpoint
 from ..config import Config, SamplingConfig
-from ..device import pick_device
+from ..data.source import open_source
+from ..device import autocast, pick_device
 from ..flops import Pass, pass_flops, table_flops
 from ..randomness import torch_generator
 from ..rollout import frame_generators, rollout
 from ..sampling import at_places, masked_share
 from ..sampling import decode as decode_frame
-from ..transformer import VideoTransformer, clip_view
+from ..tokenizer_choice import ASSETS
+from ..transformer import VideoTransformer, clean_past_view, clip_view
 from .effort import Effort, typical
 from .machine import MatrixRate, wait
 
 TOGETHER = 8  # clips
+EXACT_CLIPS = 4
 WAYS = ("cached", "whole", "so_far")
 
 
@@ -53,9 +57,29 @@ def measure(effort: Effort) -> dict[str, object]:
         "tokens_alike": min(float((tokens["cached"] == tokens[way]).float().mean()) for way in WAYS),
         "seconds_per_clip_of_many": decode(transformer, config, TOGETHER, "cached")[0] / TOGETHER,
         "clips_of_many": TOGETHER,
+        **half_precision(device),
         "frames": future_frames(config),
         "decode_steps": config.sampling.steps,
         "device": device.type,
+    }
+
+
+@torch.no_grad()
+def half_precision(device: torch.device) -> dict[str, float]:
+    """How far the bundled model's beliefs in bf16 are from those in float32, over wholly masked frames after their true past."""
+    checkpoint = load_checkpoint(ASSETS / "moving-mnist.safetensors", device)
+    data, transformer = checkpoint.config.data, checkpoint.transformer.eval()
+    tokens = checkpoint.encode(open_source(data).fixed_clips("test", EXACT_CLIPS, data.clip_frames))
+    clean, first = data.clip_frames - 1, data.context_frames
+    hidden = torch.full_like(tokens[:, first:], transformer.mask_id)
+    view, clip = clean_past_view(clean, first, data.clip_frames, device), torch.cat([tokens[:, :clean], hidden], dim=1)
+    exact = transformer.logits(transformer(clip, view, skip=clean))
+    with autocast(device, "bf16"):
+        rough = transformer.logits(transformer(clip, view, skip=clean)).float()
+    return {
+        "bf16_logits_differ_by": float((rough - exact).abs().mean()),
+        "bf16_total_variation": float(0.5 * (rough.softmax(-1) - exact.softmax(-1)).abs().sum(-1).mean()),
+        "bf16_likeliest_alike": float((rough.argmax(-1) == exact.argmax(-1)).float().mean()),
     }
 
 

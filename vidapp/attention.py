@@ -1,7 +1,6 @@
 """Attention over one axis, by the backend that is the fastest where it runs. L queries, K keys, d the width of a head."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,27 +23,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float)
     """
     if q.device.type != "cpu" or not (torch.is_grad_enabled() or q.shape[-2] * k.shape[-2] <= PLAIN_SCORES):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
-    own_gradient = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    scores = Scores.apply(q, k) if own_gradient else q @ k.transpose(-2, -1)
+    if torch.is_grad_enabled():
+        k = k.contiguous()  # else the product copies it transposed, at five times the cost
+    scores = q @ k.transpose(-2, -1)
     if bias is not None:
         scores += bias  # in place: no pass keeps what a product gave
     return dropped(softmax(scores), dropout) @ v
-
-
-class Scores(torch.autograd.Function):
-    """q (..., L, d) @ k (..., K, d)^T, all copies that its products need made in the order in which they are cheapest, and the gradient of
-    k as k lies."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor) -> Tensor:
-        q, k = q.contiguous(), k.contiguous()
-        ctx.save_for_backward(q, k)
-        return q @ k.transpose(-2, -1)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        q, k = ctx.saved_tensors
-        return gradient @ k, gradient.transpose(-2, -1) @ q
 
 
 def softmax(scores: Tensor) -> Tensor:

@@ -175,11 +175,11 @@ def test_the_network_is_not_asked_once_nothing_is_masked() -> None:
         calls.append(tokens)
         return contextual(tokens)
 
-    assert [int(step.masked.sum()) for step in run(SamplingConfig(steps=3), torch.zeros(1, 4, 4, dtype=torch.long), masked, counting)] == [
-        0
-    ] * 3
+    tokens, settings = torch.zeros(1, 4, 4, dtype=torch.long), SamplingConfig(steps=3)
+    assert [int(step.masked.sum()) for step in run(settings, tokens, masked, counting)] == [0, 0, 0]
+    assert not calls
     masked[0, 0, 0] = True
-    run(SamplingConfig(steps=3), torch.zeros(1, 4, 4, dtype=torch.long), masked, counting)
+    run(settings, tokens, masked, counting)
     assert len(calls) == 1
 
 

@@ -44,6 +44,11 @@ def masked_share(step: int, steps: int) -> float:
     return 0.0 if step + 1 >= steps else math.cos(0.5 * math.pi * (step + 1) / steps)
 
 
+def still_masked(begun: int, step: int, steps: int) -> int:
+    """How many of the places that were masked to begin with are still masked after `step`."""
+    return math.floor(begun * masked_share(step, steps))
+
+
 def sharpen(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
     """The choices that remain of logits (..., V): (logits (..., K) divided by the temperature (above 0), their ids (..., K)).
 
@@ -153,7 +158,7 @@ def decode(
             confidence_BM = logits.log_softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0].exp()
             confidence_BN.scatter_(1, places_BM, torch.where(open_BM, confidence_BM, 1.0))
             priority = order_scores(settings, confidence_BM, noise, places_BM, step).masked_fill(~open_BM, float("inf"))
-            left = [math.floor(count * masked_share(step, settings.steps)) for count in begun]
+            left = [still_masked(count, step, settings.steps) for count in begun]
             still_BM = lowest(priority, left)
             tokens_BN.scatter_(1, places_BM, torch.where(open_BM & ~still_BM, drawn_BM, tokens_BN.gather(1, places_BM)))
             masked_BN = masked_BN.scatter(1, places_BM, still_BM)

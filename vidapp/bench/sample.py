@@ -4,23 +4,26 @@ What is computed anew is the whole clip, its frames to come masked, as samplers 
 fairer rival, the clip so far with no more of the last layer and the head than is needed.
 """
 
-import math
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..batches import TokenBatch
 from ..checkpoint import load_checkpoint
 from ..config import Config, SamplingConfig
 from ..data.source import open_source
 from ..device import autocast, pick_device
 from ..flops import Pass, pass_flops, table_flops
+from ..masking import ClipMask
+from ..objective import masked_logits
 from ..randomness import torch_generator
 from ..rollout import frame_generators, rollout
-from ..sampling import at_places, masked_share
+from ..sampling import at_places, still_masked
 from ..sampling import decode as decode_frame
 from ..tokenizer_choice import ASSETS
-from ..transformer import VideoTransformer, clean_past_view, clip_view
+from ..transformer import VideoTransformer, clip_view
 from .effort import Effort, typical
 from .machine import MatrixRate, wait
 
@@ -70,12 +73,12 @@ def half_precision(device: torch.device) -> dict[str, float]:
     checkpoint = load_checkpoint(ASSETS / "moving-mnist.safetensors", device)
     data, transformer = checkpoint.config.data, checkpoint.transformer.eval()
     tokens = checkpoint.encode(open_source(data).fixed_clips("test", EXACT_CLIPS, data.clip_frames))
-    clean, first = data.clip_frames - 1, data.context_frames
-    hidden = torch.full_like(tokens[:, first:], transformer.mask_id)
-    view, clip = clean_past_view(clean, first, data.clip_frames, device), torch.cat([tokens[:, :clean], hidden], dim=1)
-    exact = transformer.logits(transformer(clip, view, skip=clean))
+    mask = np.zeros(tokens.shape[1:], bool)
+    mask[data.context_frames :] = True
+    batch = TokenBatch(tokens, [ClipMask(mask, "future", data.context_frames, 1.0)] * len(tokens))
+    exact = masked_logits(transformer, batch, clean_past=True).logits_PV
     with autocast(device, "bf16"):
-        rough = transformer.logits(transformer(clip, view, skip=clean)).float()
+        rough = masked_logits(transformer, batch, clean_past=True).logits_PV
     return {
         "bf16_logits_differ_by": float((rough - exact).abs().mean()),
         "bf16_total_variation": float(0.5 * (rough.softmax(-1) - exact.softmax(-1)).abs().sum(-1).mean()),
@@ -127,7 +130,7 @@ def clip_flops(config: Config, way: str) -> int:
     """FLOPs of one clip's future, of a model without a stem: every frame in so many passes, as long as something is masked; of the cached
     ones the first takes in what was decided since."""
     given, places, frames, steps = config.data.context_frames, config.grid**2, future_frames(config), config.sampling.steps
-    masked = [places, *(math.floor(places * masked_share(step, steps)) for step in range(steps - 1))]  # before each step
+    masked = [places, *(still_masked(places, step, steps) for step in range(steps - 1))]  # before each step
     asked, lean = [count for count in masked if count], config.model.attention == "factorized"
     if way == "whole":
         return frames * len(asked) * pass_flops(config, Pass(1, given + frames, (given + frames) * places))

@@ -62,8 +62,7 @@ class NewRun:
 
     def shown_draft(self, held: Any, name: str, source: str, steps: float | None) -> Draft:
         """The same on the preset that is shown (`name`), which the page's draft may not be on yet; ValueError where it does not go with it."""
-        draft = self.with_controls(held, source, steps)
-        return draft if name == draft.preset else draft.on(name)
+        return self.with_controls(held, source, steps).on(name)
 
     def chosen(self, held: Any, name: str, source: str, steps: float | None) -> Draft:
         """What is shown, to be trained; ValueError where the controls' values or another one in Configure cannot be."""
@@ -129,9 +128,9 @@ class NewRun:
         return [self.message, self.start, self.start_all, self.notices, self.launch]
 
     def go(self, run: str, held: Any, name: str, source: str, steps: int | None, *, on_all: bool = False) -> tuple[str, bool]:
-        """Start the run (of that name, where it is given one), on one device or on all GPUs, or put it into the queue while another one trains; (its name, whether it waits).
+        """Start a run, on one device or on all GPUs, or put it into the queue while another one trains; (its name, whether it waits).
 
-        ValueError for what cannot start.
+        run: what it is to be called, "" for a name that is chosen. ValueError for what cannot start.
         """
         chosen = self.chosen(held, name, source, steps).config
         config = sources.resolved(chosen)

@@ -46,7 +46,9 @@ class Sight:
 
     space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
     time_bias: Tensor | None  # (H, T, T) of all times; None where nothing is added
-    kept: Tensor  # keys and values (2, B, K, D, N), those of the frames passed the last
+    keys: Tensor  # (B, K, H, d, N), those of the frames passed the last
+    values: Tensor
+    fresh: Tensor  # keys and values (2, B, F, D, N) of the frames passed
 
 
 def spread(weight: Tensor, x_RD: Tensor) -> Tensor:
@@ -148,7 +150,7 @@ class FramePass:
     def over_time(self, qkv: Tensor, sight: Sight, frames: int, last: bool) -> Tensor:
         """Of the same: what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
         parts = qkv.view(3, self.width, self.clips, frames, self.places).permute(0, 2, 3, 1, 4)  # (3, B, F, D, N)
-        sight.kept[:, :, self.frames :].copy_(parts[1:])
+        sight.fresh.copy_(parts[1:])
         wanted = range(frames - 1 if last else 0, frames)
         found = [self.of_one_frame(parts[0, :, frame], sight, self.frames + frame) for frame in wanted]
         return as_rows(found[0] if len(found) == 1 else torch.stack(found, dim=1).flatten(0, 1))
@@ -156,8 +158,10 @@ class FramePass:
     def of_one_frame(self, q_BDN: Tensor, sight: Sight, time: int) -> Tensor:
         """(B, D, N) of the queries of the frame at a time, which sees what is kept up to itself. Sums of products: as many matrix products
         of a single row each take longer."""
-        keys, values = (part[:, : time + 1].unflatten(2, (self.heads, -1)) for part in sight.kept)  # (B, K, H, d, N)
-        scores = (q_BDN.unflatten(1, (self.heads, -1))[:, None] * keys).sum(3)  # (B, K, H, N)
+        keys, values = sight.keys, sight.values
+        if time + 1 < keys.shape[1]:
+            keys, values = keys[:, : time + 1], values[:, : time + 1]
+        scores = (q_BDN.view(self.clips, 1, *keys.shape[2:]) * keys).sum(3)  # (B, K, H, N)
         if sight.time_bias is not None:
             scores += sight.time_bias[:, time, : time + 1].t()[..., None]
         return (scores.softmax(1)[:, :, :, None] * values).sum(1).flatten(1, 2)
@@ -175,5 +179,6 @@ class FramePass:
         found: list[Sight] = []
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
-            found.append(Sight(space, time[0, 0] if self.relative else None, kept[:, :, :end]))
+            keys, values = kept[:, :, :end].unflatten(3, (self.heads, -1))
+            found.append(Sight(space, time[0, 0] if self.relative else None, keys, values, kept[:, :, self.frames : end]))
         return start, found

@@ -1,6 +1,7 @@
 """The run that is yet to be started: what differs from its preset, as a command and as a page holds it."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,6 +203,22 @@ def test_the_preset_that_is_there_already_changes_nothing() -> None:
     held = Draft.of("debug", {"model.layers": 3}).value
     assert list(new.choose("debug", held)) == [new.message]
     assert list(tab.choose("debug", held)) == [tab.message]
+
+
+def test_until_a_time_is_estimated_the_start_button_shows_none_of_another_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_run, "ESTIMATES", Estimates())
+    new, held = new_run_form(), Draft.of("debug", {}).value
+    draft = Draft.of("tiny", {})
+    pending = "Start training (estimating the time)"
+    assert new.choose("tiny", held)[new.start].value == pending
+    assert new.edited(held, "tiny", "moving-mnist", draft.config.run.steps)[new.start].value == pending
+    assert new.start not in new.edited(draft.value, "tiny", "moving-mnist", draft.config.run.steps), (
+        "no estimate follows on what did not change"
+    )
+    first, then = (updates[new.start].value for updates in new.ahead(draft.value))
+    assert first == pending
+    assert re.fullmatch(r"Start training \(.+ on this .+\)", then)
+    assert new.start not in new.choose("tiny", held), "what was estimated a moment ago is shown at once"
 
 
 def test_data_that_is_not_offered_is_told_beside_a_button_that_starts_nothing() -> None:

@@ -1,6 +1,7 @@
 """The left of the Train tab: the run that is yet to be started, what it will do and take, and the button that starts it."""
 
 import html
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from .schedule_preview import schedule_figure
 from .theme import heading
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 
-START, ENQUEUE = "Start training", "Add to the queue"
+START, ENQUEUE, ESTIMATING = "Start training", "Add to the queue", "(estimating the time)"
 AHEAD: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
 Updates = dict[Any, Any]
 
@@ -48,11 +49,12 @@ class NewRun:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.message, self.draft, *self.form]
+        return [self.message, self.draft, self.start, self.start_all, *self.form]
 
     def edited(self, held: Any, name: str, source: str, steps: float | None) -> Updates:
         """A control was left with a value."""
-        return {self.draft: self.shown_draft(held, name, source, steps).value}
+        draft = self.shown_draft(held, name, source, steps)
+        return {self.draft: draft.value, **(self.pending(draft) if draft != Draft.held(held) else {})}
 
     def with_controls(self, held: Any, source: str, steps: float | None) -> Draft:
         """The draft with the controls' values; ValueError where those cannot be."""
@@ -81,7 +83,7 @@ class NewRun:
 
     def show(self, draft: Draft) -> Updates:
         """That draft in the controls, and as the page's."""
-        return {self.draft: draft.value, **self.follow(draft.value)}
+        return {self.draft: draft.value, **self.follow(draft.value), **self.pending(draft)}
 
     def follow(self, held: Any) -> Updates:
         """The page's draft in the controls."""
@@ -97,6 +99,17 @@ class NewRun:
         """The draft in short, and what its recipe does over the run."""
         draft = Draft.of_value(held)
         return {self.chips: chips_value(draft), self.schedule: figure_value(schedule_figure(draft.config))}
+
+    def pending(self, draft: Draft) -> Updates:
+        """No time of another draft on the start button until that of this one is known."""
+        if draft.refused or ESTIMATES.known(draft.config):
+            return {}
+        return {self.start: gr.Button(f"{ENQUEUE if jobs.running() else START} {ESTIMATING}"), self.start_all: gr.Button(visible=False)}
+
+    def ahead(self, held: Any) -> Iterator[Updates]:
+        """`measure`, and `pending` until that is done."""
+        yield self.pending(Draft.of_value(held))
+        yield self.measure(held)
 
     def measure(self, held: Any) -> Updates:
         """What the run will take, on the button that starts it; why it cannot start, where it cannot."""
@@ -202,7 +215,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     looks: dict[str, Any] = {**in_turn("draft looks"), **PRIVATE, **AGAIN}
     leaving = [new.source.input, new.steps.blur, new.steps.submit]
     edited = [
-        gr.on(leaving, guard(new.edited), [new.draft, *new.form], [new.message, new.draft], **edits),
+        gr.on(leaving, guard(new.edited), [new.draft, *new.form], new.outputs, **edits),
         new.preset.input(guard(new.choose), [new.preset, new.draft], new.outputs, **edits),
         new.chips.reset(guard(new.reset), [new.draft, *new.form], new.outputs, **edits),
         new.chips.reset_all(guard(new.reset_all), new.preset, new.outputs, **edits),
@@ -210,7 +223,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
     looking = [new.draft.change, place.select]
     gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
-    gr.on(looking, quiet(new.measure), new.draft, new.measured, **AHEAD)
+    gr.on(looking, quiet(new.ahead), new.draft, new.measured, **AHEAD)
     return edited
 
 

@@ -6,6 +6,7 @@ from tiny import tiny
 
 from vidapp import device as device_module
 from vidapp.device import Fastest, autocast, matrix_rate, memory_mib, pick_device, pick_precision
+from vidapp.preflight import preflight
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,14 @@ def test_a_device_that_is_not_there_is_refused_with_what_to_do(monkeypatch: pyte
 def test_auto_precision_on_a_cpu_is_the_one_measured_faster(monkeypatch: pytest.MonkeyPatch, speed_up: float, expected: str) -> None:
     monkeypatch.setattr(device_module, "matrix_rate", lambda dtype, width: speed_up if dtype == torch.bfloat16 else 1.0)
     assert pick_precision(tiny(recipe__precision="auto"), CPU) == expected
+
+
+def test_the_choice_of_a_precision_is_the_same_when_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([2.0, 1.0, 0.1, 3.0])  # other work begins behind the second
+    monkeypatch.setattr(device_module, "matrix_rate", lambda dtype, width: next(rates))
+    config = tiny(recipe__precision="auto")
+    assert [pick_precision(config, CPU), preflight(config).precision, pick_precision(config, CPU)] == ["bf16"] * 3
+    assert next(rates) == 0.1
 
 
 def test_a_precision_asked_for_is_used_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:

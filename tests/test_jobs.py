@@ -1,6 +1,7 @@
 """Training in the background: one at a time, failures in one sentence, nothing left running at the end."""
 
 import gc
+import shutil
 import subprocess
 import sys
 import threading
@@ -314,6 +315,24 @@ def test_a_run_that_fails_does_not_hold_up_the_queue(trainer: Callable[[Trainer]
     assert jobs.start_queued() == "a"
     assert jobs.wait(30)
     assert [open_run(name).status().state for name in "ab"] == ["failed", "finished"]
+
+
+def test_a_run_whose_folder_is_deleted_trains_no_longer_and_does_not_hold_up_the_queue(
+    trainer: Callable[[Trainer], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    def train(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
+        yield from (endless if run.name == "a" else steps)(config, run)
+
+    trainer(train)
+    jobs.start_training(preset("debug"), "a")
+    jobs.start_or_enqueue(preset("debug"), "b")
+    path = open_run("a").path
+    while path.exists():  # its heartbeat may put a file there meanwhile
+        shutil.rmtree(path, ignore_errors=True)
+    assert jobs.wait(30)
+    assert not path.exists()
+    assert open_run("b").status().state == "finished"
+    assert f"run a: the run folder was deleted while it was trained; the training has ended: {path}" in caplog.text
 
 
 def test_a_waiting_run_is_cancelled_by_a_stop_and_can_be_started_later(trainer: Callable[[Trainer], None]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -715,14 +716,26 @@ def test_status_and_commands_find_room_on_a_full_disk_in_the_files_that_are_ther
     assert (reader_of(run).status().state, reader_of(run).status().error) == ("failed", "the disk is full")
 
 
-def test_a_run_folder_that_was_deleted_does_not_stop_the_training(run: RunWriter) -> None:
+def test_a_disk_that_is_away_does_not_end_the_training(run: RunWriter, tmp_path: Path) -> None:
     run.log({"step": 1})
-    subprocess.run(["rm", "-r", str(run.path)], check=True)
+    runs_folder().rename(tmp_path / "away")
     run.status("paused", 2, 10)
     run.log({"step": 2})
     assert not save(run, 2)
     assert run.poll_control() == run_writer.Control()
     run.close()
+
+
+def test_a_run_folder_that_was_deleted_ends_it_since_nobody_could_see_or_stop_it(run: RunWriter) -> None:
+    run.log({"step": 1})
+    shutil.rmtree(run.path)
+    run.status("running", 2, 10)
+    run.log({"step": 2})
+    assert not save(run, 2)
+    with pytest.raises(FileNotFoundError, match="the run folder was deleted while it was trained"):
+        run.poll_control()
+    run.close()
+    assert not run.path.exists()
 
 
 # A training loop of one's own

@@ -17,6 +17,7 @@ from typing import Any
 
 from . import launching
 from .config import Config
+from .failures import describe_failure
 from .launching import Launch
 from .run_queue import enqueue, note_processes, processes_of, queued, tokenizer_of
 from .runs import RunReader, RunWriter, list_runs
@@ -65,6 +66,8 @@ class Job:
         except BaseException as error:
             with contextlib.suppress(Exception):
                 run.fail(error)
+            if not run.path.exists():  # nobody can read there how it ended
+                log.error("run %s: %s", run.name, describe_failure(error))
             _forget(error)
         finally:
             run.close()

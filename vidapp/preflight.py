@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .config import Config
-from .device import Fastest, matrix_rate, pick_device, pick_precision
+from .device import FASTEST, matrix_rate, pick_device, pick_precision
 from .dry_run import Cost, tokenizer_step, transformer_step
 from .heap import PLENTY, freed_memory
 from .memory import free_memory
@@ -86,16 +86,13 @@ class Sizes:
         return Sizes(counts["blocks"], counts["total"], sum(parameter.numel() for parameter in tokenizer.parameters()))
 
 
-def preflight(config: Config, *, trains_tokenizer: bool = False, fastest: Fastest | None = None) -> Preflight:
-    """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch.
-
-    fastest: the rates that earlier looks have found.
-    """
-    device, fastest, sizes = pick_device(config.run.device), fastest or Fastest(), Sizes.of(config)
-    precision = pick_precision(config, device, fastest)
+def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
+    """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch."""
+    device, sizes = pick_device(config.run.device), Sizes.of(config)
+    precision = pick_precision(config, device)
     step = transformer_step(config, precision, returned=device.type == "cuda")
     first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
-    rate = SHARE_OF_PEAK * fastest(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
+    rate = SHARE_OF_PEAK * FASTEST(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
     recipe, steps = config.recipe, config.run.steps
     total = step.flops * steps + first.flops * recipe.tokenizer_steps
     return Preflight(

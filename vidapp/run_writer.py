@@ -62,7 +62,7 @@ class RunWriter:
     """The one writer of a run folder; made by `create` or `resume`. Used from one thread, except `request_stop`.
 
     A disk that cannot be written does not end the training: `log`, `status` and `commit` keep a notice (shown in the status
-    as soon as it can be written again) and go on. Leaving it as a context manager records finished, stopped or failed.
+    as soon as it can be written again) and go on; a run folder that was deleted does, by `poll_control`. Leaving it as a context manager records finished, stopped or failed.
     """
 
     path: Path
@@ -220,7 +220,10 @@ class RunWriter:
         self.beat()
 
     def poll_control(self) -> Control:
-        """What was asked since the last call; one file look-up, made to be called between any two steps."""
+        """What was asked since the last call; one file look-up, made to be called between any two steps.
+
+        FileNotFoundError where the run folder has been deleted: nobody could see the training any more, nor stop it.
+        """
         values = self._read_control()
         stop = self._stop_requested or bool(values.get("stop"))
         self._stop_seen = self._stop_seen or stop
@@ -364,6 +367,10 @@ class RunWriter:
         try:
             facts = os.stat(path)
         except OSError:
+            if self.path.parent.is_dir() and not self.path.exists():  # and not a disk that is away for a while
+                raise FileNotFoundError(
+                    errno.ENOENT, "the run folder was deleted while it was trained; the training has ended", str(self.path)
+                ) from None
             self._control_seen, self._control = (), {}
             return {}
         seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)

@@ -15,7 +15,6 @@ from ..config import Config
 from . import sources, words
 
 if TYPE_CHECKING:
-    from ..device import Fastest
     from ..preflight import Preflight
 
 HELD = 32
@@ -108,7 +107,6 @@ class Estimates:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.fastest: Fastest | None = None  # so the time does not swing with whatever else the machine does
         self.kept: OrderedDict[str, tuple[float, Estimate]] = OrderedDict()
 
     def of(self, config: Config) -> Estimate:
@@ -117,11 +115,8 @@ class Estimates:
         with self.lock:
             estimate = self.known(config)
             if estimate is None:
-                from ..device import Fastest  # here and below: the page comes up before torch is imported
-
-                self.fastest = self.fastest or Fastest()
                 found = sources.resolved(config)
-                estimate = dataclasses.replace(look_ahead(found, self.fastest), set_by_data=sources.set_by_data(config, found))
+                estimate = dataclasses.replace(look_ahead(found), set_by_data=sources.set_by_data(config, found))
                 self.kept[key] = (time.monotonic(), estimate)
             self.kept.move_to_end(key)
             while len(self.kept) > HELD:
@@ -144,14 +139,14 @@ def devices() -> int:
     return int(torch.cuda.device_count())
 
 
-def look_ahead(config: Config, fastest: "Fastest") -> Estimate:
-    from ..preflight import preflight
+def look_ahead(config: Config) -> Estimate:
+    from ..preflight import preflight  # here: the page comes up before torch is imported
     from ..tokenizer_choice import choose_tokenizer
 
     trains = choose_tokenizer(config) is None and config.tokenizer.quantizer != "ids"
     asked = config.recipe.tokenizer_source == "new"
     why = "recipe.tokenizer_source=new asks for it" if asked else "no trained one fits these clips and settings"
-    return Estimate(preflight(config, trains_tokenizer=trains, fastest=fastest), why if trains else "", devices())
+    return Estimate(preflight(config, trains_tokenizer=trains), why if trains else "", devices())
 
 
 def millions(count: int) -> str:

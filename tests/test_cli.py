@@ -392,6 +392,15 @@ def test_clips_shorter_than_those_trained_on_are_evaluated_where_they_reach(shel
         assert "lower --context and --frames to 3 in all, or give longer clips" in shell.refuses(*evaluation, *asked)
 
 
+@pytest.mark.parametrize("written", ["{}", "{}/", "{}/../clips"])
+def test_the_clips_that_were_trained_on_stay_split_as_they_were_however_their_path_is_written(tmp_path: Path, written: str) -> None:
+    own = Config().replace({"data.source": str(clips_of(tmp_path / "clips", 3)), "data.clip_frames": 20}).data
+    assert evaluate.data_for(own, written.format(own.source), 8) == own
+    elsewhere = clips_of(tmp_path / "others", 3)
+    assert evaluate.data_for(own, str(elsewhere), 8).clip_frames == 8
+    assert evaluate.data_for(own, "moving-mnist", 8).source == "moving-mnist"
+
+
 def test_scores_are_printed_even_where_the_picture_cannot_be_written(
     shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,8 +41,8 @@ class NoiseSource:
 
     name = "noise"
 
-    def __init__(self, size=8, channels=1, most=100):
-        self.size, self.channels, self.most = size, channels, most
+    def __init__(self, size=8, channels=1, most=100, cut=1):
+        self.size, self.channels, self.most, self.cut = size, channels, most, cut
 
     def training_clip(self, seed, step, sample, frames):
         return self.clip("train", sample, frames)
@@ -50,6 +50,9 @@ class NoiseSource:
     def fixed_clips(self, split, count, frames):
         clips = [self.clip(split, index, frames) for index in range(min(count, self.most))]
         return np.stack(clips) if clips else np.zeros((0, frames, self.channels, self.size, self.size), np.uint8)
+
+    def fixed_recordings(self, split, count, frames):
+        return np.arange(min(count, self.most)) // self.cut
 
     def clip(self, split, index, frames):
         return numpy_generator(0, split, index).integers(0, 256, (frames, self.channels, self.size, self.size), np.uint8)
@@ -88,6 +91,16 @@ def test_the_result_is_json_and_holds_the_contract() -> None:
     assert result["sampling"]["temperature"] == SamplingConfig().temperature
     low, high = result["mse_confidence_95"]
     assert low <= result["mse"] <= high
+
+
+def test_clips_that_were_cut_from_one_recording_are_not_taken_for_independent_ones() -> None:
+    result = run(source=NoiseSource(cut=5), clips=10)
+    assert (result["clips"], result["recordings"]) == (10, 2)
+    assert "10 test clips of noise cut from 2 recordings" in format_table(result)
+    assert "(bootstrap over recordings)" in format_table(result)
+    alone = run(source=NoiseSource(cut=5), clips=5)
+    assert alone["mse_confidence_95"] is None
+    assert "95% confidence of the MSE: unknown from one recording" in format_table(alone)
 
 
 def test_references_are_scored_on_the_future_frames() -> None:

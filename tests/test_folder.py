@@ -107,6 +107,14 @@ def test_every_window_can_come_first_and_last(tmp_path: Path) -> None:
     assert firsts == {0, 1, 2, 3}  # of the 6 training frames
 
 
+def test_which_clip_a_fixed_window_is_cut_from_is_known(tmp_path: Path) -> None:
+    source = source_of(save_numbered(tmp_path / "set", 40, 6))
+    windows, recordings = source.fixed_clips("train", 60, 4), source.fixed_recordings("train", 60, 4)
+    clips = windows[:, 0, 0, 0, 0]
+    assert len(recordings) == len(windows) == 60
+    assert len({*zip(clips.tolist(), recordings.tolist(), strict=True)}) == len({*clips.tolist()}) == len({*recordings.tolist()}) > 20
+
+
 @given(lengths=st.lists(st.integers(3, 30), min_size=1, max_size=5), frames=st.integers(1, 3), count=st.integers(1, 60))
 def test_fixed_windows_are_distinct_prefixes_of_each_other_and_overlap_last(lengths: list[int], frames: int, count: int) -> None:
     windows = Windows([Segment(str(index), Path("x"), 0, 0, length) for index, length in enumerate(lengths)], frames)

@@ -171,6 +171,16 @@ def test_the_confidence_interval_holds_the_mean_and_narrows_with_more_clips() ->
     assert confidence_95(scores[:1], np.random.default_rng(2)) is None
 
 
+def test_the_interval_of_clips_that_go_wrong_together_is_that_of_their_recordings() -> None:
+    recordings = np.repeat(np.arange(40), 25)
+    shared = np.random.default_rng(1).normal(100, 10, 40)
+    low, high = confidence_95(shared[recordings], np.random.default_rng(2), recordings)
+    assert [low, high] == pytest.approx(confidence_95(shared, np.random.default_rng(2)))
+    apart_low, apart_high = confidence_95(shared[recordings], np.random.default_rng(2))
+    assert apart_high - apart_low < (high - low) / 4
+    assert confidence_95(shared, np.random.default_rng(2), np.zeros(40, int)) is None
+
+
 def test_metrics_need_no_torch() -> None:
     code = "import sys; import vidapp.metrics, vidapp.scores; sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -303,6 +303,7 @@ class TestSession:
 
         loaded: list[str] = []
         monkeypatch.setattr(vidapp.checkpoint, "load_checkpoint", lambda path, device: loaded.append(path.name) or path)
+        monkeypatch.setattr(session, "refuse_too_large", lambda path: None)  # the files of this test are no checkpoints
         paths = [tmp_path / name for name in "abc"]
         for path in paths:
             path.write_bytes(b"x" * 10)
@@ -314,6 +315,20 @@ class TestSession:
         small.load(paths[0])
         small.load(paths[1])
         assert len(small.kept) == 1
+
+    def test_a_small_file_whose_sampling_would_take_more_memory_than_is_free_is_refused_before_it_takes_any(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vidapp.memory.free_memory", lambda: 100 << 20)
+        fine = {"data.size": 256, "tokenizer.downsampling": 8, "model.positions": "relative"}  # a grid of 32 x 32: 1,024 tokens a frame
+        path = write_tiny_checkpoint(tmp_path / "fine.safetensors", tiny_config().replace(fine))
+        assert path.stat().st_size < 1 << 20
+        said = r"fine.safetensors would take about 0\.\d GiB of memory for a future, and 0\.1 are free here"
+        with pytest.raises(ValueError, match=said):
+            session.check(path)
+        with pytest.raises(ValueError, match=said):
+            session.CheckpointCache().load(path)
+        session.check(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
 
     def test_the_config_assumed_of_the_bundled_checkpoint_is_its_own(self) -> None:
         if not session.BUNDLED.is_file():

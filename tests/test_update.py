@@ -18,7 +18,8 @@ from vidapp.device import autocast
 from vidapp.objective import masked_logits
 from vidapp.optimizer import Average, Optimizers
 from vidapp.ranks import ALONE
-from vidapp.run_writer import RunWriter
+from vidapp.run_folder import complete_steps
+from vidapp.run_writer import Control, RunWriter
 from vidapp.runs import open_run
 from vidapp.tokenizer_phase import TokenizerPhase
 from vidapp.train import train
@@ -205,6 +206,57 @@ def test_a_skipped_step_is_counted_in_the_metrics_and_said_in_the_status(poisone
     status = open_run("a").status()
     assert status.state == "finished"
     assert "the gradient of step 4 is not finite (first in head_bias): that step was skipped (1 so far)" in status.extra["notices"]
+
+
+@pytest.fixture
+def decided_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the host looks at logged steps alone."""
+    original = Update.__init__
+
+    def init(self: Update, *arguments: Any, **settings: Any) -> None:
+        original(self, *arguments, **settings)
+        self.on_host = False
+
+    monkeypatch.setattr(Update, "__init__", init)
+
+
+RARELY = {"run__log_every": 100, "run__checkpoint_every": 100, "run__validate_every": 100}
+
+
+@pytest.mark.usefixtures("decided_on_the_device")
+@pytest.mark.parametrize(("every", "saved"), [({}, [0, 2, 3]), (RARELY, [0])])
+def test_no_checkpoint_is_saved_and_no_run_ends_behind_a_step_that_nobody_looked_at(
+    poisoned: Any, tmp_path: Path, every: dict[str, int], saved: list[int]
+) -> None:
+    poisoned("head_bias", 3)
+    with pytest.raises(ValueError, match=r"step 4 is not finite .*weights were left as they are"):
+        list(run_training(tiny(**{"run__log_every": 100, **every}), tmp_path))
+    assert open_run("a").status().state == "failed"
+    assert complete_steps(open_run("a").path) == saved
+
+
+@pytest.mark.usefixtures("decided_on_the_device")
+@pytest.mark.parametrize("asked", ["stop", "save"])
+def test_nor_where_it_is_stopped_or_asked_to_save(poisoned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    polls = iter(range(100))
+    monkeypatch.setattr(RunWriter, "poll_control", lambda self: Control(**{asked: next(polls) == 5}))
+    poisoned("head_bias", 3)
+    with pytest.raises(ValueError, match="step 4 is not finite"):
+        list(run_training(tiny(**RARELY), tmp_path))
+    assert complete_steps(open_run("a").path) == [0]
+
+
+@pytest.mark.usefixtures("decided_on_the_device")
+def test_a_save_that_is_asked_for_behind_a_skipped_step_is_made_once_that_is_told(
+    poisoned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = iter(range(100))
+    monkeypatch.setattr(RunWriter, "poll_control", lambda self: Control(save=next(polls) == 5))
+    poisoned("head_bias", 3)
+    list(run_training(tiny(**RARELY, run__on_nonfinite="skip"), tmp_path))
+    assert complete_steps(open_run("a").path) == [0, 5, 6]
+    (notice,) = [text for text in open_run("a").status().extra["notices"] if "not finite" in text]
+    assert notice == "the gradient of step 4 is not finite (first in head_bias): that step was skipped (1 so far)"
 
 
 def test_frames_that_are_not_finite_leave_a_learned_codebook_alone() -> None:

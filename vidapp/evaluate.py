@@ -90,7 +90,7 @@ def evaluate(
 
     `context`, `frames` and `sampling` default to the checkpoint's own config. The dictionary holds `mse mae ssim
     ssim_data_range_1 psnr sharpness` and the same for each future frame in `per_frame`, `mse_confidence_95`,
-    `frames_ahead`, what was measured (`clips context frames split source seed sampling ...`), and the same scores in
+    `frames_ahead`, what was measured (`clips recordings context frames split source seed sampling ...`), and the same scores in
     `black`, `repeat_last`, `pixel_mean` and `reconstruction` (truth -> tokens -> frames: the tokenizer's own error, below
     which no prediction through it can go). More, where asked for:
 
@@ -112,6 +112,7 @@ def evaluate(
         clips=clips, context=context, frames=frames, split=split, seed=seed, samples=samples, stages=stages, batch_clips=batch_clips
     )
     clips_u8 = fixed_clips(checkpoint, source, setting)
+    recordings = source.fixed_recordings(setting.split, len(clips_u8), setting.context + setting.frames)
     mean_frame = mean_training_frame(source, min(context + frames, data.clip_frames))  # training clips may be no longer
     score = Scorer(checkpoint, setting, sampling, mean_frame, predictor or default_predictor(), show)
     step = batch_size(setting, clips_u8.shape, score_bytes(checkpoint.config, context))
@@ -119,7 +120,8 @@ def evaluate(
         score.add_batch(clips_u8[start : start + step], start)
         if progress is not None:
             progress(min(start + step, len(clips_u8)), len(clips_u8))
-    return {**score.results(), **described(checkpoint, source, setting, sampling, len(clips_u8))}
+    found = described(checkpoint, source, setting, sampling, len(clips_u8))
+    return {**score.results(recordings), **found, "recordings": len(np.unique(recordings))}
 
 
 class Scorer:
@@ -210,12 +212,12 @@ class Scorer:
     def table(self, name: str) -> ScoreTable:
         return self.tables.setdefault(name, ScoreTable())
 
-    def results(self) -> dict[str, Any]:
-        """The dictionary of scores: the prediction's own at the top, every other's under its name."""
+    def results(self, recordings: Array) -> dict[str, Any]:
+        """The dictionary of scores: the prediction's own at the top, every other's under its name. recordings: which one each clip is of."""
         found: dict[str, Any] = {name: table.summary() for name, table in self.tables.items()}
         own = found.pop("prediction")
         generator = numpy_generator(self.setting.seed, "bootstrap")
-        own["mse_confidence_95"] = confidence_95(self.tables["prediction"].of("mse").mean(axis=1), generator)
+        own["mse_confidence_95"] = confidence_95(self.tables["prediction"].of("mse").mean(axis=1), generator, recordings)
         own["frames_ahead"] = frames_ahead(own["per_frame"]["mse"], found["repeat_last"]["per_frame"]["mse"])
         if self.diversity:
             own["diversity"] = float(np.concatenate(self.diversity).mean())

@@ -71,7 +71,7 @@ class LayerLook:
     def sums(self) -> Tensor:
         """Float64 (blocks, 2) on the host: sum of squares of the residual stream behind each block, and of how many values."""
         found = torch.zeros(self.model.config.layers, 2, dtype=torch.float64)
-        squares = torch.stack(self.squares).double().cpu() if self.squares else torch.zeros(0)
+        squares = torch.stack(self.squares).cpu().double() if self.squares else torch.zeros(0)
         for (block, count), square in zip(self.places, squares, strict=True):
             found[block] += torch.stack([square, square.new_tensor(count)])
         return found
@@ -81,7 +81,7 @@ class LayerLook:
         """gradient_norms: (parameters,), before clipping. sums_L2: `sums`, of all processes. Waits for the device, once."""
         moved = torch.stack(torch._foreach_norm(torch._foreach_sub(self.parameters, self.before)))
         held = torch.stack(torch._foreach_norm(self.before))
-        squares_3P = torch.stack([gradient_norms.float(), moved.float(), held.float()]).double().square().cpu()
+        squares_3P = torch.stack([gradient_norms.float(), moved.float(), held.float()]).cpu().double().square()
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in sorted(dict.fromkeys(self.layers), key=reading_order)}
         for name, values in zip(self.layers, squares_3P.T, strict=True):
             totals[name] += values

@@ -149,7 +149,7 @@ class Microscope:
 
 def sight(logits_V: Tensor, own: int, top: int) -> Sight:
     """A cell's logits as probabilities at temperature 1, without top-k: what the model believes, not how it is sampled."""
-    probability = logits_V.double().softmax(dim=-1)
+    probability = logits_V.cpu().double().softmax(dim=-1)
     best = probability.topk(min(top, len(probability)))
     entropy = -(probability * probability.clamp_min(CONFIDENT).log2()).sum()
     guesses = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))

@@ -139,7 +139,7 @@ def means(parts: Iterable[Tallies]) -> dict[str, float]:
 
 def unigram(tokens: Tensor, codebook_size: int) -> dict[str, float]:
     """What knowing nothing but the tokens' frequencies gives: entropy in nats, and the share of the most frequent token."""
-    share = torch.bincount(tokens.flatten(), minlength=codebook_size).double()
+    share = torch.bincount(tokens.flatten(), minlength=codebook_size).cpu().double()  # a Mac's GPU knows no float64
     share = share / share.sum()
     entropy = -(share * share.clamp_min(1e-300).log()).sum()
     return {"unigram_entropy": float(entropy), "most_frequent_accuracy": float(share.max())}

@@ -124,6 +124,22 @@ def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activa
     return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + FIXED
 
 
+def sampling_memory(config: Config, clips: int = 1) -> int:
+    """Bytes: what sampling so many clips at once takes beside the weights, the most where all given frames are seen for the first time.
+
+    Attention within frames keeps its scores twice, before and after the softmax; attention over all tokens none, as `attend` computes it
+    where they are many. Biases on the scores are kept for all layers. All of it grows with the fourth power of the grid, and little of it
+    can be told from the size of a checkpoint file.
+    """
+    model, frames, places = config.model, config.data.clip_frames, config.grid**2
+    full = model.attention == "full"
+    pairs = (frames * places) ** 2 if full else places**2
+    biases = model.layers * pairs * (model.heads if model.positions == "relative" else int(full))
+    scores = 0 if full else 2 * clips * frames * model.heads * pairs
+    rows = clips * frames * places * model.width
+    return 4 * (biases + scores + rows * (2 * model.layers + 3 * model.mlp_ratio))
+
+
 def needed(config: Config, device: torch.device) -> str:
     """What a run that ran out of memory needs, to be put behind that sentence. Gives cached memory back first."""
     if device.type == "cuda":

@@ -26,9 +26,10 @@ def header(result: dict[str, Any]) -> str:
     expected = sampling.get("choice") == "expected"
     choice = "tokens as expected" if expected else f"temperature {sampling['temperature']:g}, top-k {sampling['top_k']}"
     fewer = f" ({result['clips_asked']} asked for, no more exist)" if result["clips"] < result["clips_asked"] else ""
+    cut = f" cut from {result['recordings']} recordings" if result["recordings"] < result["clips"] else ""
     return (
         f"{result['checkpoint']} at step {result['step']}: {result['context']} frames given, {result['frames']} predicted\n"
-        f"{result['clips']} {result['split']} clips of {result['source']}{fewer}, {result['size']}x{result['size']}; "
+        f"{result['clips']} {result['split']} clips of {result['source']}{cut}{fewer}, {result['size']}x{result['size']}; "
         f"{choice}, {sampling['steps']} decode steps, seed {result['seed']}"
     )
 
@@ -72,7 +73,8 @@ def row(title: str, cells: tuple[str, ...]) -> str:
 
 def summary_lines(result: dict[str, Any]) -> str:
     interval = result["mse_confidence_95"]
-    spread = "unknown from one clip" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f} (bootstrap over clips)"
+    of = "clip" if result["recordings"] == result["clips"] else "recording"
+    spread = f"unknown from one {of}" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f} (bootstrap over {of}s)"
     lines = [
         f"95% confidence of the MSE: {spread}",
         f"frames ahead of repeating the last given one, in a row: {result['frames_ahead']} of {result['frames']}",

@@ -68,14 +68,20 @@ def frames_ahead(per_frame_mse: Sequence[float], repeat_last_mse: Sequence[float
     return ahead
 
 
-def confidence_95(clip_scores: NDArray[np.float64], generator: np.random.Generator) -> list[float] | None:
-    """Percentile bootstrap over clips (N,) of their mean: [low, high]. One clip says nothing of others: None.
+def confidence_95(
+    clip_scores: NDArray[np.float64], generator: np.random.Generator, recordings: NDArray[np.int64] | None = None
+) -> list[float] | None:
+    """Percentile bootstrap of the mean of clip scores (N,): [low, high]. One recording says nothing of others: None.
 
-    Clips are what is resampled, since the frames of one clip go wrong together.
+    recordings (N,): which one each clip is cut from; by default each is its own. They are what is resampled, whole (a cluster
+    bootstrap: Davison and Hinkley, 1997): the frames of one clip go wrong together, and so do clips that were cut from one recording.
     """
-    count = len(clip_scores)
+    _, place = np.unique(np.arange(len(clip_scores)) if recordings is None else recordings, return_inverse=True)
+    sums, sizes = np.bincount(place, clip_scores), np.bincount(place)
+    count = len(sizes)
     if count < 2:
         return None
-    means = [clip_scores[generator.integers(count, size=count)].mean() for _ in range(RESAMPLES)]
+    drawn = (generator.integers(count, size=count) for _ in range(RESAMPLES))
+    means = [sums[which].sum() / sizes[which].sum() for which in drawn]
     low, high = np.percentile(means, (2.5, 97.5))
     return [float(low), float(high)]

@@ -90,6 +90,10 @@ class TokenizerPhase:
             **self.update.figures(),
         }
 
+    def settle(self) -> None:
+        """ValueError, or a notice, of what was held back since the last measured step."""
+        self.update.check(lambda: None)
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         self.tokenizer.eval()
@@ -128,7 +132,7 @@ class TokenizerPhase:
 def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebook_size: int) -> dict[str, float]:
     """reconstruction_mse: squared error summed over a frame's pixels; psnr_db; codebook_use: share of codes seen; perplexity."""
     error = ((drawn.float() - frames) ** 2).flatten(1)
-    share = torch.bincount(tokens.flatten(), minlength=codebook_size).double()
+    share = torch.bincount(tokens.flatten(), minlength=codebook_size).cpu().double()
     share = share / share.sum()
     return {
         "reconstruction_mse": float(error.sum(dim=1).mean()),

@@ -57,6 +57,7 @@ class Phase(Protocol):
     update: Update
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]: ...
+    def settle(self) -> None: ...
     def validate(self) -> dict[str, float]: ...
     def sample(self) -> list[np.ndarray]: ...
     def save(self, path: Path, step: int, metrics: dict[str, Any]) -> None: ...
@@ -144,6 +145,7 @@ def run_phase(loop: "Loop", found: Resume | None) -> Lines:
     with freed_memory(loop.device.type, checkpointing=recipe.gradient_checkpointing, grows=bool(recipe.curriculum)) as freed:
         while step < phase.steps:
             if not loop.wait(step):
+                loop.settle()
                 loop.save(step)
                 run.status("stopped", step, phase.steps)
                 return False
@@ -171,6 +173,7 @@ class Loop:
         self.last: dict[str, Any] = {}
         self.best: tuple[int, float] | None = None
         self.mark: tuple[float, int] | None = None
+        self.asked = {"save": False, "sample": False}  # from outside, and not done yet
 
     def go_back(self, found: Resume | None) -> int:
         """Take a resumed run up where `found` left it; returns the steps that are done."""
@@ -191,33 +194,41 @@ class Loop:
         """Obey what was asked from outside; False where the run is to stop. Returns after a pause has ended."""
         while True:
             word = self.ranks.from_first(lambda: self.obey(step))
-            if word != "pause":
+            if word in ("go", "stop"):
                 return word == "go"
+            if word == "settle":
+                self.settle()
+                continue
             self.mark = None
             time.sleep(PAUSE_POLL_S)
 
     def obey(self, step: int) -> str:
-        """Save and sample where that was asked for; then `go`, `pause` or `stop`."""
+        """Save and sample where that was asked for; then `go`, `pause` or `stop`; `settle` where all ranks must do that first."""
         control = self.run.poll_control()
         if control.stop:
             return "stop"
         place = {"device": self.device.type, "precision": self.precision}
         self.run.status("paused" if control.pause else "running", step, self.phase.steps, phase=self.phase.name, **place)
+        self.asked = {"save": control.save or self.asked["save"], "sample": control.sample or self.asked["sample"]}
+        if self.asked["save"] and self.phase.update.held_back:
+            return "settle"
         with self.aside():
-            if control.save:
+            if self.asked["save"]:
                 self.save(step)
-            if control.sample:
+            if self.asked["sample"]:
                 list(self.sample(step))
+        self.asked = dict.fromkeys(self.asked, False)
         return "pause" if control.pause else "go"
 
     def after(self, step: int, figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """What is due after `step` steps are done."""
-        if self.ranks.rank:
-            return
         settings, final = self.config.run, step == self.phase.steps
         due = step % settings.checkpoint_every == 0 or self.kept_for_good(step)
-        for notice in self.phase.update.take_notices():
-            self.run.notify(notice)
+        if due or final or step % settings.validate_every == 0:  # by which a checkpoint may turn out to be the best
+            self.settle()
+        if self.ranks.rank:
+            return
+        self.tell()
         if figures:
             yield self.log(step, {**figures, **self.speed(step), "memory_mib": memory_mib(self.device)})
             self.run.status("running", step, self.phase.steps, phase=self.phase.name, loss=figures["loss"], grad_norm=figures["grad_norm"])
@@ -230,6 +241,16 @@ class Loop:
                 yield from self.sample(step)
             if due and not final:
                 self.save(step)
+
+    def settle(self) -> None:
+        """Before a checkpoint, on all ranks alike: steps that were held back on the device end the training, or are told, before
+        anything is saved behind them."""
+        self.phase.settle()
+        self.tell()
+
+    def tell(self) -> None:
+        for notice in self.phase.update.take_notices():
+            self.run.notify(notice)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

@@ -133,6 +133,11 @@ class TransformerPhase:
             "layers": look.figures(self.update.gradient_norms, self.ranks.sum(look.sums())),
         }
 
+    def settle(self) -> None:
+        """ValueError, or a notice, of what was held back since the last measured step; on all ranks at once."""
+        self.ranks.settle()
+        self.update.check(lambda: None)
+
     def passes(self, step: int, masked: int, measure: bool) -> list[tuple[Tensor, Tensor | None]]:
         """The forward and backward passes of this rank's micro-batches; where torch.compile fails, made and from then on without it."""
         try:

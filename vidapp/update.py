@@ -86,13 +86,18 @@ class Update:
         self.skipped = self.skipped + self.skip
         self.in_a_row = (self.in_a_row + 1) * self.skip
 
+    @property
+    def held_back(self) -> bool:
+        """Whether steps were held back that `check` has not told of yet. Waits for the device."""
+        return bool(self.unreported)
+
     def check(self, culprit: Callable[[], str | None]) -> None:
         """Ask what has been held back since the last time, and note it as a sentence.
 
         Raises ValueError under the policy `stop`, and under `skip` where nothing has moved for a long time. `culprit`
         names the layer whose output is not finite in the last step, where it is still to be found.
         """
-        if int(self.unreported):  # on all ranks alike
+        if self.held_back:  # on all ranks alike
             self.ranks.together(lambda: self.report(culprit))
 
     def report(self, culprit: Callable[[], str | None]) -> None:

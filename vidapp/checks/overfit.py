@@ -146,7 +146,7 @@ def hidden_half(tokens_BTHW: Tensor) -> Tensor:
 def learns_single_frames(subject: Subject, progress: Progress) -> list[Check]:
     """(d) Every frame alone: what is learnt without any motion."""
     config = single_frames(subject, SINGLE_STEPS)
-    share = torch.bincount(subject.tokens_BTHW.flatten(), minlength=1).double()
+    share = torch.bincount(subject.tokens_BTHW.flatten(), minlength=1).cpu().double()
     share = share[share > 0] / share.sum()
     marginal = float(-(share * share.log()).sum())  # what knowing only how frequent each token is would cost
     if marginal < LEAST:

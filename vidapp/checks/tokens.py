@@ -56,7 +56,7 @@ def codebook_use(figures: dict[str, float], ids: Tensor, codebook_size: int) -> 
     used = int((counts > 0).sum())
     possible = min(codebook_size, ids.numel() // 8)
     needed = min(codebook_size, max(FEWEST, math.ceil(USED * possible)))
-    top = counts[:used].double() / ids.numel()
+    top = counts[:used].cpu().double() / ids.numel()
     return judge(
         "codebook_use",
         "The codebook is used",

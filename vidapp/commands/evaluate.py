@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ..config import Config, DataConfig
 
+from ..config import MOVING_MNIST
+from ..files import expanded
 from .common import (
     add_json,
     add_setting,
@@ -128,10 +130,17 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def data_for(own: "DataConfig", given: str | None, frames: int) -> "DataConfig":
     """What to test on. Clips that the checkpoint was not trained on need be no longer than so many frames."""
-    if given is None or given == own.source:
+    if given is None or same_source(given, own.source):
         return own  # another length could split them otherwise, and put what it was trained on into the test
     clip = min(own.clip_frames, frames)
     return dataclasses.replace(own, source=given, clip_frames=clip, context_frames=min(own.context_frames, max(1, clip - 1)))
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether both name the same clips, however a path is written."""
+    if one == other or {one, other} & set(MOVING_MNIST):
+        return one == other
+    return expanded(one).resolve() == expanded(other).resolve()
 
 
 @contextlib.contextmanager

@@ -110,6 +110,11 @@ class FolderSource:
             raise ValueError(f"{count} clips of {frames} frames take more than {MAX_FIXED_BYTES >> 30} GiB at once: ask for fewer clips")
         return np.stack([windows[int(number)] for number in windows.fixed_order(split, count)])
 
+    def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
+        """Of the same windows int (N,): which clip each is cut from."""
+        windows = self._windows(split, frames)
+        return windows.places(windows.fixed_order(split, min(count, len(windows))))
+
     def _windows(self, split: str, frames: int) -> "Windows":
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}: use one of {', '.join(SPLITS)}")
@@ -137,9 +142,13 @@ class Windows:
 
     def __getitem__(self, number: int) -> np.ndarray:
         """The window uint8 (T, C, H, W) of that number."""
-        place = int(np.searchsorted(self.ends, number, side="right"))
+        place = int(self.places(np.array(number)))
         first = int(self.ends[place] - self.numbers[place])
         return self.segments[place].window(number - first, self.frames)
+
+    def places(self, numbers: np.ndarray) -> np.ndarray:
+        """Which segment each of these windows lies in."""
+        return np.searchsorted(self.ends, numbers, side="right")
 
     def fixed_order(self, split: str, count: int) -> np.ndarray:
         """Numbers of at most `count` windows: first those that do not overlap, shuffled, then the others, shuffled."""

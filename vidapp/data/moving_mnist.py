@@ -72,6 +72,10 @@ class MovingMnist:
         """The first `count` clips uint8 (N, T, C, H, W) of a split; the same ones on every call and every machine."""
         return np.stack([self.make_clip(split, numpy_generator(0, "fixed", split, index), frames) for index in range(count)])
 
+    def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
+        """Of the same clips int (N,): each is a recording of its own."""
+        return np.arange(count)
+
     def make_clip(self, split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}: use one of {', '.join(SPLITS)}")

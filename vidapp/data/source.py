@@ -22,6 +22,10 @@ class ClipSource(Protocol):
         """Clips uint8 (N, T, C, H, W) of a split: always the same, fewer than `count` only where no more exist."""
         ...
 
+    def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
+        """Of the same clips int (N,): those with the same number were cut from one recording, and are not independent of each other."""
+        ...
+
 
 def open_source(config: DataConfig) -> ClipSource:
     """The source that `config.source` names; ValueError where it is no known name and no readable path."""

@@ -61,6 +61,10 @@ class FullMnistSource:
         clips_NTHW = np.ascontiguousarray(clips_TNHW[:frames, :count].swapaxes(0, 1))
         return np.repeat(clips_NTHW[:, :, None], self.config.channels, axis=2)
 
+    def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
+        """Of the same clips int (N,): each is a recording of its own."""
+        return np.arange(len(self.fixed_clips(split, count, frames)))
+
 
 def split_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Nine tenths of each class for training, one for validation; `images` uint8 (n, 28, 28)."""

@@ -99,6 +99,20 @@ def check(path: Path) -> None:
     from ..checkpoint import check_checkpoint
 
     check_checkpoint(path)
+    refuse_too_large(path)
+
+
+def refuse_too_large(path: Path, clips: int = 1) -> None:
+    """ValueError where sampling so many clips at once would take more memory than is free: a system ends the whole app for that. A GPU
+    only refuses, which is told where it happens."""
+    from ..device import pick_device
+    from ..memory import free_memory
+    from ..preflight import sampling_memory
+
+    need, free = sampling_memory(read_header(path).config, clips), free_memory()
+    if pick_device("auto").type != "cuda" and need > free:
+        many = f"{clips} futures at once" if clips > 1 else "a future"
+        raise ValueError(f"{path.name} would take about {need / 2**30:.1f} GiB of memory for {many}, and {free / 2**30:.1f} are free here")
 
 
 class CheckpointCache:
@@ -121,6 +135,7 @@ class CheckpointCache:
         key = (path.resolve(), facts.st_mtime_ns, facts.st_size)
         with self.lock:
             if key not in self.kept:
+                refuse_too_large(path)
                 self.make_room(facts.st_size)
                 self.kept[key] = load_checkpoint(path, pick_device("auto"))
             self.kept.move_to_end(key)

@@ -36,6 +36,7 @@ def heed_arguments(arguments: list[str]) -> None:
 def main() -> int:
     """Serve until Ctrl-C or SIGTERM; a training saves itself first. 2 where the environment asks for what cannot be done."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+    prepare_lent_gpu()
     from vidapp.ui.app import Serving, launch  # takes seconds, which whoever asks for help does not wait
 
     signal.signal(signal.SIGTERM, interrupt)  # a container is stopped so
@@ -47,6 +48,17 @@ def main() -> int:
         print(f"vidapp: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def prepare_lent_gpu() -> None:
+    """On a ZeroGPU Space, whose package must be imported before anything that could see a GPU, and torch before the page is served."""
+    from vidapp.lent_gpu import gpu_is_lent
+
+    if gpu_is_lent():
+        import spaces
+        import torch
+
+        del spaces, torch
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

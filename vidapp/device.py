@@ -9,12 +9,16 @@ from typing import Any
 import torch
 
 from .config import Config
+from .lent_gpu import gpu_is_lent
 from .peak import peak_mib_of
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `run.device`; auto takes CUDA, then MPS, then the CPU. ValueError where the one asked for is missing."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """The device of `run.device`; auto takes CUDA, then MPS, then the CPU. ValueError where the one asked for is missing.
+
+    A GPU that is lent call by call is not there for whoever asks here: see `lent_gpu`.
+    """
+    available = {"cuda": torch.cuda.is_available() and not gpu_is_lent(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:

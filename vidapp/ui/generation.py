@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import MOVING_MNIST, Config, DataConfig, SamplingConfig
+from ..lent_gpu import gpu_is_lent, lent
 from ..metrics import black, frame_gradient, frame_mse, mean_of_frames, pixel_mean, repeat_last, to_unit
 from .words import count, leading, short
 
@@ -120,24 +121,44 @@ def predicted(
     `watch` is called with every decode step. `made_THW`: the token grids of its first frames where they were made before; it goes on
     from there.
     """
+    if not 1 <= frames <= LONGEST_FUTURE:
+        raise ValueError(f"{frames} future frames were asked for: choose 1 to {LONGEST_FUTURE}")
+    made = np.zeros((0, *given_u8.shape[1:]), np.float32)
+    rest = (given_u8, frames, sampling, seed, made_THW)
+    for step, fresh in decoded_there(checkpoint.path, *rest) if gpu_is_lent() else decoded(checkpoint, *rest):
+        if watch is not None:
+            watch(step)
+        if fresh is not None:
+            made = np.concatenate([made, fresh])
+            yield made
+
+
+def decoded(
+    checkpoint: "Checkpoint", given_u8: np.ndarray, frames: int, sampling: SamplingConfig, seed: int, made_THW: np.ndarray | None
+) -> "Iterator[tuple[RolloutStep, np.ndarray | None]]":
+    """Every decode step, and with those that end some frames these, float32 (n, C, H, W); the first of them with those of `made_THW`."""
     from ..futures import Future, goes_on
     from ..rollout import rollout
 
-    if not 1 <= frames <= LONGEST_FUTURE:
-        raise ValueError(f"{frames} future frames were asked for: choose 1 to {LONGEST_FUTURE}")
     context = checkpoint.encode(given_u8[None])
-    made = np.zeros((0, *given_u8.shape[1:]), np.float32)
+    done = context.shape[1]
     if made_THW is None:
         steps = rollout(checkpoint.transformer, context, frames, sampling, seed)
     else:
         steps = goes_on(checkpoint.transformer, context, frames, Future(seed, sampling), made_THW)
     for step in steps:
-        if watch is not None:
-            watch(step)
+        yield step, checkpoint.decode(step.tokens_BTHW[:, done:])[0] if step.frame_done else None
         if step.frame_done:
-            fresh = checkpoint.decode(step.tokens_BTHW[:, context.shape[1] + len(made) :])[0]
-            made = np.concatenate([made, fresh])
-            yield made
+            done = step.tokens_BTHW.shape[1]
+
+
+@lent
+def decoded_there(path: Path, *rest: Any) -> "Iterator[tuple[RolloutStep, np.ndarray | None]]":
+    """The same on a GPU that is lent for it, in a process of its own: the weights are read there, and what it yields is sent here."""
+    from ..checkpoint import load_checkpoint
+
+    for step, fresh in decoded(load_checkpoint(path, "cuda"), *rest):
+        yield dataclasses.replace(step, tokens_BTHW=step.tokens_BTHW.cpu(), confidence_BTHW=step.confidence_BTHW.cpu()), fresh
 
 
 def reconstructed(checkpoint: "Checkpoint", frames_u8: np.ndarray) -> np.ndarray:

@@ -150,6 +150,60 @@ def test_skipped_steps_are_said() -> None:
     assert [alarm.title for alarm in alarms(lines)] == ["A loss or gradient was not finite; 3 steps were skipped because of it"]
 
 
+def skipping(counts: dict[int, int]) -> list[dict[str, object]]:
+    """The healthy run under run.on_nonfinite=skip, with so many steps skipped from that step on."""
+    lines = []
+    for line in healthy():
+        count = max((count for start, count in counts.items() if line["step"] >= start), default=0)  # type: ignore[operator]
+        lines.append({**line, "skipped_steps": count} if "loss" in line else line)
+    return lines
+
+
+def only(lines: list[dict[str, object]], error: str = "") -> Alarm:
+    (alarm,) = alarms(lines, error)
+    return alarm
+
+
+def test_one_step_that_was_skipped_long_ago_is_a_remark() -> None:
+    alarm = only(skipping({300: 1}))
+    assert (alarm.name, alarm.serious, alarm.step) == ("not_a_number", False, 300)
+    assert alarm.title == "A loss or gradient was not finite; 1 step was skipped because of it"
+    assert alarm.advice == "So few do no harm: the weights were left as they were. Should there be many, lower recipe.learning_rate."
+
+
+def test_a_skipped_step_that_was_logged_itself_is_a_remark_as_well() -> None:
+    lines = [{**line, "grad_norm": None, "loss": None} if line["step"] == 300 and "loss" in line else line for line in skipping({300: 1})]
+    assert not only(lines).serious
+
+
+def test_steps_that_are_skipped_often_are_serious_until_they_are_rare_again() -> None:
+    assert not only(skipping({900: 2})).serious, "2 of the newest 200 steps are no more than a hundredth"
+    assert only(skipping({900: 3})).serious
+    assert not only(skipping({300: 500, 900: 501})).serious, "they were many once, and are rare lately"
+    assert only(skipping({20: 1})[:5]).serious, "1 of the first 50"
+
+
+def test_each_phase_counts_its_own_skipped_steps() -> None:
+    first = [{"step": step, "phase": "tokenizer", "loss": 0.1, "grad_norm": 1.0, "skipped_steps": 40} for step in (100, 200)]
+    assert only(first).serious
+    alarm = only([*first, *skipping({})])
+    assert (alarm.serious, alarm.step) == (False, 100)
+
+
+def test_a_run_that_ended_because_of_it_is_lost_however_few_were_skipped() -> None:
+    assert only(changed(900, loss=None)).serious
+    assert only(skipping({300: 1}), "the loss of step 990 is not finite, nor were the 50 steps up to now").serious
+
+
+def test_few_skipped_steps_do_not_blame_the_learning_rate() -> None:
+    def blamed(lines: list[dict[str, object]]) -> bool:
+        return learning_rate_high(Evidence(Config(), alarms={alarm.name: alarm for alarm in alarms(lines)})) is not None
+
+    assert not blamed(skipping({300: 1}))
+    assert blamed(skipping({300: 1, 900: 9}))
+    assert blamed([{**line, "grad_norm": 1e6} if "loss" in line else line for line in skipping({300: 1})]), "another alarm still does"
+
+
 @pytest.mark.parametrize(
     "lines",
     [

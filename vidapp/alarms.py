@@ -23,6 +23,7 @@ LARGE_STEP = 0.3  # of a layer's weights moved in one step
 GROWN = 300.0  # RMS of the residual stream: with AdamW healthy ones stay below ten; weights of Muon grow, and 167 still learnt
 EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
 LOOKS = 5  # newest lines with layers that a layer is judged by
+RARE = 0.01  # share of the newest steps that may be skipped without harm
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
 RATE_IS_MEASURED = "Find the cause (in Debug) measures which rate fits."  # one number, and not a second one here
 
@@ -117,15 +118,42 @@ def is_number(value: object) -> bool:
 
 
 def not_a_number(lines: Sequence[Line], error: str) -> Alarm | None:
-    """A loss or gradient that is not finite: written as null, counted as a skipped step, or what ended the run."""
+    """A loss or gradient that is not finite: written as null, counted as a skipped step, or what ended the run.
+
+    A few skipped steps are a remark: whoever has them skipped (run.on_nonfinite=skip) may log one of them as null, too.
+    """
+    training = [line for line in lines if "loss" in line]
     bad = next((line for line in lines if any(key in line and not is_number(line[key]) for key in ("loss", "grad_norm"))), None)
-    skipped = next((line for line in reversed(lines) if line.get("skipped_steps")), None)
+    lost = bad is not None and not skipped_steps(bad)
+    skipped = next((line for line in reversed(lines) if skipped_steps(line)), None)
     if bad is None and skipped is None and "not finite" not in error:
         return None
-    where = bad or skipped or (lines[-1] if lines else {"step": 0})
-    what = f"{skipped['skipped_steps']} steps were skipped because of it" if skipped and not bad else "training cannot go on from there"
+    if skipped is None or lost:
+        what, where = "training cannot go on from there", bad or (lines[-1] if lines else {"step": 0})
+    else:
+        count = skipped_steps(skipped)
+        what = f"{count:,} step{' was' if count == 1 else 's were'} skipped because of it"
+        where = next(line for line in lines if line.get("phase") == skipped.get("phase") and skipped_steps(line) == count)
+    serious = lost or "not finite" in error or skipped_lately(training) > RARE
     advice = f"Lower recipe.learning_rate, and keep recipe.gradient_clip at 1. {RATE_IS_MEASURED}"
-    return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]))
+    if not serious:
+        advice = "So few do no harm: the weights were left as they were. Should there be many, lower recipe.learning_rate."
+    return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]), serious)
+
+
+def skipped_steps(line: Line) -> int:
+    """How many steps of its phase a line says were skipped so far."""
+    count = line.get("skipped_steps")
+    return int(count) if count is not None and is_number(count) else 0
+
+
+def skipped_lately(training: Sequence[Line]) -> float:
+    """Share of the steps of the newest RECENT training lines that were skipped; each phase counts its own."""
+    own = [line for line in training if line.get("phase") == training[-1].get("phase")]
+    if not own:
+        return 0.0
+    before: Line = own[-RECENT - 1] if len(own) > RECENT else {"step": 0}
+    return (skipped_steps(own[-1]) - skipped_steps(before)) / max(1, own[-1]["step"] - before["step"])
 
 
 def exploding(training: Sequence[Line]) -> Alarm | None:

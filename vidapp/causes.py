@@ -18,6 +18,7 @@ CERTAIN = 1.0  # a check failed, or the settings rule out anything else
 LIKELY = 0.6  # what was measured points there
 POSSIBLE = 0.2  # often so; nothing seen speaks for or against it
 
+THROWN_OFF = ("not_a_number", "exploding", "activations", "large_steps")  # alarms of weights that too large steps have thrown off
 SAMPLER_CHECKS = ("temperature", "top_k_top_p", "committed_stay", "commits_most_confident", "seed_decides")
 
 
@@ -36,6 +37,10 @@ class Evidence:
 
     def alarm(self, *names: str) -> Alarm | None:
         return next((self.alarms[name] for name in names if name in self.alarms), None)
+
+    def emergency(self, *names: str) -> Alarm | None:
+        """The first of these alarms that is serious."""
+        return next((self.alarms[name] for name in names if name in self.alarms and self.alarms[name].serious), None)
 
     def blamed(self, part: str) -> str:
         """The words of the evaluation where it blames that part; else empty."""
@@ -135,8 +140,7 @@ def learning_rate_high(seen: Evidence) -> Finding | None:
     rate, check = seen.config.recipe.learning_rate, seen.failed("rate_range")
     if check and check.direction == "at most":
         return Finding(name, title, CERTAIN, check.advice, rates_at(seen.config.recipe, check.details["suggested_peak"]))
-    alarm = seen.alarm("not_a_number", "exploding", "activations", "large_steps")
-    if alarm:
+    if alarm := seen.emergency(*THROWN_OFF):
         why = f"{alarm.title} (from step {alarm.step:,})."
         measured = seen.checks["rate_range"].details.get("suggested_peak", rate) if "rate_range" in seen.checks else rate
         return Finding(name, title, LIKELY, why, rates_at(seen.config.recipe, measured if measured < rate else rounded(rate / 3)))

@@ -127,6 +127,16 @@ def test_an_explosion_says_in_which_layer() -> None:
     assert "most of it in mlp of block 2" in alarms(sick)[0].title
 
 
+def test_a_gradient_that_is_enormous_is_not_said_to_explode_where_it_has_fallen() -> None:
+    def title(*norms: tuple[int, float]) -> str:
+        sick = [{**line, "grad_norm": [norm for start, norm in norms if start <= line["step"]][-1]} for line in healthy() if "loss" in line]  # type: ignore[operator]
+        return next(alarm.title for alarm in alarms(sick) if alarm.name == "exploding")
+
+    assert title((0, 1.47e7), (600, 5.92e6)) == "The gradient is enormous: norm 5.92e+06 lately"
+    assert title((0, 1e6), (600, 30.0)) == "The gradient was enormous for most of the run: norm 1e+06 by the median, 30 lately"
+    assert title((0, 1e6), (600, 3e7)) == "The gradient explodes: norm 3e+07 lately, 1e+06 before"
+
+
 @pytest.mark.parametrize("layers", [None, [], {"gradient_norm": 3}, {"update_ratio": {"1 space": None}}])
 def test_layers_that_are_none_do_no_harm(layers: object) -> None:
     assert names([{**line, "layers": layers} for line in healthy()]) == []

@@ -157,6 +157,7 @@ def skipped_lately(training: Sequence[Line]) -> float:
 
 
 def exploding(training: Sequence[Line]) -> Alarm | None:
+    """A gradient that has grown many times over, or that is enormous."""
     lines = having("grad_norm", training)
     if len(lines) < RECENT:
         return None
@@ -168,7 +169,13 @@ def exploding(training: Sequence[Line]) -> Alarm | None:
         return None
     advice = f"Lower recipe.learning_rate, and set recipe.gradient_clip=1; with model.norm=post try pre. {RATE_IS_MEASURED}"
     where = extreme(training, "gradient_norm", max)
-    title = f"The gradient explodes{where and f', most of it in {where}'}: norm {recent:.3g} lately, {early:.3g} before"
+    most = where and f", most of it in {where}"
+    if recent > EXPLODED * max(early, 1e-12):
+        title = f"The gradient explodes{most}: norm {recent:.3g} lately, {early:.3g} before"
+    elif recent > ENORMOUS:  # from the beginning on: it may even have fallen
+        title = f"The gradient is enormous{most}: norm {recent:.3g} lately"
+    else:
+        title = f"The gradient was enormous for most of the run: norm {usual:.3g} by the median, {recent:.3g} lately"
     step = next(int(line["step"]) for line, norm in zip(lines, norms, strict=True) if norm > min(EXPLODED * early, ENORMOUS))
     return Alarm("exploding", title, advice, step)
 

@@ -231,6 +231,48 @@ def test_an_alarm_names_no_rate_of_its_own_and_leads_to_where_it_is_measured(lin
     assert alarm.change == {}
 
 
+def by_heart() -> list[dict[str, object]]:
+    return changed(700, validation_loss_full=3.4)
+
+
+def collapsed() -> list[dict[str, object]]:
+    return [{"step": 500, "phase": "tokenizer", "loss": 0.01, "codebook_use": 0.002, "perplexity": 2.1}]
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "key", "others", "own"),
+    [
+        (changed(900, loss=None), "not_a_number", "recipe.gradient_clip", 0.0, 1.0),
+        (changed(900, loss=None), "not_a_number", "recipe.gradient_clip", 30.0, 0.5),
+        (changed(700, grad_norm=60.0), "exploding", "recipe.gradient_clip", 0.0, 1.0),
+        (changed(700, grad_norm=60.0), "exploding", "model.norm", "post", "pre"),
+        (changed(700, grad_norm=1e-7), "vanishing", "model.norm", "post", "pre"),
+        (with_layers(300, gradient_norm={"1 space": 0.0, "2 mlp": 0.8}), "blocked", "model.norm", "post", "pre"),
+        (changed(100, validation_accuracy=0.6), "not_below_copying", "model.attention", "framewise", "full"),
+        (changed(100, validation_accuracy=0.6), "not_below_copying", "recipe.objective_future", 0.0, 1.0),
+        (changed(300, validation_loss_full=2.9), "stalled", "model.attention", "framewise", "full"),
+        (by_heart(), "gap", "run.training_clips", 8, 0),
+        (by_heart(), "gap", "model.dropout", 0.0, 0.2),
+        (collapsed(), "dead_codes", "tokenizer.quantizer", "vq", "fsq"),
+    ],
+)
+def test_nobody_is_advised_what_is_set_already(lines: list[dict[str, object]], name: str, key: str, others: object, own: object) -> None:
+    def said(config: Config | None) -> Alarm:
+        return next(alarm for alarm in alarms(lines, config=config) if alarm.name == name)
+
+    followed = said(Config().replace({key: own}))
+    assert key in said(None).advice, "where the settings are not known"
+    assert key in said(Config().replace({key: others, "recipe.objective_joint": 1.0})).advice
+    assert key not in followed.advice
+    assert key not in followed.change
+
+
+def test_advice_without_settings_says_for_whom_it_is() -> None:
+    advice = alarms(changed(700, grad_norm=60.0))[0].advice
+    assert advice.startswith("Lower recipe.learning_rate, and set recipe.gradient_clip=1 where it is not; with model.norm=post try pre. ")
+    assert alarms(changed(700, grad_norm=60.0), config=Config())[0].advice.startswith("Lower recipe.learning_rate. Find the cause")
+
+
 @pytest.mark.parametrize(("checks", "rate"), [({}, 1.0e-4), ({"suggested_peak": 7e-5}, 7e-5), ({"suggested_peak": 2e-3}, 1e-4)])
 def test_beside_an_alarm_the_measured_rate_is_suggested_where_it_is_lower(checks: dict[str, float], rate: float) -> None:
     seen = {"rate_range": Check(name="rate_range", title="", status="pass", details=checks)} if checks else {}

@@ -55,6 +55,15 @@ def test_the_metrics_of_a_run_are_evidence(capsys: pytest.CaptureFixture[str]) -
     assert "metrics" in found[-1]["result"]["diagnosis"]["looked"]  # type: ignore[index]
 
 
+def test_a_run_is_not_advised_what_it_has_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunWriter.create("wild", tiny_config(model__attention="framewise")) as run:
+        for step in range(10, 400, 10):
+            run.log({"step": step, "phase": "transformer", "loss": 500 / step, "grad_norm": 60.0 if step > 200 else 1.0})
+    main(["check", "--run", "wild", "--symptom", "nothing-moves", "--json-lines"])
+    (alarm,) = [line["alarm"] for line in lines(capsys) if "alarm" in line]
+    assert alarm["advice"].startswith("Lower recipe.learning_rate. Find the cause")  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

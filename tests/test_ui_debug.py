@@ -83,6 +83,17 @@ def test_alarms_of_a_run_are_shown_with_their_advice(run: str) -> None:
     assert 'data-alarm="not_below_entropy"' in text
 
 
+def test_a_run_is_not_advised_what_it_has_set() -> None:
+    with RunWriter.create("wild", tiny_config()) as writer:
+        for step in range(10, 400, 10):
+            writer.log({"step": step, "phase": "transformer", "loss": 4.5, "grad_norm": 60.0 if step > 200 else 1.0})
+    text = debug.alarms_html(run_of("run:wild"))
+    assert "Lower recipe.learning_rate. Find the cause" in text
+    assert "gradient_clip" not in text
+    (writer.path / "config.json").unlink()
+    assert "gradient_clip=1 where it is not" in debug.alarms_html(run_of("run:wild")), "whatever it has set, it cannot be read"
+
+
 def test_a_run_without_metrics_says_so() -> None:
     with RunWriter.create("new", tiny_config()):
         pass

@@ -31,6 +31,14 @@ def test_a_run_is_answered_with_its_alarms_and_where_to_look(sick_run: str) -> N
     assert all(alarm["advice"] for alarm in alarms)
 
 
+def test_a_run_is_not_advised_what_it_has_set() -> None:
+    with RunWriter.create("wild", tiny_config()) as run:
+        for step in range(10, 400, 10):
+            run.log(look(step, grad_norm=60.0 if step > 200 else 1.0))
+    advice = {alarm["name"]: alarm["advice"] for alarm in Watcher().answer({"run": "wild"})["alarms"]}["exploding"]
+    assert advice.startswith("Lower recipe.learning_rate. Find the cause")
+
+
 def test_layers_come_when_asked_for_and_not_twice(sick_run: str) -> None:
     Watcher().answer({"run": sick_run})
     found = live.layers_of({"run": sick_run})

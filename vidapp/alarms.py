@@ -1,10 +1,12 @@
-"""What a run's metrics alone say is wrong with it: a pure function over metric lines, one sentence of advice each."""
+"""What a run's metrics say is wrong with it: a pure function over metric lines, with advice that is not followed yet by its settings."""
 
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from .config import Config
 
 Line = Mapping[str, Any]
 
@@ -26,6 +28,8 @@ LOOKS = 5  # newest lines with layers that a layer is judged by
 RARE = 0.01  # share of the newest steps that may be skipped without harm
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
 RATE_IS_MEASURED = "Find the cause (in Debug) measures which rate fits."  # one number, and not a second one here
+
+NORM_FIRST = {"model.norm": "pre"}
 
 SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
     "not_a_number": "nan",
@@ -73,29 +77,48 @@ class Alarm:
         }
 
 
-def alarms(lines: Iterable[Line], error: str = "") -> list[Alarm]:
-    """Alarms of a run, serious ones first. lines: of metrics.jsonl, in order; error: what ended the run, where something did."""
+def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None) -> list[Alarm]:
+    """Alarms of a run, serious ones first. lines: of metrics.jsonl, in order; error: what ended the run, where something did; config: its
+    settings, so that nobody is advised what is set already; where they are not known, advice names what it is for."""
     every = [line for line in lines if isinstance(line.get("step"), int)]
     main = [line for line in every if line.get("phase", "transformer") == "transformer"]
     first = [line for line in every if line.get("phase") == "tokenizer"]
     training, validation = having("loss", main), having("validation_loss_full", main)
     found = [
-        not_a_number(every, error),
-        exploding(training),
+        not_a_number(every, error, config),
+        exploding(training, config),
         large_steps(training),
         activations(training),
-        vanishing(training),
-        blocked(training),
+        vanishing(training, config),
+        blocked(training, config),
         not_below_entropy(training, validation),
-        not_below_copying(validation),
+        not_below_copying(validation, config),
         flat(training),
-        stalled(validation),
-        gap(training, validation),
-        too_good(training, main),
-        dead_codes(first),
+        stalled(validation, config),
+        gap(training, validation, config),
+        too_good(training, main, config),
+        dead_codes(first, config),
         empty_samples(main),
     ]
     return sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
+
+
+def untried(config: Config | None, change: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a change the settings do not have yet; all of it where they are not known."""
+    values = config.to_dict() if config else {}
+    return {key: value for key, value in change.items() if values.get(key.partition(".")[0], {}).get(key.partition(".")[2]) != value}
+
+
+def clipping(config: Config | None) -> str:
+    """The advice to clip gradients, to be added to another; empty where they are clipped as tightly already."""
+    if config is None:
+        return ", and set recipe.gradient_clip=1 where it is not"
+    return "" if 0 < config.recipe.gradient_clip <= 1 else ", and set recipe.gradient_clip=1"
+
+
+def norm_first(config: Config | None) -> str:
+    """The advice of norm before each branch, to be added to another; empty where it is there already."""
+    return "; with model.norm=post try pre" if untried(config, NORM_FIRST) else ""
 
 
 def having(key: str, lines: Sequence[Line]) -> list[Line]:
@@ -117,7 +140,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def not_a_number(lines: Sequence[Line], error: str) -> Alarm | None:
+def not_a_number(lines: Sequence[Line], error: str, config: Config | None = None) -> Alarm | None:
     """A loss or gradient that is not finite: written as null, counted as a skipped step, or what ended the run.
 
     A few skipped steps are a remark: whoever has them skipped (run.on_nonfinite=skip) may log one of them as null, too.
@@ -135,7 +158,7 @@ def not_a_number(lines: Sequence[Line], error: str) -> Alarm | None:
         what = f"{count:,} step{' was' if count == 1 else 's were'} skipped because of it"
         where = next(line for line in lines if line.get("phase") == skipped.get("phase") and skipped_steps(line) == count)
     serious = lost or "not finite" in error or skipped_lately(training) > RARE
-    advice = f"Lower recipe.learning_rate, and keep recipe.gradient_clip at 1. {RATE_IS_MEASURED}"
+    advice = f"Lower recipe.learning_rate{clipping(config)}. {RATE_IS_MEASURED}"
     if not serious:
         advice = "So few do no harm: the weights were left as they were. Should there be many, lower recipe.learning_rate."
     return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]), serious)
@@ -156,7 +179,7 @@ def skipped_lately(training: Sequence[Line]) -> float:
     return (skipped_steps(own[-1]) - skipped_steps(before)) / max(1, own[-1]["step"] - before["step"])
 
 
-def exploding(training: Sequence[Line]) -> Alarm | None:
+def exploding(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """A gradient that has grown many times over, or that is enormous."""
     lines = having("grad_norm", training)
     if len(lines) < RECENT:
@@ -167,7 +190,7 @@ def exploding(training: Sequence[Line]) -> Alarm | None:
     early = statistics.median(norms[: max(RECENT // 2, len(norms) // 2)])
     if recent <= EXPLODED * max(early, 1e-12) and usual <= ENORMOUS:
         return None
-    advice = f"Lower recipe.learning_rate, and set recipe.gradient_clip=1; with model.norm=post try pre. {RATE_IS_MEASURED}"
+    advice = f"Lower recipe.learning_rate{clipping(config)}{norm_first(config)}. {RATE_IS_MEASURED}"
     where = extreme(training, "gradient_norm", max)
     most = where and f", most of it in {where}"
     if recent > EXPLODED * max(early, 1e-12):
@@ -180,18 +203,20 @@ def exploding(training: Sequence[Line]) -> Alarm | None:
     return Alarm("exploding", title, advice, step)
 
 
-def vanishing(training: Sequence[Line]) -> Alarm | None:
+def vanishing(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
     lines = having("grad_norm", training)
     if len(lines) < RECENT or statistics.median(float(line["grad_norm"]) for line in lines[-RECENT // 2 :]) > VANISHED:
         return None
-    advice = "Nothing moves any more: use model.norm=pre or fewer layers, and run the gradient check to see which block it stops in."
+    advice = (
+        f"Nothing moves any more: use fewer model.layers{norm_first(config)}, and run the gradient check to see which block it stops in."
+    )
     where = extreme(training, "gradient_norm", min)
     return Alarm(
         "vanishing",
         f"The gradient has vanished{where and f', most of all in {where}'}",
         advice,
         int(lines[-1]["step"]),
-        change={"model.norm": "pre"},
+        change=untried(config, NORM_FIRST),
     )
 
 
@@ -221,7 +246,7 @@ def activations(training: Sequence[Line]) -> Alarm | None:
     return Alarm("activations", title, advice, int(training[-1]["step"]))
 
 
-def blocked(training: Sequence[Line]) -> Alarm | None:
+def blocked(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """Layers that no gradient reaches while others have one."""
     norms = lately(training, "gradient_norm")
     largest = max(norms.values(), default=0.0)
@@ -229,8 +254,8 @@ def blocked(training: Sequence[Line]) -> Alarm | None:
     if not found:
         return None
     title = f"No gradient reaches {', '.join(map(in_words, found[:3]))}{' and others' if len(found) > 3 else ''}"
-    advice = "These weights learn nothing: run the gradient check to see where it stops, and use model.norm=pre."
-    return Alarm("blocked", title, advice, int(training[-1]["step"]), change={"model.norm": "pre"})
+    advice = f"These weights learn nothing: run the gradient check to see where it stops{norm_first(config)}."
+    return Alarm("blocked", title, advice, int(training[-1]["step"]), change=untried(config, NORM_FIRST))
 
 
 def lately(training: Sequence[Line], figure: str) -> dict[str, float]:
@@ -267,16 +292,21 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     )
 
 
-def not_below_copying(validation: Sequence[Line]) -> Alarm | None:
+def not_below_copying(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """Guessing right must be more frequent than it is by copying the token one frame before."""
     lines = [line for line in validation if is_number(line.get("validation_accuracy")) and is_number(line.get("validation_copy_accuracy"))]
     if not lines or lines[-1]["step"] < SETTLED or lines[-1]["validation_accuracy"] > lines[-1]["validation_copy_accuracy"]:
         return None
     own, copied = lines[-1]["validation_accuracy"], lines[-1]["validation_copy_accuracy"]
     title = f"No better than copying the frame before: {own:.0%} of the tokens right, copying has {copied:.0%}"
-    advice = (
-        "It has not learnt motion yet: train longer, and see that model.attention is not framewise and recipe.objective_future above 0."
-    )
+    advice = "It has not learnt motion yet: train longer"
+    if config is None:
+        advice += ", and see that model.attention is not framewise and recipe.objective_future above 0"
+    elif config.model.attention == "framewise":
+        advice = "It cannot learn motion: model.attention=framewise sees no other frame, use factorized"
+    elif config.recipe.objective_future == 0:
+        advice += ", with recipe.objective_future=1"
+    advice += "."
     return Alarm("not_below_copying", title, advice, int(lines[-1]["step"]), serious=False)
 
 
@@ -292,7 +322,7 @@ def flat(training: Sequence[Line]) -> Alarm | None:
     return Alarm("flat", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(training[-1]["step"]))
 
 
-def stalled(validation: Sequence[Line]) -> Alarm | None:
+def stalled(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """The validation loss has not fallen over the later half of the run."""
     if len(validation) < 8 or validation[-1]["step"] < SETTLED:
         return None
@@ -302,11 +332,13 @@ def stalled(validation: Sequence[Line]) -> Alarm | None:
         return None
     best = losses.index(min(losses[:half]))
     title = f"Validation has not fallen since step {validation[best]['step']:,}: {losses[best]:.3g} then, {losses[-1]:.3g} now"
-    advice = "More steps will not help: see what the model cannot know (model.attention=framewise sees no motion), its size and its rate."
+    framewise = config is None or config.model.attention == "framewise"
+    unseen = "what the model cannot know (model.attention=framewise sees no motion), its size" if framewise else "the model's size"
+    advice = f"More steps will not help: see {unseen} and its rate."
     return Alarm("stalled", title, advice, int(validation[best]["step"]), serious=False)
 
 
-def gap(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:
+def gap(training: Sequence[Line], validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """Validation gets worse while training gets better: what is learnt is these clips, not how clips go on."""
     if len(validation) < 4:
         return None
@@ -317,11 +349,18 @@ def gap(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:
     if now < WORSE * best["validation_loss_full"] or not then or not since or mean_of(since, "loss") >= mean_of(then, "loss"):
         return None
     title = f"Validation is {now / best['validation_loss_full'] - 1:.0%} above its best (step {best['step']:,}) while the training loss still falls"
-    advice = "It learns its clips by heart: use more clips (run.training_clips=0), model.dropout=0.1, or the checkpoint of the best step."
-    return Alarm("gap", title, advice, int(best["step"]), serious=False, change={"model.dropout": 0.1})
+    change = untried(config, {"model.dropout": 0.1}) if config is None or config.model.dropout < 0.1 else {}
+    ways = [f"more clips{fresh_clips(config)}", *(["model.dropout=0.1"] if change else [])]
+    advice = f"It learns its clips by heart: use {', '.join(ways)} or the checkpoint of the best step."
+    return Alarm("gap", title, advice, int(best["step"]), serious=False, change=change)
 
 
-def too_good(training: Sequence[Line], main: Sequence[Line]) -> Alarm | None:
+def fresh_clips(config: Config | None) -> str:
+    """How to have more clips, in brackets; empty where none are held back."""
+    return " (run.training_clips=0)" if untried(config, {"run.training_clips": 0}) else ""
+
+
+def too_good(training: Sequence[Line], main: Sequence[Line], config: Config | None = None) -> Alarm | None:
     """A training loss far below that of validation under the same kind of masks: learnt by heart, or not what is meant."""
     validation = having("validation_loss_half", main)
     if not validation or not training or validation[-1]["step"] < SETTLED:
@@ -331,7 +370,8 @@ def too_good(training: Sequence[Line], main: Sequence[Line]) -> Alarm | None:
     if own > TOO_GOOD * truth:
         return None
     title = f"Training loss {own:.2f} is far below validation's {truth:.2f}, half masked"
-    advice = "Either it learns its clips by heart (run.training_clips=0 takes fresh ones) or the loss counts tokens that are not masked: run the checks."
+    fresh = " (run.training_clips=0 takes fresh ones)" if untried(config, {"run.training_clips": 0}) else ""
+    advice = f"Either it learns its clips by heart{fresh} or the loss counts tokens that are not masked: run the checks."
     return Alarm("too_good", title, advice, int(validation[-1]["step"]), serious=False)
 
 
@@ -340,7 +380,7 @@ def validated(line: Line, key: str) -> float | None:
     return next((line[name] for name in (f"validation_{key}", key) if is_number(line.get(name))), None)
 
 
-def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:
+def dead_codes(tokenizer: Sequence[Line], config: Config | None = None) -> Alarm | None:
     lines = [line for line in tokenizer if validated(line, "codebook_use") is not None]
     if not lines or lines[-1]["step"] < SETTLED:
         return None
@@ -353,8 +393,10 @@ def dead_codes(tokenizer: Sequence[Line]) -> Alarm | None:
     if not few_used and not (perplexity is not None and perplexity < FEWEST_PERPLEXITY):
         return None
     title = f"Dead codes: {use:.1%} of the codebook in use" + (f", perplexity {perplexity:.1f}" if perplexity is not None else "")
-    advice = "Frames are told apart by a handful of ids: use tokenizer.quantizer=fsq, or a third of recipe.tokenizer_learning_rate."
-    return Alarm("dead_codes", title, advice, int(newest["step"]), change={"tokenizer.quantizer": "fsq"})
+    change = untried(config, {"tokenizer.quantizer": "fsq"})
+    other = "tokenizer.quantizer=fsq, or " if change else ""
+    advice = f"Frames are told apart by a handful of ids: use {other}a third of recipe.tokenizer_learning_rate."
+    return Alarm("dead_codes", title, advice, int(newest["step"]), change=change)
 
 
 def empty_samples(main: Sequence[Line]) -> Alarm | None:

@@ -144,7 +144,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
     use_threads(case.config)
     if arguments.only:
         raise ValueError("--only does not go with --symptom, which chooses its checks itself")
-    found = alarms(case.lines, case.error)
+    found = alarms(case.lines, case.error, case.config)
     evaluate = case.evaluation(arguments.clips or DEFAULT_CLIPS, arguments.strip) if case.checkpoint else None
     patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate, case.lines, case.error)
     stream = Stream(arguments.json_lines)

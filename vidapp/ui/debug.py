@@ -15,6 +15,7 @@ from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
 from .examiner import DONE, EXAMINER, RUNNING, STRIP, Order, Report
+from .live import config_of
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
 from .sick_compare import SickCompare
@@ -214,7 +215,7 @@ def first_of(known: list[str]) -> str | None:
 def alarms_html(run: RunReader) -> str:
     """The alarms of a run, one line each; a calm line where there is none."""
     lines, _ = run.metrics()
-    found = metrics.alarms(lines, run.status().error or "")
+    found = metrics.alarms(lines, run.status().error or "", config_of(run))
     if not found:
         text = "Its metrics raise no alarm." if lines else "It has not logged anything yet."
         return f'<div class="message info" role="status">{text}</div>'

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..alarms import LOOKS, Alarm, alarms, layer_figures
+from ..config import Config
 from ..run_reader import Cursor, RunReader
 
 POINTS = 3000  # of one curve at most: more cannot be told apart on a screen
@@ -142,7 +143,7 @@ class History:
         self.heat = Heat()
         self.lines: list[dict[str, Any]] = []
         self.looks: deque[dict[str, Any]] = deque()
-        self.told: tuple[tuple[int, str], list[Alarm]] = ((-1, ""), [])
+        self.told: tuple[tuple[int, str, Config | None], list[Alarm]] = ((-1, "", None), [])
 
     def take(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Add logged lines. What is no finite number is left out; where a curve grows too long it is thinned."""
@@ -188,11 +189,11 @@ class History:
             half = ALARM_LINES // 2
             self.lines = self.lines[:half:2] + self.lines[half:]
 
-    def alarms(self, error: str = "") -> list[Alarm]:
-        """What is wrong by the lines so far; worked out anew only when there are new ones."""
-        about = (self.serial, error)
+    def alarms(self, error: str = "", config: Config | None = None) -> list[Alarm]:
+        """What is wrong by the lines so far; worked out anew only when there are new ones, or other settings."""
+        about = (self.serial, error, config)
         if self.told[0] != about:
-            self.told = (about, alarms(self.lines, error))
+            self.told = (about, alarms(self.lines, error, config))
         return self.told[1]
 
     def speed(self, phase: str) -> float | None:

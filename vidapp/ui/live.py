@@ -115,7 +115,7 @@ class Watcher:
             shown = figures(history, phase)
             eta = remaining_seconds(history, status)
             first = min(config.run.validate_every, config.run.steps) if config else 0  # the last step is followed by a validation, too
-            found = history.alarms(status.error or "")
+            found = history.alarms(status.error or "", config)
             looks = len(history.heat.steps)
             said = learning(history, phase, codebook=codebook, validate_every=first, live=status.live or status.state == "queued")
         return {

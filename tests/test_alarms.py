@@ -290,6 +290,19 @@ def test_dead_codes_are_seen_in_the_tokenizers_own_phase(use: float, perplexity:
 
 
 def test_serious_alarms_come_first() -> None:
-    lines = [{**line, **({"validation_accuracy": 0.1} if "validation_accuracy" in line else {})} for line in changed(700, grad_norm=60.0)]
+    lines = [
+        {**line, **({"validation_loss_full": 2.9} if "validation_accuracy" in line and line["step"] >= 300 else {})}  # type: ignore[operator]
+        for line in changed(700, grad_norm=60.0)
+    ]
     assert names(lines)[0] == "exploding"
-    assert "not_below_copying" in names(lines)
+    assert "stalled" in names(lines)
+
+
+def test_nobody_is_told_to_train_longer_beside_a_serious_alarm() -> None:
+    ahead = [{**line, **({"validation_accuracy": 0.1} if "validation_accuracy" in line else {})} for line in healthy()]
+    assert names(ahead) == ["not_below_copying"]
+    assert "train longer" in alarms(ahead)[0].advice
+    lost = [{**line, **({"layers": {"activation_rms": {"1": 1e6}}} if "loss" in line else {})} for line in ahead]
+    assert names(lost) == ["activations"]
+    worse = [{**line, **({"validation_loss_full": 399.0} if "validation_accuracy" in line else {})} for line in ahead]
+    assert names(worse) == ["not_below_entropy", "stalled"]

@@ -15,7 +15,7 @@ from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
-from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Patient, cost, diagnose, order_of, usable
+from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Examination, Patient, cost, diagnose, order_of, usable
 from vidapp.stages import Lost, lost
 from vidapp.tokenizer import Tokenizer
 from vidapp.tokenizer_choice import BUNDLED
@@ -203,6 +203,16 @@ def test_an_alarm_of_the_run_counts_as_evidence() -> None:
     assert isinstance(found, Diagnosis)
     assert "learning_rate_high" in [finding.name for finding in found.findings]
     assert "metrics" in found.looked
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_whatever_is_seen_of_weights_that_were_thrown_off_more_steps_are_not_suggested(symptom: str) -> None:
+    lost = Alarm("activations", "Activations have grown", "Begin anew.", 250)
+    entropy = Alarm("not_below_entropy", "Nothing learnt but frequencies", "Look.", 250)
+    seen = Evidence(WELL, alarms={alarm.name: alarm for alarm in (lost, entropy)})
+    found = Examination(SYMPTOMS[symptom], Patient(WELL, refuse), seen).ranked()
+    assert found[0].name == "learning_rate_high"
+    assert "undertrained" not in {finding.name for finding in found}
 
 
 def validated(*losses: float) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ ALARMS = {
     "healthy": set(),
     "no-time-attention": {"stalled"},
     "loss-on-visible": {"too_good"},
-    "rate-too-high": {"activations", "not_below_copying"},
+    "rate-too-high": {"activations"},
     "collapsed-codebook": {"dead_codes"},
 }
 

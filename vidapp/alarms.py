@@ -30,6 +30,7 @@ FLAT = 0.01  # share by which the loss of the later half is below that of the fi
 RATE_IS_MEASURED = "Find the cause (in Debug) measures which rate fits."  # one number, and not a second one here
 
 NORM_FIRST = {"model.norm": "pre"}
+UNFINISHED = ("not_below_copying",)  # remarks on a run that only needs more steps
 
 SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
     "not_a_number": "nan",
@@ -100,7 +101,9 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
         dead_codes(first, config),
         empty_samples(main),
     ]
-    return sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
+    raised = sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
+    wasted = any(alarm.serious for alarm in raised)  # beside which it would be wrong to advise more steps
+    return [alarm for alarm in raised if not (wasted and alarm.name in UNFINISHED)]
 
 
 def untried(config: Config | None, change: Mapping[str, Any]) -> dict[str, Any]:

@@ -330,7 +330,9 @@ def motion_beside(seen: Evidence) -> Finding | None:
 
 
 def undertrained(seen: Evidence) -> Finding | None:
-    """The usual cause, and the last one to believe."""
+    """The usual cause, and the last one to believe. No training is long enough for weights that were thrown off."""
+    if seen.emergency(*THROWN_OFF):
+        return None
     change = {"run.steps": 3 * seen.config.run.steps}
     name, title = "undertrained", "It has not been trained for long enough"
     if words := seen.blamed("transformer"):

@@ -30,6 +30,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "Future frames are blurry",
             "Shapes are there, without edges.",
             (
+                causes.learning_rate_high,
                 causes.tokenizer_blurs,
                 causes.few_decode_steps,
                 causes.own_frames_unknown,
@@ -61,6 +62,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "Nothing moves",
             "Each future frame looks like the last given one.",
             (
+                causes.learning_rate_high,
                 causes.no_time_attention,
                 causes.no_future_objective,
                 causes.data_still,
@@ -76,6 +78,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "It flickers",
             "Things jump, appear and disappear from frame to frame.",
             (
+                causes.learning_rate_high,
                 causes.no_time_attention,
                 causes.too_hot,
                 causes.few_decode_steps,
@@ -108,6 +111,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "The loss falls, but samples are bad",
             "The curves look well, the frames do not.",
             (
+                causes.learning_rate_high,
                 causes.loss_wrong,
                 causes.mask_leaks,
                 causes.never_all_masked,
@@ -132,6 +136,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "It begins well, then falls apart",
             "The first future frames are good, later ones dissolve.",
             (
+                causes.learning_rate_high,
                 causes.own_frames_unknown,
                 causes.clips_too_short,
                 causes.too_hot,

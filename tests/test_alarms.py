@@ -89,6 +89,19 @@ def test_a_layer_that_no_gradient_reaches_is_named() -> None:
     assert (alarm.name, alarm.title) == ("blocked", "No gradient reaches space of block 1")
 
 
+def test_a_layer_that_no_gradient_reaches_is_not_sent_to_a_check_that_cannot_see_it() -> None:
+    lines = with_layers(300, gradient_norm={"1 space": 0.0, "2 mlp": 0.8})
+    (alarm,) = alarms(lines, config=Config())
+    assert alarm.advice == (
+        "These weights learn nothing any more: too high a learning rate has likely killed their units, and no later step revives them. "
+        "Begin anew with a lower recipe.learning_rate. Find the cause (in Debug) measures which rate fits. "
+        "The gradient check is of a newly made model: it sees only what is cut off there, too."
+    )
+    found = learning_rate_high(Evidence(Config(), alarms={alarm.name: alarm}))
+    assert found is not None
+    assert found.why == "No gradient reaches space of block 1 (from step 1,000)."
+
+
 def test_a_layer_whose_steps_are_too_large_is_named() -> None:
     (alarm,) = alarms(with_layers(300, update_ratio={"1 space": 1e-3, "2 mlp": 0.9}))
     assert alarm.name == "large_steps"

@@ -56,6 +56,14 @@ def test_healthy_gradients_pass(optimizer: str, changes: dict[str, Any]) -> None
     assert failing(gradient_flow, subject(tiny(model__layers=2, recipe__optimizer=optimizer, **changes))) == set()
 
 
+def test_a_gradient_check_that_passes_says_that_it_has_not_looked_at_what_was_trained() -> None:
+    for check in made(gradient_flow, subject(tiny(model__layers=2))).values():
+        assert check.status == "pass"
+        assert check.advice.endswith(
+            "in a newly made model with these settings; what training has made of a run's weights is not looked at"
+        ), check.name
+
+
 def with_bug(spoil: Callable[[TransformerPhase], None]) -> Callable[..., TransformerPhase]:
     def make(*arguments: Any) -> TransformerPhase:
         phase = TransformerPhase(*arguments)

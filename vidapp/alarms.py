@@ -211,7 +211,8 @@ def vanishing(training: Sequence[Line], config: Config | None = None) -> Alarm |
     if len(lines) < RECENT or statistics.median(float(line["grad_norm"]) for line in lines[-RECENT // 2 :]) > VANISHED:
         return None
     advice = (
-        f"Nothing moves any more: use fewer model.layers{norm_first(config)}, and run the gradient check to see which block it stops in."
+        f"Nothing moves any more: use fewer model.layers{norm_first(config)}. The gradient check shows in which block it stops, "
+        "where it does so in a newly made model, too."
     )
     where = extreme(training, "gradient_norm", min)
     return Alarm(
@@ -257,7 +258,11 @@ def blocked(training: Sequence[Line], config: Config | None = None) -> Alarm | N
     if not found:
         return None
     title = f"No gradient reaches {', '.join(map(in_words, found[:3]))}{' and others' if len(found) > 3 else ''}"
-    advice = f"These weights learn nothing: run the gradient check to see where it stops{norm_first(config)}."
+    advice = (
+        "These weights learn nothing any more: too high a learning rate has likely killed their units, and no later step revives them. Begin anew "
+        f"with a lower recipe.learning_rate{norm_first(config)}. {RATE_IS_MEASURED} The gradient check is of a newly made model: it sees only "
+        "what is cut off there, too."
+    )
     return Alarm("blocked", title, advice, int(training[-1]["step"]), change=untried(config, NORM_FIRST))
 
 

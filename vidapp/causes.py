@@ -18,7 +18,8 @@ CERTAIN = 1.0  # a check failed, or the settings rule out anything else
 LIKELY = 0.6  # what was measured points there
 POSSIBLE = 0.2  # often so; nothing seen speaks for or against it
 
-THROWN_OFF = ("not_a_number", "exploding", "activations", "large_steps")  # alarms of weights that too large steps have thrown off
+# Alarms of weights that too large steps have thrown off, or whose units they have killed.
+THROWN_OFF = ("not_a_number", "exploding", "activations", "large_steps", "blocked")
 SAMPLER_CHECKS = ("temperature", "top_k_top_p", "committed_stay", "commits_most_confident", "seed_decides")
 
 

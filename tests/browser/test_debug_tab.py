@@ -60,3 +60,6 @@ def test_the_checklist_shows_its_results_and_a_reload_keeps_them(ready: Page) ->
     ready.get_by_role("tab", name="Debug").click()
     expect(ready.locator(".report h2")).to_have_text("Checklist: preset debug")
     expect(ready.locator(".report .checks li[data-check=causality]")).to_contain_text("PASS")
+    expect(ready.locator(".report .checks li[data-check=gradient_flow] summary")).to_contain_text(
+        re.compile(r"^of a newly made model, with \d+")
+    )

@@ -11,10 +11,11 @@ from .verdict import Check, Progress, judge, points
 VANISHED = 1e-4  # a block's RMS gradient against the largest of the blocks
 EXPLODED = 1e3  # the same from the other end: against the median
 TOTAL = 1e3  # gradient norm of a fresh model, before clipping
+NEW = "in a newly made model with these settings; what training has made of a run's weights is not looked at"
 
 
 def gradient_flow(subject: Subject, progress: Progress) -> list[Check]:
-    """Three checks after one real step: no weight without a gradient, blocks of like size, and every weight moved."""
+    """Three checks after one real step of a newly made model: no weight without a gradient, blocks of like size, and every weight moved."""
     config = subject.short.replace({"recipe.gradient_clip": 0.0, "recipe.warmup_steps": 0, "recipe.schedule": "constant"})
     phase = subject.phase(config)
     before = {name: parameter.detach().clone() for name, parameter in phase.model.named_parameters()}
@@ -34,7 +35,7 @@ def gradient_flow(subject: Subject, progress: Progress) -> list[Check]:
             len(silent),
             at_most=0,
             unit="weights without gradient",
-            good="the loss reaches every weight",
+            good=f"the loss reaches every weight, {NEW}",
             bad=f"no gradient in {listed(silent)}: frozen (requires_grad), cut off by a detach or no_grad, or not used at all",
             names=silent,
             details={f"{kind} {name}": value for name, pair in norms.items() for kind, value in zip(("rms", "max"), pair, strict=True)},
@@ -85,7 +86,7 @@ def flow(blocks: list[float], total: float, largest: str, most: float, facts: di
         share,
         at_least=VANISHED,
         unit="smallest block's RMS gradient / largest block's",
-        good=f"norm {total:.3g} in all, alike over the depth",
+        good=f"norm {total:.3g} in all, alike over the depth, {NEW}",
         bad=f"{'; '.join(bad) or 'no gradient in the blocks'}: use model.norm=pre, fewer layers, and look at what was changed in these blocks",
         names=vanished + exploded,
         curve=points(blocks, 0),
@@ -104,7 +105,7 @@ def moved(model: torch.nn.Module, before: dict[str, torch.Tensor], idle: set[str
         len(still),
         at_most=0,
         unit="weights that did not move",
-        good="one step moves them all",
+        good=f"one step moves them all, {NEW}",
         bad=f"{listed(still)} stayed as it was: it is not among the optimiser's parameters, has no gradient, or recipe.learning_rate is 0",
         names=still,
         details={f"update/weight {name}": ratio for name, ratio in ratios.items() if math.isfinite(ratio)},

@@ -74,7 +74,7 @@ function card(check) {
   item.append(line);
   if (check.overrides.length) {
     const more = make('details');
-    more.append(make('summary', `made with ${check.overrides.length} settings changed`), make('div', check.overrides.join(', ')));
+    more.append(make('summary', `of a newly made model, with ${check.overrides.length} settings changed`), make('div', check.overrides.join(', ')));
     item.append(more);
   }
   return item;

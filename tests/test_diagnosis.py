@@ -13,10 +13,12 @@ from vidapp.causes import Evidence, learning_rate_high
 from vidapp.checkpoint import load_tokenizer
 from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check
+from vidapp.commands.check import words_of
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
 from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Examination, Patient, cost, diagnose, order_of, usable
 from vidapp.stages import Lost, lost
+from vidapp.symptoms import doubt, support
 from vidapp.tokenizer import Tokenizer
 from vidapp.tokenizer_choice import BUNDLED
 from vidapp.transformer_phase import TransformerPhase
@@ -227,6 +229,28 @@ def test_a_symptom_that_the_metrics_do_not_show_is_doubted_and_has_no_certain_ca
     *_, found = diagnose("loss-flat", Patient(config, refuse, lines=validated(3.1, 2.9, 2.9, 2.9)))
     assert found.doubt == ""
     assert found.words.startswith("The cause")
+
+
+def test_a_loss_that_falls_far_above_the_tokens_frequencies_is_not_said_to_be_well() -> None:
+    lines = [{**line, "unigram_entropy": 3.57} for line in validated(2560.0, 1200.0, 805.0)]
+    rate_zero = WELL.replace({"recipe.learning_rate": 0.0})
+    *_, found = diagnose("loss-flat", Patient(rate_zero, refuse, lines=lines))
+    assert isinstance(found, Diagnosis)
+    assert (found.doubt, found.support) == (
+        "",
+        "Whatever the curve does, nothing is learnt so far: the validation loss is 805 at step 150, where knowing only the tokens' "
+        "frequencies gives 3.57.",
+    )
+    assert found.words.startswith("The cause"), "what is seen may have a certain cause"
+    assert found.support in words_of(found)
+    assert found.to_dict()["support"] == found.support
+
+
+@pytest.mark.parametrize(("symptom", "entropy"), [("loss-flat", 4.0), ("loss-flat", None), ("nan", 2.0)])
+def test_where_more_than_frequencies_is_learnt_or_another_thing_is_seen_nothing_supports_it(symptom: str, entropy: float | None) -> None:
+    lines = [{**line, "unigram_entropy": entropy} for line in validated(3.1, 2.9, 2.5, 2.3)]
+    assert support(symptom, lines) == ""
+    assert doubt(symptom, lines).startswith("Its metrics say otherwise")
 
 
 def test_cheap_looks_come_before_dear_ones() -> None:

@@ -290,7 +290,7 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     lines, key = (validation, "validation_loss_full") if validation else (training, "loss")
     if not lines or lines[-1]["step"] < SETTLED:
         return None
-    entropy = next((line["unigram_entropy"] for line in reversed([*training, *validation]) if is_number(line.get("unigram_entropy"))), None)
+    entropy = unigram_entropy([*training, *validation])
     loss = min(float(line[key]) for line in lines[-3:]) if validation else mean_of(lines[-RECENT:], key)
     if entropy is None or loss < LEARNT * entropy:
         return None
@@ -298,6 +298,11 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     return Alarm(
         "not_below_entropy", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(lines[-1]["step"])
     )
+
+
+def unigram_entropy(lines: Sequence[Line]) -> float | None:
+    """What knowing only the tokens' frequencies costs, by the newest line that has it."""
+    return next((float(line["unigram_entropy"]) for line in reversed(lines) if is_number(line.get("unigram_entropy"))), None)
 
 
 def not_below_copying(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:

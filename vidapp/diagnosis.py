@@ -17,7 +17,7 @@ from .checks.subject import Subject
 from .checks.verdict import Check
 from .config import Config
 from .stages import Lost
-from .symptoms import STAGES, SYMPTOMS, Symptom, doubt
+from .symptoms import STAGES, SYMPTOMS, Symptom, doubt, support
 
 STAGES_COST = 25  # against GROUPS' costs
 
@@ -50,7 +50,7 @@ class Patient:
 @dataclass(frozen=True)
 class Diagnosis:
     """findings: ranked, the likeliest first. looked: names of what was looked at; spared: what was not, since the first is certain; refused: what could not be, with the reason.
-    doubt: what speaks against the symptom itself; then no cause of it is certain."""
+    doubt: what speaks against the symptom itself; then no cause of it is certain. support: what speaks for it where the curve may not."""
 
     symptom: str
     findings: tuple[Finding, ...]
@@ -59,6 +59,7 @@ class Diagnosis:
     lost: Lost | None = None
     doubt: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    support: str = ""
 
     @property
     def change(self) -> Mapping[str, Any]:
@@ -79,6 +80,7 @@ class Diagnosis:
             "symptom": self.symptom,
             "words": self.words,
             "doubt": self.doubt,
+            "support": self.support,
             "findings": [finding.to_dict() for finding in self.findings],
             "change": dict(self.change),
             "looked": list(self.looked),
@@ -143,7 +145,7 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
     found = one.ranked()
     if against:  # what is not seen has no certain cause
         found = tuple(replace(finding, weight=min(LIKELY, finding.weight)) for finding in found)
-    yield Diagnosis(symptom, found, tuple(one.looked), tuple(waiting), one.seen.lost, against, refused)
+    yield Diagnosis(symptom, found, tuple(one.looked), tuple(waiting), one.seen.lost, against, refused, support(symptom, patient.lines))
 
 
 def told(report: Report | None, what: str, before: float, share: float) -> Callable[[float], None]:

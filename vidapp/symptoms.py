@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import causes
-from .alarms import Line, alarms, having
+from .alarms import LEARNT, Line, alarms, having, unigram_entropy
 from .causes import Cause
 
 FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
@@ -164,11 +164,25 @@ SYMPTOMS: dict[str, Symptom] = {
 }
 
 
+def of_transformer(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if line.get("phase", "transformer") == "transformer"]
+
+
+def support(symptom: str, lines: Sequence[Line]) -> str:
+    """What a run's metrics say for the symptom though its curve may look otherwise, in a sentence; empty where they say nothing for it."""
+    main = of_transformer(lines)
+    found, entropy = having("validation_loss_full", main), unigram_entropy(main)
+    if symptom != "loss-flat" or not found or entropy is None or found[-1]["validation_loss_full"] < LEARNT * entropy:
+        return ""
+    loss = f"the validation loss is {found[-1]['validation_loss_full']:.3g} at step {found[-1]['step']:,}"
+    return f"Whatever the curve does, nothing is learnt so far: {loss}, where knowing only the tokens' frequencies gives {entropy:.3g}."
+
+
 def doubt(symptom: str, lines: Sequence[Line], error: str = "") -> str:
     """What a run's metrics say against the symptom itself, in a sentence; empty where they say nothing against it."""
-    main = [line for line in lines if line.get("phase", "transformer") == "transformer"]
+    main = of_transformer(lines)
     raised = {alarm.name for alarm in alarms(lines, error)}
-    if symptom == "loss-flat" and not raised & {"flat", "stalled", "not_below_entropy"}:
+    if symptom == "loss-flat" and not support(symptom, lines) and not raised & {"flat", "stalled", "not_below_entropy"}:
         found = having("validation_loss_full", main)
         losses = [float(line["validation_loss_full"]) for line in found]
         if len(losses) > 1 and losses[-1] < (1 - FALLS) * min(losses[: max(1, len(losses) // 2)]):

@@ -178,7 +178,7 @@ def diagnosed(arguments: argparse.Namespace) -> int:
 
 
 def words_of(diagnosis: "Diagnosis") -> str:
-    lines = [*filter(None, [diagnosis.doubt]), diagnosis.words]
+    lines = [*filter(None, [diagnosis.doubt, diagnosis.support]), diagnosis.words]
     for place, finding in enumerate(diagnosis.findings, start=1):
         setting = " ".join(f"{key}={as_text(value)}" for key, value in finding.change.items())
         lines.append(f"{place}. {finding.title}\n   {finding.why}" + (f"\n   try --set {setting}" if setting else ""))

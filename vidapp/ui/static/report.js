@@ -102,7 +102,8 @@ function drawDiagnosis(found, answer) {
     list.append(item);
   }
   const looked = make('p', `Looked at: ${found.looked.join(', ')}.` + (found.spared.length ? ` Not needed any more: ${found.spared.join(', ')}.` : '') + Object.entries(found.refused || {}).map(([look, why]) => ` Could not be looked at: ${look} (${why}).`).join(''), 'advice');
-  place.replaceChildren(...(found.doubt ? [make('p', found.doubt, 'doubt')] : []), make('h3', found.words), list, ...takes(answer), looked);
+  const first = found.doubt || found.support;  // never both
+  place.replaceChildren(...(first ? [make('p', first, found.doubt ? 'doubt' : 'support')] : []), make('h3', found.words), list, ...takes(answer), looked);
 }
 
 // The way into Train, right under what it is for; a read-only page is told of no change.

@@ -39,6 +39,14 @@ def test_a_run_is_not_advised_what_it_has_set() -> None:
     assert advice.startswith("Lower recipe.learning_rate. Find the cause")
 
 
+def test_memory_is_said_to_be_that_of_the_whole_process_on_a_cpu_and_of_its_tensors_on_a_gpu() -> None:
+    with RunWriter.create("run", tiny_config()) as run:
+        run.log(look(10, memory_mib=1800.0))
+    help = {name: help for name, _, help in Watcher().answer({"run": "run"})["figures"]}["Memory"]
+    assert "since the process that trains began, earlier runs in it included" in help
+    assert "On a GPU: what its tensors took there. On a CPU: all of that process" in help
+
+
 def test_layers_come_when_asked_for_and_not_twice(sick_run: str) -> None:
     Watcher().answer({"run": sick_run})
     found = live.layers_of({"run": sick_run})

@@ -249,7 +249,14 @@ TRANSFORMER_FIGURES = (
     ("Accuracy, changed", "changed_accuracy", 100, " %", "Masked tokens guessed right among those that differ from the frame before."),
     ("Learning rate", "learning_rate", 1, "", "Of this step."),
     ("Tokens a second", "tokens_per_second", 1, "", "Training throughput."),
-    ("Memory", "memory_mib", 1, " MiB", "Held by the training process."),
+    (
+        "Memory",
+        "memory_mib",
+        1,
+        " MiB",
+        "The most at once since the process that trains began, earlier runs in it included. On a GPU: what its tensors took there. On a CPU: "
+        "all of that process; where the app trains, that is the app with its page.",
+    ),
 )
 TOKENIZER_FIGURES = (
     ("Loss", "loss", 1, "", "Of the tokenizer phase."),

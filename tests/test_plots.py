@@ -45,6 +45,12 @@ def test_curves_of_a_loss_figure_have_steps_of_their_own() -> None:
     assert "unigram entropy 3.9" in figure.layout.annotations[0].text
 
 
+def test_a_zoom_of_a_linear_axis_is_not_kept_on_a_logarithmic_one() -> None:
+    axes = [loss_figure({"loss": ([1, 2], [5.0, 4.0])}, log=log).layout.yaxis for log in (False, True)]
+    assert [axis.type for axis in axes] == ["linear", "log"]
+    assert axes[0].uirevision != axes[1].uirevision
+
+
 def test_smoothing_draws_the_raw_curve_faintly_under_a_mean_without_bias() -> None:
     figure = loss_figure({"loss": ([1, 2, 3], [2.0, 2.0, 5.0])}, smoothing=0.5)
     raw, mean = figure.data

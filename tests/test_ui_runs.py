@@ -43,3 +43,24 @@ def test_rows_are_kept_for_a_moment_and_forgotten_when_runs_come_or_go() -> None
     ended("b")
     rows.forget()
     assert {row["name"] for row in rows.answer("")["rows"]} == {"a", "b"}
+
+
+@pytest.mark.parametrize(("curve", "log", "axis", "offered"), [
+    ("validation", False, "linear", True),
+    ("validation", True, "log", True),
+    ("tokenizer", True, "log", True),
+    ("gradient", False, "log", False),
+])  # fmt: skip
+def test_losses_are_compared_on_a_logarithmic_axis_where_that_is_asked_for(
+    tab: RunsTab, curve: str, log: bool, axis: str, offered: bool
+) -> None:
+    line = {"validation_loss_full": 3000.0, "grad_norm": 2.0} if curve != "tokenizer" else {"reconstruction_mse": 40.0}
+    with RunWriter.create("diverged", tiny_config()) as run:
+        run.log({"step": 1, "phase": "tokenizer" if curve == "tokenizer" else "transformer", **line})
+    updates = tab.redraw({"chosen": ["diverged"]}, curve, log)
+    assert updates[tab.plot]["layout"]["yaxis"]["type"] == axis
+    assert updates[tab.log].visible is offered, "the gradient norm has no other axis"
+
+
+def test_a_comparison_begins_with_a_linear_axis(tab: RunsTab) -> None:
+    assert (tab.log.value, tab.log.label) == (False, "log scale")

@@ -76,7 +76,8 @@ def loss_figure(
         add_smoothed(figure, name, curve, smoothing if noisy else 0.0, look=KNOWN.get(name, place))
     for name, level in (levels or {}).items():
         add_level(figure, name, level, log=log)
-    figure.update_yaxes(type="log" if log else "linear")
+    kind = "log" if log else "linear"
+    figure.update_yaxes(type=kind, uirevision=kind)  # a zoom of the one axis means nothing on the other
     return figure
 
 

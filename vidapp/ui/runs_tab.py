@@ -1,7 +1,7 @@
 """The Runs tab: every run with its scores, two or more beside one another, and what can be done with them."""
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from .words import count
 CURVES = {
     "validation": ("Validation loss", "transformer/validation_loss_full", "nats per token, whole future masked"),
     "training": ("Training loss", "transformer/loss", "nats per masked token"),
-    "gradient": ("Gradient norm", "transformer/grad_norm", ""),
+    "gradient": ("Gradient norm", "transformer/grad_norm", "norm before clipping"),
     "tokenizer": ("Tokenizer error", "tokenizer/reconstruction_mse", "squared error a frame"),
 }
 Updates = dict[Any, Any]
@@ -78,16 +78,17 @@ class RunsTab:
     hint: gr.HTML  # why some of the buttons are grey
     message: gr.HTML
     curve: gr.Radio
+    log: gr.Checkbox  # not to be seen beside a curve whose axis is logarithmic in any case
     plot: gr.HTML
     settings: gr.HTML
     discarding: Discarding | None
 
     @property
     def outputs(self) -> list[Any]:
-        own = [self.message, self.table, self.open, self.sample, self.debug, self.hint, self.plot, self.settings]
+        own = [self.message, self.table, self.open, self.sample, self.debug, self.hint, self.log, self.plot, self.settings]
         return [*own, *self.discarding.outputs] if self.discarding else own
 
-    def show(self, value: Any, curve: str) -> Updates:
+    def show(self, value: Any, curve: str, log: bool) -> Updates:
         """What is chosen: curves over one another, settings that differ, and the buttons that go with it."""
         names = chosen_of(value)
         runs = [open_any(name) for name in names]
@@ -97,7 +98,7 @@ class RunsTab:
             self.sample: gr.Button(interactive=bool(one and one.checkpoints())),
             self.debug: gr.Button(interactive=one is not None),
             self.hint: hint_html(runs),
-            **self.draw(runs, curve),
+            **self.draw(runs, curve, log=log),
         }
         if self.discarding:
             updates |= {
@@ -106,19 +107,22 @@ class RunsTab:
             }
         return updates
 
-    def redraw(self, value: Any, curve: str) -> Updates:
+    def redraw(self, value: Any, curve: str, log: bool) -> Updates:
         """The curves again, of runs that have moved on."""
-        return self.draw([open_any(name) for name in chosen_of(value)], curve)
+        return self.draw([open_any(name) for name in chosen_of(value)], curve, log=log)
 
-    def draw(self, runs: list[RunReader], curve: str) -> Updates:
+    def draw(self, runs: list[RunReader], curve: str, *, log: bool) -> Updates:
+        """The curves over one another; `log`: on a logarithmic axis, as those of the gradient norm always are."""
         label, key, title = CURVES.get(curve, CURVES["validation"])
+        always = curve == "gradient"
+        updates: Updates = {self.log: gr.Checkbox(visible=not always)}
         found = {run.name: points for run in runs if (points := curve_of(run, key))}
         if not found:
-            return {self.plot: None, self.settings: none_html(label) * bool(runs) + settings_html(runs)}
-        figure = loss_figure(found, y_title=title) if curve != "gradient" else gradients(found)
+            return {**updates, self.plot: None, self.settings: none_html(label) * bool(runs) + settings_html(runs)}
+        figure = loss_figure(found, log=log or always, y_title=title)
         without = [run.name for run in runs if run.name not in found]
         note = f'<p class="hint">No {label.lower()} of {html.escape(", ".join(without))} (yet).</p>' if without else ""
-        return {self.plot: figure_value(figure), self.settings: note + settings_html(runs)}
+        return {**updates, self.plot: figure_value(figure), self.settings: note + settings_html(runs)}
 
     def ask(self, value: Any) -> Updates:
         """Name what would be moved, and ask."""
@@ -190,11 +194,6 @@ def curve_of(run: RunReader, key: str) -> tuple[list[int], list[float]] | None:
         return (list(found.steps), list(found.values)) if found and found.steps else None
 
 
-def gradients(found: Mapping[str, tuple[list[int], list[float]]]) -> Any:
-    """Gradient norms over one another, on a logarithmic axis."""
-    return loss_figure(found, log=True, y_title="norm before clipping")
-
-
 def none_html(label: str) -> str:
     """In the place of a curve that none of the chosen runs has."""
     return f'<p class="hint">No {label.lower()} was measured in what is chosen, or not yet: choose another curve.</p>'
@@ -249,11 +248,12 @@ def build(*, readonly: bool = False) -> RunsTab:
         [(label, key) for key, (label, _, _) in CURVES.items()], value="validation", label="Curve", elem_id="run-curve",
         info="Validation loss is of the same clips and masks all along, so runs can be compared by it.",
     )  # fmt: skip
+    log = gr.Checkbox(False, label="log scale", container=False, elem_id="run-log")
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
     settings = gr.HTML("", elem_id="run-settings", apply_default_css=False, padding=False)
     if discarding:
         discarding.trash.fold.render()
-    return RunsTab(table, opened, sample, debug, hint, message, curve, plot, settings, discarding)
+    return RunsTab(table, opened, sample, debug, hint, message, curve, log, plot, settings, discarding)
 
 
 def build_discarding() -> Discarding:
@@ -282,10 +282,10 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: RunsTab) -> None:
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
     ordered = {**in_turn("runs"), **PRIVATE, **AGAIN}
-    chosen = [tab.table, tab.curve]
+    chosen = [tab.table, tab.curve, tab.log]
     tab.table.chosen(quiet(tab.show), chosen, tab.outputs, **ordered)
     tab.table.grown(quiet(tab.redraw), chosen, tab.outputs, **ordered)
-    tab.curve.input(quiet(tab.redraw), chosen, tab.outputs, **ordered)
+    gr.on([tab.curve.input, tab.log.input], quiet(tab.redraw), chosen, tab.outputs, **ordered)
     if tab.discarding:
         ways = tab.discarding
         ways.discard.click(guard(tab.ask), tab.table, tab.outputs, **quick)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidapp.config import Config, parse_assignments
+from vidapp.config import Config, field_of, parse_assignments
 from vidapp.preflight import Sizes
 from vidapp.presets import PRESETS, preset
 from vidapp.ui import cases, configure, drafts, form, new_run, sources
@@ -92,6 +92,25 @@ def test_own_clips_are_a_choice_here_and_a_path_in_the_command() -> None:
     draft = Draft.of_config(preset("tiny").replace({"data.source": str(folder)}))
     assert draft.changes["data.source"] == "own/my walks"
     assert shlex.split(draft.command())[-1] == f"data.source={folder.resolve()}"
+
+
+def test_a_source_that_is_not_offered_is_marked_as_one_that_cannot_be_and_not_taken_away() -> None:
+    draft = Draft.of("debug", {"data.source": "/etc", "model.layers": 3})
+    assert {chip["key"]: chip["refused"] for chip in draft.chips()} == {"data.source": True, "model.layers": False}
+    away = takeaway_value(draft)
+    assert away["json"] == "", "which greys the export"
+    assert away["command"].startswith("# None while a setting cannot be: data.source '/etc' is not offered here: choose from the list")
+    assert away["launch"] == away["command"]
+    offered = Draft.of("debug", {"data.source": "moving-mnist-full"})
+    assert [chip["refused"] for chip in offered.chips()] == [False]
+    assert takeaway_value(offered)["json"]
+
+
+def test_the_help_of_the_source_promises_on_the_page_what_the_page_does_and_in_the_shell_what_the_shell_does() -> None:
+    tab = configuring()
+    assert tab.source.info == f"What it trains on. Your own clips are offered when they lie in {sources.own_folder()}."
+    assert new_run_form().source.info in tab.source.info
+    assert "the path of your own clips" in field_of("data.source").metadata["help"]
 
 
 def test_a_config_file_with_an_unknown_setting_is_refused_by_name(tmp_path: Path) -> None:

@@ -235,7 +235,8 @@ def folder(head: str) -> gr.HTML:
 def control(key: str) -> Any:
     given: dict[str, Any] = {"elem_id": "set-" + key.replace(".", "-"), "elem_classes": ["setting"]}
     if key == "data.source":
-        given |= {"choices": sources.choices(), "allow_custom_value": True}  # it may be a path from another machine: said when looked at
+        # It may be a path from another machine: said when looked at. The setting's own help is for the command line, which takes paths.
+        given |= {"choices": sources.choices(), "allow_custom_value": True, "info": f"What it trains on. {sources.own_help()}"}
     return form.control(key, FIRST.config, **given)
 
 

@@ -110,6 +110,11 @@ class Draft:
         values = "a value" if len(self.refused) == 1 else "values"
         return f"Configure holds {values} that cannot be: {self.refusal}" if self.refused else ""
 
+    @property
+    def unoffered(self) -> str:
+        """Why its data cannot be had here, though the config takes the name; empty where it can."""
+        return sources.refusal(self.config.data.source)
+
     def sound(self) -> "Draft":
         """The draft itself, to be trained or looked at as a whole; ValueError where a value in the form cannot be."""
         if self.refused:
@@ -138,8 +143,9 @@ class Draft:
             return Draft.of(name, {}), f"{count(len(self.asked), 'change')} dropped, which did not go with {name}: {error}"
 
     def chips(self) -> list[dict[str, Any]]:
-        """Each difference for the eye: key, label, the preset's value, this one, and whether it is refused; those first."""
+        """Each difference for the eye: key, label, the preset's value, this one, and whether it cannot be; what the config refuses first."""
         before, after = preset(self.preset), self.config
+        cannot = {*self.refused, *(["data.source"] if self.unoffered else [])}
         values = {**self.refused, **{key: form.value_of(after, key) for key in self.changes if key not in self.refused}}
         return [
             {
@@ -147,7 +153,7 @@ class Draft:
                 "label": form.label_of(key),
                 "before": shown(form.value_of(before, key)),
                 "after": shown(value),
-                "refused": key in self.refused,
+                "refused": key in cannot,
             }
             for key, value in values.items()
         ]

@@ -191,7 +191,7 @@ def build(draft: gr.BrowserState) -> NewRun:
     configure = gr.Button("Change any setting in Configure", size="sm", elem_id="to-configure")
     source = gr.Dropdown(
         sources.choices(), value=FIRST.config.data.source, label="Data", allow_custom_value=True, elem_id="new-data-source",
-        info=f"Your own clips are offered when they lie in {sources.own_folder()}.",
+        info=sources.own_help(),
     )  # fmt: skip
     with gr.Row():
         steps = form.control("run.steps", FIRST.config, elem_id="new-run-steps", info=field_of("run.steps").metadata["help"])

@@ -248,7 +248,7 @@ def build(*, readonly: bool = False) -> RunsTab:
         [(label, key) for key, (label, _, _) in CURVES.items()], value="validation", label="Curve", elem_id="run-curve",
         info="Validation loss is of the same clips and masks all along, so runs can be compared by it.",
     )  # fmt: skip
-    log = gr.Checkbox(False, label="log scale", container=False, elem_id="run-log")
+    log = gr.Checkbox(False, label="log scale", info="Logarithmic loss axis, for runs whose losses lie far apart.", elem_id="run-log")
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")
     settings = gr.HTML("", elem_id="run-settings", apply_default_css=False, padding=False)
     if discarding:

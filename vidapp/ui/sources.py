@@ -33,6 +33,11 @@ def choices() -> list[tuple[str, str]]:
     return [*BUILT_IN, *((f"your clips: {name}", f"{PREFIX}{name}") for name in names[:LISTED])]
 
 
+def own_help() -> str:
+    """Where a page's own clips come from, to be said beside the list."""
+    return f"Your own clips are offered when they lie in {own_folder()}."
+
+
 def is_offered(path: Path) -> bool:
     """Not what is hidden, and not the JSON that stands beside a file of token ids."""
     return not path.name.startswith(".") and not (path.suffix == ".json" and path.is_file())
@@ -46,9 +51,16 @@ def resolved(config: Config) -> Config:
     source = config.data.source
     if source in [value for _, value in BUILT_IN]:
         return with_needed(config, source) if config.tokenizer.quantizer == "ids" else config
-    if source not in [value for _, value in choices()]:
-        raise ValueError(f"data.source {source!r} is not offered here: choose from the list; own clips belong in {own_folder()}")
+    if refused := refusal(source):
+        raise ValueError(refused)
     return with_needed(config, str(resolve_inside(own_folder(), source.removeprefix(PREFIX))))
+
+
+def refusal(source: str) -> str:
+    """Why a page cannot train on that source; empty where it is one of those offered."""
+    if source in [value for _, value in choices()]:
+        return ""
+    return f"data.source {source!r} is not offered here: choose from the list; own clips belong in {own_folder()}"
 
 
 def with_needed(config: Config, path: str) -> Config:

@@ -48,6 +48,8 @@ def test_two_runs_are_compared_by_curve_and_settings(ready: Page) -> None:
     expect(ready.locator("#run-settings")).to_contain_text("recipe.learning_rate")
     expect(ready.locator("#run-settings")).to_contain_text("0.0005")
     ready.wait_for_function("document.querySelector('#run-chart .plot').data?.length == 2")
+    ready.locator("#run-log input").check()
+    ready.wait_for_function("document.querySelector('#run-chart .plot').layout.yaxis.type == 'log'")
     ready.get_by_label("Tokenizer error").check()
     expect(ready.locator("#run-settings")).to_contain_text("No tokenizer error was measured")
     expect(ready.locator("#run-settings")).to_contain_text("recipe.learning_rate")

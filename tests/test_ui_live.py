@@ -7,7 +7,7 @@ import pytest
 from tiny_checkpoint import tiny_config
 
 from vidapp.runs import RunWriter
-from vidapp.ui import live, sick_compare, train
+from vidapp.ui import live, new_run, sick_compare, train
 from vidapp.ui.live import Watcher
 from vidapp.ui.run_table import Rows
 
@@ -75,6 +75,35 @@ def test_a_page_that_opens_shows_ones_newest_run_whatever_there_was_when_the_app
     with gr.Blocks():
         tab = train.build(gr.BrowserState(None))
     assert tab.open("example:healthy", gr.Request(query_params={}))[tab.picker].constructor_args["value"] == sick_run
+
+
+def test_when_the_run_that_is_shown_has_vanished_the_first_one_takes_its_place_and_nothing_is_said_of_it(sick_run: str) -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.new
+    told = new_run.started(tab.new, "gone", waits=True)[tab.new.message]
+    updates = tab.refresh("gone", told)
+    assert updates[tab.picker].constructor_args["value"] == sick_run
+    assert (updates[tab.message], updates[tab.new.message]) == ("", "")
+
+
+@pytest.mark.parametrize("told", ["started", "waits", "Run name: use letters, digits, dots and dashes", "", None])
+def test_what_is_said_of_a_run_that_is_there_or_of_none_stays(sick_run: str, told: str | None) -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.new
+    if told in ("started", "waits"):
+        told = new_run.started(tab.new, sick_run, waits=told == "waits")[tab.new.message]
+    assert tab.new.message not in tab.refresh(sick_run, told)
+
+
+def test_of_a_run_that_has_vanished_nothing_is_said_beside_another_one(sick_run: str) -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.new
+    updates = tab.refresh(sick_run, new_run.started(tab.new, "gone", waits=False)[tab.new.message])
+    assert updates[tab.new.message] == ""
+    assert "value" not in updates[tab.picker].constructor_args
 
 
 def test_nobody_steers_an_example() -> None:

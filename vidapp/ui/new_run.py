@@ -1,6 +1,7 @@
 """The left of the Train tab: the run that is yet to be started, what it will do and take, and the button that starts it."""
 
 import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from .schedule_preview import schedule_figure
 from .theme import heading
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 
+STARTED = re.compile(r"Run (\S+) (?:waits in the queue|has started)")  # what `started` says
 START, ENQUEUE, ESTIMATING = "Start training", "Add to the queue", "(estimating the time)"
 AHEAD: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
 Updates = dict[Any, Any]
@@ -233,3 +235,9 @@ def started(new: NewRun, run: str, *, waits: bool) -> Updates:
         f"Run {run} waits in the queue and starts by itself." if waits else f"Run {run} has started. It goes on when this page is closed."
     )
     return {new.message: said(text, "good"), new.name: ""}
+
+
+def outlives(told: str, names: list[str]) -> bool:
+    """Whether it is said there that a run has been asked for which is none of those that there are (any more)."""
+    about = STARTED.search(told)
+    return about is not None and about[1] not in names

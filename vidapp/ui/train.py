@@ -111,12 +111,19 @@ class TrainTab:
             return {**self.shown(first_shown()), self.message: told}
         return self.shown(asked)
 
-    def refresh(self, run: str | None) -> Updates:
-        """The runs that there are now. The one shown is left alone where it still exists, else the first one is shown."""
+    def refresh(self, run: str | None, told: str | None = None) -> Updates:
+        """The runs that there are now. The one shown is left alone where it still exists, else the first one is shown.
+
+        `told`: what is said beside the start button; it goes with the run that it is about.
+        """
         choices = run_choices()
-        if run not in [name for _, name in choices] or outgrown(run):
-            return self.shown(first_shown())
-        return {self.picker: gr.Dropdown(choices=choices), self.live: live_update(), **self.buttons(run)}
+        names = [name for _, name in choices]
+        dropped: Updates = {self.new.message: ""} if self.new and new_run.outlives(told or "", names) else {}
+        if run not in names:
+            return {self.message: "", **dropped, **self.shown(first_shown())}
+        if outgrown(run):
+            return {**dropped, **self.shown(first_shown())}
+        return {self.picker: gr.Dropdown(choices=choices), self.live: live_update(), **dropped, **self.buttons(run)}
 
     def buttons(self, run: str | None) -> Updates:
         """What can be done with a run in its state."""
@@ -183,8 +190,10 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: TrainTab) -> list[Any]:
     looking = {**quick, **AGAIN}  # showing what there is may be asked for again at any time
     page.load(quiet(tab.open), tab.picker, tab.outputs, **looking)
     tab.picker.input(guard(tab.shown), tab.picker, tab.outputs, **looking)
-    tab.live.state_changed(guard(tab.refresh), tab.picker, tab.outputs, **looking)
-    tab.live.runs_changed(quiet(tab.refresh), tab.picker, tab.outputs, **looking)
+    told = [tab.new.message] if tab.new else []
+    now = [tab.picker, *told], [*tab.outputs, *told]
+    tab.live.state_changed(guard(tab.refresh), *now, **looking)
+    tab.live.runs_changed(quiet(tab.refresh), *now, **looking)
     if tab.steering:
         for button, handler in zip(tab.steering.buttons, (tab.pause_or_continue, tab.stop, tab.save, tab.draw), strict=True):
             button.click(guard(handler), tab.picker, tab.outputs, **quick)

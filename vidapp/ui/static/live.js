@@ -63,7 +63,7 @@ let sampleShown = null;
 let strips = [];       // names of the sample strips, in the order in which they were drawn
 let follows = true;    // whether the newest strip is shown as soon as it is there
 let seen = {};         // strips that were fetched, by name
-let runsTold = null;    // the state of the runs folder that the page was last told of
+let runsTold = null;   // the change of the runs folder that the page was last told of: its states before and after
 let stateSeen = null;
 let timer = null;
 let busy = false;
@@ -358,7 +358,8 @@ function nothing(text) {
 
 async function take(answer) {
   const known = props.runs;
-  if (known && answer.runs !== known && answer.runs !== runsTold) { runsTold = answer.runs; trigger('runs_changed', {}); }
+  const change = `${known} ${answer.runs}`;  // both: the folder may come back to a state that was told before, as when a new run is deleted
+  if (known && answer.runs !== known && change !== runsTold) { runsTold = change; trigger('runs_changed', {}); }
   if (!answer.run) { held = null; delete root.dataset.run; return nothing(answer.words); }
   for (const part of PARTS) find(part).style.display = '';
   find('.tools').hidden = false;

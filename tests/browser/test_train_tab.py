@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -231,6 +232,21 @@ def test_a_second_run_waits_in_the_queue_and_can_leave_it(page: Page, app: App) 
     page.locator(".now-training .stop").click()
     expect(page.locator(".now-training .text")).to_have_text("nothing trains now", timeout=TRAINING_S)
     assert open_run("first-in-line", app.runs).status().state == "stopped"
+
+
+def test_a_run_that_waits_and_vanishes_makes_way_for_the_one_that_trains_and_nothing_is_said_of_it(page: Page, app: App) -> None:
+    open_train(page)
+    start(page, "stays")
+    expect(page.locator(".live .badge")).to_have_text("running", timeout=TRAINING_S)
+    expect(page.locator("#run-picker input")).to_have_value("stays (running)")
+    start(page, "vanishes")
+    expect(page.locator("#start-message .message.good")).to_contain_text("vanishes waits in the queue")
+    expect(page.locator("#run-picker input")).to_have_value("vanishes (queued)")
+    shutil.rmtree(app.runs / "vanishes")
+    expect(page.locator("#run-picker input")).to_have_value("stays (running)")
+    expect(page.locator("#start-message .message")).to_have_count(0)
+    page.locator(".now-training .stop").click()
+    expect(page.locator(".now-training .text")).to_have_text("nothing trains now", timeout=TRAINING_S)
 
 
 def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, app: App) -> None:

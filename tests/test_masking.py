@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vidapp.config import DataConfig, RecipeConfig
 from vidapp.masking import ClipMask, block, draw_context, draw_mask, lowest, pattern_mask
 from vidapp.randomness import numpy_generator
-from vidapp.schedules import LARGEST_OPEN_RATIO, OBJECTIVES
+from vidapp.schedules import LARGEST_OPEN_RATIO, OBJECTIVES, always_given, clip_frames
 
 PATTERNS = ("random", "tube", "block", "frame")
 SCHEDULES = ("fixed", "uniform", "cosine", "progressive", "progressive-range")
@@ -191,3 +191,29 @@ def test_the_context_is_fixed_or_drawn_between_two_and_its_length() -> None:
     assert drawn_ones == set(range(2, 11))
     shortest = DataConfig(clip_frames=2, context_frames=1)
     assert {draw_context(numpy_generator(seed), replace(recipe, random_context=True), shortest, 2) for seed in range(9)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "progress", "first"),
+    [
+        (RecipeConfig(), 1.0, 0),
+        (only("future"), 1.0, 6),
+        (only("future", mask_pattern="frame"), 1.0, 6),
+        (only("future", random_context=True), 1.0, 2),
+        (only("future", curriculum=(4, 12)), 1.0, 2),
+        (replace(only("future"), objective_individual=0.1), 1.0, 0),
+        (only("joint"), 1.0, 0),
+        (RecipeConfig(objective_schedule="growing"), 0.2, 6),
+        (RecipeConfig(objective_schedule="growing"), 0.5, 0),
+    ],
+)
+def test_the_first_frames_that_were_always_given_are_those_that_no_mask_reaches(recipe: RecipeConfig, progress: float, first: int) -> None:
+    data, rng = DataConfig(clip_frames=12, context_frames=6), np.random.default_rng(0)
+    assert always_given(recipe, data, progress) == first
+    reached = np.zeros(12, bool)
+    for at in np.linspace(0, progress, 400):
+        frames = clip_frames(recipe, data, at)
+        context = draw_context(rng, recipe, data, frames)
+        reached[:frames] |= draw_mask(rng, recipe, data, frames=frames, grid=4, context=context, progress=at).mask_THW.any(axis=(1, 2))
+    assert not reached[:first].any()
+    assert reached[first]

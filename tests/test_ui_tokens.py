@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.checkpoint import load_checkpoint
 from vidapp.ui import messages, token_view, tokens
@@ -58,6 +58,17 @@ def test_a_view_answers_looks_and_redraws(view: TokenView) -> None:
     assert redraw({**place, "edits": []})["uri"] == value["drawn"][3]
     other = {"frame": 3, "row": 1, "column": 2, "id": (value["ids"][3][6] + 21) % 64}
     assert redraw({**place, "edits": [other]})["uri"] != value["drawn"][3]
+
+
+def test_of_a_frame_that_was_always_given_it_is_said_that_nothing_was_learnt_to_predict_it(view: TokenView, tmp_path: Path) -> None:
+    given = view.microscope.checkpoint.config.data.context_frames
+    frames = np.concatenate([view.truth_u8] * 2)
+    longer = value_of(tokens.view_of_clip(view.microscope.checkpoint, frames, "noise", can_guess=True))["key"]
+    said = [look({"key": longer, "frame": frame, "row": 0, "column": 0})["untaught"] for frame in (0, given - 1, given)]
+    assert said == [token_view.ALWAYS_GIVEN, token_view.ALWAYS_GIVEN, ""]
+    joint = load_checkpoint(write_tiny_checkpoint(tmp_path / "joint.safetensors", tiny_config(recipe__objective_joint=0.1)))
+    other = value_of(tokens.view_of_clip(joint, frames, "noise", can_guess=True))["key"]
+    assert look({"key": other, "frame": 0, "row": 0, "column": 0})["untaught"] == ""
 
 
 EDIT = {"frame": 0, "row": 0, "column": 0, "id": 1}

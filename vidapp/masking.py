@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .config import DataConfig, RecipeConfig
-from .schedules import LARGEST_OPEN_RATIO, OBJECTIVES, context_frames, mask_ratio, objective_weights
+from .schedules import LARGEST_OPEN_RATIO, LEAST_CONTEXT, OBJECTIVES, context_frames, mask_ratio, objective_weights
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def draw_mask(
 def draw_context(rng: np.random.Generator, recipe: RecipeConfig, data: DataConfig, frames: int) -> int:
     """Given frames of this step's `future` clips."""
     context = context_frames(data, frames)
-    return int(rng.integers(min(2, context), context + 1)) if recipe.random_context else context
+    return int(rng.integers(min(LEAST_CONTEXT, context), context + 1)) if recipe.random_context else context
 
 
 def pattern_mask(rng: np.random.Generator, pattern: str, ratios_T: np.ndarray, grid: int, most: float = 1.0) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .rollout import CausalPast
+from .schedules import always_given, progress_of
 from .transformer import Cache, VideoTransformer, cached_view, clip_view
 
 PASTS = 2  # sets of keys and values that are kept: the clip's own and those of the newest what-if
@@ -98,6 +99,11 @@ class Microscope:
         own = int(frame[cell.row, cell.column])
         alone, together = (sight(logits_V, own, top) for logits_V in logits_2V)
         return alone, together
+
+    def was_always_given(self, frame: int) -> bool:
+        """Whether a frame so early in its clip was never masked in the training of this checkpoint: what is believed of it was never learnt."""
+        config = self.checkpoint.config
+        return frame < always_given(config.recipe, config.data, progress_of(max(0, self.checkpoint.step - 1), config.run.steps))
 
     @property
     def is_causal(self) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from .config import DataConfig, RecipeConfig
 
 OBJECTIVES = ("future", "joint", "individual")
+LEAST_CONTEXT = 2  # given frames, where their number is drawn
 LARGEST_OPEN_RATIO = 0.95  # joint and individual stop here: with everything masked only the marginal can be learnt
 
 
@@ -76,6 +77,17 @@ def context_frames(data: DataConfig, frames: int) -> int:
     if frames == data.clip_frames:
         return data.context_frames
     return max(1, min(frames - 1, round(frames * data.context_frames / data.clip_frames)))
+
+
+def always_given(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:
+    """First frames that no clip has had masked up to this progress: those that the future objective gives, none where another one acts."""
+    if (
+        objective_weights(recipe, progress)["future"] < 1.0
+    ):  # joint and individual come, if at all, later: up to now they had no weight either
+        return 0
+    frames = clip_frames(recipe, data, 0.0)  # a curriculum grows: its shortest clips, which come first, are given least
+    context = min(context_frames(data, frames), frames - 1)
+    return min(LEAST_CONTEXT, context) if recipe.random_context else context
 
 
 def mask_ratio(recipe: RecipeConfig, progress: float, rng: np.random.Generator, count: int = 1) -> np.ndarray:

@@ -28,6 +28,7 @@ TOP = 5  # guesses shown
 MOST_EDITS = 50
 PATIENCE_S = 20  # that a click waits for the one before it
 GONE = "This view was dropped to make room for newer ones: press Show to have it again."
+ALWAYS_GIVEN = "This frame was always given in training and never predicted: a guess here says nothing about what the model learnt."
 UNTRAINED = "This checkpoint's transformer is untrained, so it has nothing to say about tokens: only its tokenizer is of use."
 
 
@@ -152,7 +153,8 @@ def look_into(view: TokenView, asked: dict[str, Any]) -> dict[str, Any]:
     sights = dict(zip(("alone", "together"), view.microscope.look(cell, TOP, edits), strict=True))
     ids = tuple(sorted({id for sight in sights.values() for id, _ in sight.guesses}))
     patches = dict(zip(ids, frame_uris(to_u8(view.microscope.drawn_as(cell, ids, edits))), strict=True))
-    return {"most_bits": math.log2(view.codebook_size)} | {
+    untaught = ALWAYS_GIVEN if view.microscope.was_always_given(cell.frame) else ""
+    return {"most_bits": math.log2(view.codebook_size), "untaught": untaught} | {
         name: {
             "guesses": [{"id": id, "probability": share, "patch": patches[id]} for id, share in sight.guesses],
             "own_probability": sight.own_probability,

@@ -75,6 +75,8 @@ async function ask() {
 
 function tell(question) {
   trouble.textContent = looked.trouble || '';
+  find('.untaught').textContent = looked.untaught || '';
+  find('.untaught').hidden = !looked.untaught;
   const found = looked[scope.querySelector('[name=asked]:checked').value];
   const table = scope.querySelector('table');
   table.hidden = !found;

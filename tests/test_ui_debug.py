@@ -1,7 +1,9 @@
 """Debug's handlers: what can be looked at, what is asked of it, and what a page may not ask for."""
 
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -165,6 +167,22 @@ def test_a_result_that_is_shared_says_how_old_it_is(kept: Report, monkeypatch: p
     assert "The same settings were checked 45 s ago" in updates[tab.message]
     kept.begun -= 600
     assert "10 min 45 s ago" in tab.run_public("preset:debug")[tab.message]
+
+
+def test_an_examination_that_another_one_ends_is_named(run: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "fake" / "vidapp").mkdir(parents=True)
+    (tmp_path / "fake" / "vidapp" / "__main__.py").write_text("import time; time.sleep(600)")
+    monkeypatch.setattr("vidapp.ui.examiner.PACKAGE_PARENT", tmp_path / "fake")
+    tab = built()
+    try:
+        assert tab.message not in tab.run_checks("run:sick", None, "brief"), "nothing was ended"
+        second = tab.find("run:sick", None, "blurry")
+        assert re.search(r"the one before was ended after \d+ s: Checklist: .*sick", second[tab.message])
+        tab.stop()
+        assert tab.message not in tab.locate("run:sick", None, 2), "what a person has stopped was not ended by this one"
+    finally:
+        EXAMINER.stop()
+        EXAMINER.reports.clear()
 
 
 def test_the_setting_of_a_report_becomes_the_new_run_but_not_on_a_read_only_page(kept: Report) -> None:

@@ -14,7 +14,7 @@ from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
-from .examiner import DONE, EXAMINER, RUNNING, STRIP, Order, Report
+from .examiner import DONE, EXAMINER, RUNNING, STOPPED, STRIP, Order, Report
 from .live import config_of
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
@@ -104,7 +104,14 @@ class DebugTab:
         return self.ordered(Order(case.key("lost", count), f"Where is it lost: {case.title}, {count} clips", case.config, command))
 
     def ordered(self, order: Order) -> Updates:
-        return self.begun(EXAMINER.start(order))
+        """Begin that examination; one that it ends is named, since its report is no longer shown."""
+        before = EXAMINER.look()
+        ended = before if before and before.state == RUNNING else None
+        report = EXAMINER.start(order)
+        if ended is None or ended.state != STOPPED:
+            return self.begun(report)
+        told = f"One examination runs at a time; the one before was ended after {ago(ended.seconds)}: {ended.order.title}."
+        return {**self.begun(report), self.message: said(told)}
 
     def begun(self, report: Report) -> Updates:
         return {self.report: {"key": report.order.key, "begun": True}, **self.stoppable(report)}

@@ -81,10 +81,8 @@ def context_frames(data: DataConfig, frames: int) -> int:
 
 def always_given(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:
     """First frames that no clip has had masked up to this progress: those that the future objective gives, none where another one acts."""
-    if (
-        objective_weights(recipe, progress)["future"] < 1.0
-    ):  # joint and individual come, if at all, later: up to now they had no weight either
-        return 0
+    if objective_weights(recipe, progress)["future"] < 1.0:
+        return 0  # where joint and individual come later, they had no weight up to now either
     frames = clip_frames(recipe, data, 0.0)  # a curriculum grows: its shortest clips, which come first, are given least
     context = min(context_frames(data, frames), frames - 1)
     return min(LEAST_CONTEXT, context) if recipe.random_context else context

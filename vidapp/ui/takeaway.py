@@ -26,9 +26,8 @@ def takeaway(draft: Draft, **settings: Any) -> gr.HTML:
 
 
 def takeaway_value(draft: Draft) -> dict[str, Any]:
-    if (
-        draft.refused or draft.unoffered
-    ):  # nothing is taken away that differs from what the form shows, or that the page would not take back
+    if draft.refused or draft.unoffered:
+        # nothing is taken away that differs from what the form shows, or that the page would not take back
         nothing = f"# None while a setting cannot be: {' '.join((draft.refusal or draft.unoffered).split())}"
         return {"command": nothing, "launch": nothing, "json": "", "name": ""}
     command = draft.command()

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from shell import Shell
 from tiny_checkpoint import tiny_config
 
 from vidapp.checks.verdict import Check
@@ -68,6 +69,9 @@ def test_a_run_is_not_advised_what_it_has_set(capsys: pytest.CaptureFixture[str]
     ("arguments", "words"),
     [
         (["--symptom", "sad"], "unknown symptom 'sad'"),
+        (["--symptom", "sad", "--json"], "unknown symptom 'sad'"),
+        (["--symptom", "sad", "--json-lines"], "unknown symptom 'sad'"),
+        (["--symptom", "sad", "--run", "example:no-time-attention"], "unknown symptom 'sad'"),
         (["--symptom", "blurry", "--only", "data"], "--only does not go with --symptom"),
         (["--clips", "4"], "--clips goes with --symptom only"),
         (["--strip", "a.png", "--clips", "4"], "--clips, --strip go with --symptom only"),
@@ -77,5 +81,4 @@ def test_a_run_is_not_advised_what_it_has_set(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", *arguments]) == 2
-    assert words in capsys.readouterr().err
+    assert words in Shell(capsys).refuses("check", *arguments)

@@ -16,9 +16,9 @@ from vidapp.checks.verdict import Check
 from vidapp.commands.check import words_of
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
-from vidapp.diagnosis import STAGES, SYMPTOMS, Diagnosis, Examination, Patient, cost, diagnose, order_of, usable
+from vidapp.diagnosis import STAGES, Diagnosis, Examination, Patient, cost, diagnose, order_of, usable
 from vidapp.stages import Lost, lost
-from vidapp.symptoms import doubt, support
+from vidapp.symptoms import SYMPTOMS, doubt, support
 from vidapp.tokenizer import Tokenizer
 from vidapp.tokenizer_choice import BUNDLED
 from vidapp.transformer_phase import TransformerPhase

@@ -345,8 +345,11 @@ def load_config(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read the config {path}: it is not a text file, give a config in JSON") from error
     except OSError as error:
-        raise ValueError(f"cannot read the config {path}: {error}") from error
-    return Config.from_json(text)
+        raise ValueError(f"cannot read the config {path}: {error.strerror or error}") from error
+    try:
+        return Config.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"cannot use the config {path}: {error}") from error
 
 
 def section_from(kind: type[Section], name: str, values: Any) -> Section:

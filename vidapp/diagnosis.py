@@ -17,7 +17,7 @@ from .checks.subject import Subject
 from .checks.verdict import Check
 from .config import Config
 from .stages import Lost
-from .symptoms import STAGES, SYMPTOMS, Symptom, doubt, support
+from .symptoms import STAGES, Symptom, doubt, support, symptom_of
 
 STAGES_COST = 25  # against GROUPS' costs
 
@@ -112,10 +112,9 @@ class Examination:
 
 def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> Iterator[Check | Diagnosis]:
     """Yields each check as it is made, and last the diagnosis. ValueError for an unknown symptom."""
-    if symptom not in SYMPTOMS:
-        raise ValueError(f"unknown symptom {symptom!r}: use one of {', '.join(SYMPTOMS)}")
+    asked = symptom_of(symptom)
     alarms = {alarm.name: alarm for alarm in patient.alarms}
-    one = Examination(SYMPTOMS[symptom], patient, Evidence(patient.config, alarms=alarms))
+    one = Examination(asked, patient, Evidence(patient.config, alarms=alarms))
     if alarms:
         one.looked.append("metrics")
     frames = patient.evaluate is not None and patient.config.tokenizer.quantizer != "ids"  # ids made elsewhere: no frames to score

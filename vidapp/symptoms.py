@@ -178,6 +178,13 @@ def support(symptom: str, lines: Sequence[Line]) -> str:
     return f"Whatever the curve does, nothing is learnt so far: {loss}, where knowing only the tokens' frequencies gives {entropy:.3g}."
 
 
+def symptom_of(name: str) -> Symptom:
+    """The symptom of that name; ValueError for an unknown one."""
+    if name not in SYMPTOMS:
+        raise ValueError(f"unknown symptom {name!r}: use one of {', '.join(SYMPTOMS)}")
+    return SYMPTOMS[name]
+
+
 def doubt(symptom: str, lines: Sequence[Line], error: str = "") -> str:
     """What a run's metrics say against the symptom itself, in a sentence; empty where they say nothing against it."""
     main = of_transformer(lines)

@@ -87,12 +87,18 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def refuse_flags(arguments: argparse.Namespace) -> None:
-    """ValueError for what only a diagnosis uses where none is asked for, and for a picture that could not be written."""
+    """ValueError for what only a diagnosis uses where none is asked for, for one that is not known, and for a picture that could not be written."""
     unused = [f"--{name}" for name in OF_A_SYMPTOM if getattr(arguments, name) is not None]
     if unused and not arguments.symptom:
         raise ValueError(
             f"{', '.join(unused)} {'go' if len(unused) > 1 else 'goes'} with --symptom only: add --symptom NAME or leave it out"
         )
+    if arguments.symptom:
+        from ..symptoms import symptom_of
+
+        symptom_of(arguments.symptom)
+        if arguments.only:
+            raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     if arguments.strip:
         check_output("--strip", arguments.strip, STRIP_FORMATS)
 
@@ -142,8 +148,6 @@ def diagnosed(arguments: argparse.Namespace) -> int:
 
     case = asked_case(arguments)
     use_threads(case.config)
-    if arguments.only:
-        raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     found = alarms(case.lines, case.error, case.config)
     evaluate = case.evaluation(arguments.clips or DEFAULT_CLIPS, arguments.strip) if case.checkpoint else None
     patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate, case.lines, case.error)

@@ -46,6 +46,13 @@ def tiny(trained: Path, monkeypatch: pytest.MonkeyPatch) -> RunReader:
     return open_run("tiny")
 
 
+@pytest.fixture
+def short(tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of a training of four steps, in a runs folder of its own."""
+    monkeypatch.setenv("VIDAPP_RUNS", str(tmp_path / "runs"))
+    return ["train", "--run", "short", "--steps", "4", "--tokenizer", str(checkpoint_of(tiny)), "--set", *TINY]
+
+
 def checkpoint_of(run: RunReader) -> Path:
     return run.checkpoints()[0][1]
 
@@ -237,6 +244,23 @@ def test_a_resume_goes_on_with_the_runs_own_settings(shell: Shell, tiny: RunRead
     assert tiny.status().state == "finished"
     assert tiny.config().model.width == 16
     assert [line["step"] for line in tiny.metrics()[0] if "loss" in line and line["phase"] == "transformer"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_resume_says_how_much_is_left_and_not_the_whole(shell: Shell, short: list[str]) -> None:
+    assert "4 steps over 8 clips" in shell.run(*short)[2]
+    code, _, err = shell.run("train", "--run", "short", "--resume", "--steps", "6")
+    assert code == 0, err
+    assert "2 of 6 steps are left, over 4 clips" in err
+    assert "6 steps over" not in err
+
+
+def test_a_resume_of_what_is_finished_says_that_nothing_is_left_and_succeeds_as_ladder_and_ablate_do(
+    shell: Shell, short: list[str]
+) -> None:
+    shell.run(*short)
+    code, out, err = shell.run("train", "--run", "short", "--resume")
+    assert (code, out.partition(";")[0]) == (0, "finished at step 4 of 4")
+    assert err.splitlines()[1:] == ["nothing is left to do: give --steps more than 4"]
 
 
 def test_a_training_without_a_name_gets_a_readable_one(

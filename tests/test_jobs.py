@@ -34,10 +34,15 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Trainer], Non
         monkeypatch.setitem(sys.modules, "vidapp.preflight", ahead)
 
     ahead = types.ModuleType("vidapp.preflight")
-    ahead.refuse_too_large = lambda config, trains_tokenizer: types.SimpleNamespace(line="about 1 min")  # type: ignore[attr-defined]
+    ahead.refuse_too_large = look_ahead  # type: ignore[attr-defined]
     yield use
     jobs.stop()
     assert jobs.wait(30)
+
+
+def look_ahead(config: Config, *, trains_tokenizer: bool, done: int) -> types.SimpleNamespace:
+    first = "a tokenizer first, " if trains_tokenizer else ""
+    return types.SimpleNamespace(line=f"{first}from step {done} on" if done else "about 1 min")
 
 
 def steps(config: Config, run: RunWriter, *, tokenizer: Path | None = None) -> Iterator[dict[str, Any]]:
@@ -283,6 +288,15 @@ def test_what_a_run_will_take_stands_in_its_status(trainer: Callable[[Trainer], 
     jobs.start_training(preset("debug"), "a")
     assert jobs.wait(30)
     assert open_run("a").status().extra["preflight"] == "about 1 min"
+
+
+def test_what_is_left_of_a_run_that_goes_on_stands_there_too(trainer: Callable[[Trainer], None]) -> None:
+    with RunWriter.create("a", preset("debug")) as run:
+        run.commit(2, checkpoint=lambda path: path.write_bytes(b"x"), tensors=lambda path: path.write_bytes(b"x"), state={})
+    trainer(steps)
+    jobs.start_training(None, "a", resume=True)
+    assert jobs.wait(30)
+    assert open_run("a").status().extra["preflight"] == "from step 2 on"
 
 
 # The queue

@@ -194,6 +194,13 @@ def test_memory_that_may_be_held_beyond_what_is_needed_is_said() -> None:
     assert "it may hold" not in replace(preflight.preflight(short), free=100 * 2**30).line
 
 
+def test_of_a_run_that_goes_on_the_line_tells_what_is_left() -> None:
+    whole = replace(preflight.preflight(TINY), steps=18, clips=36, seconds=180.0)
+    assert "18 steps over 36 clips, about 3 min" in whole.line
+    assert "6 of 18 steps are left, over 12 clips, about 60 s" in replace(whole, done=12).line
+    assert replace(whole, done=18).line == "nothing is left to do: all 18 steps are done"
+
+
 @pytest.mark.parametrize(
     ("line", "root", "limit", "used"),
     [

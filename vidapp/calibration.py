@@ -16,7 +16,7 @@ from .transformer_phase import TransformerPhase
 
 PLACES = (0.875, 0.125, 0.375, 0.625, 0.875)  # of the run, since clips may grow over it; the first step only warms up
 MOST_S = 4.0  # that measuring may take, by the estimate
-MOST_SHARE = 0.02  # of the run
+MOST_SHARE = 0.02  # of what is left of the run
 
 
 def calibrated(found: Preflight, config: Config, source: ClipSource, *, trains_tokenizer: bool) -> Preflight:
@@ -28,7 +28,7 @@ def calibrated(found: Preflight, config: Config, source: ClipSource, *, trains_t
     phases = 1 + trains_tokenizer
     all_steps = config.run.steps + trains_tokenizer * config.recipe.tokenizer_steps
     expected = phases * len(PLACES) * found.seconds / all_steps
-    if found.problem or expected > min(MOST_S, MOST_SHARE * found.seconds):
+    if found.problem or expected > min(MOST_S, MOST_SHARE * found.seconds_left):
         return found
     try:
         return replace(found, seconds=measured_seconds(found, config, source, trains_tokenizer=trains_tokenizer), measured=True)

@@ -74,8 +74,8 @@ class Job:
 
     def _look_ahead(self, refuse_too_large: Callable[..., Any]) -> None:
         """Say what the run will take, or refuse it (ValueError), before it takes anything."""
-        trains_tokenizer = self.tokenizer is None and not self.run.complete_steps()
-        found = refuse_too_large(self.run.config, trains_tokenizer=trains_tokenizer)
+        made = self.run.complete_steps()
+        found = refuse_too_large(self.run.config, trains_tokenizer=self.tokenizer is None and not made, done=max(made, default=0))
         self.run.status("starting", RunReader(self.run.path).status().step, self.run.config.run.steps, preflight=found.line)
 
 

@@ -24,7 +24,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is known of a run before its first step. memory and free in bytes, seconds for the whole run."""
+    """What is known of a run before its first step, or before it goes on. memory and free in bytes, seconds for the whole run."""
 
     blocks: int
     parameters: int
@@ -41,16 +41,28 @@ class Preflight:
     may_keep: bool = False  # whether what steps free is kept while there is plenty: held, but given back when it is needed
     processes: int = 1  # that share this memory
     measured: bool = False  # whether `seconds` comes from steps that were made, not from their arithmetic alone
+    done: int = 0  # of `steps`, where a run goes on
 
     @property
     def line(self) -> str:
-        """All of it in one line, without the notices."""
+        """All of it in one line, without the notices; of a run that goes on, the steps, clips and time of what is left."""
+        if not self.left:
+            return f"nothing is left to do: all {self.steps:,} steps are done"
         kept = " (it may hold twice that while it is free)" if self.keeps else ""
-        time = f"{duration(self.seconds)} by measured steps" if self.measured else f"about {duration(self.seconds)}"
+        time = f"{duration(self.seconds_left)} by measured steps" if self.measured else f"about {duration(self.seconds_left)}"
+        steps = f"{self.left:,} of {self.steps:,} steps are left," if self.done else f"{self.steps:,} steps"
         return (
             f"{millions(self.parameters)} parameters ({millions(self.blocks)} in blocks), about {gib(self.memory)}{kept} of the "
-            f"{gib(self.free)} free on {self.device}, {self.precision}, {self.steps:,} steps over {self.clips:,} clips, {time}"
+            f"{gib(self.free)} free on {self.device}, {self.precision}, {steps} over {self.clips * self.left // self.steps:,} clips, {time}"
         )
+
+    @property
+    def left(self) -> int:
+        return max(0, self.steps - self.done)
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds * self.left / self.steps  # a tokenizer is no part of it: it is trained before the first of these steps
 
     @property
     def keeps(self) -> bool:
@@ -151,13 +163,13 @@ def needed(config: Config, device: torch.device) -> str:
     return f" (it needs about {gib(memory)}, and {gib(free_on(device))} are free now)"
 
 
-def refuse_too_large(config: Config, *, trains_tokenizer: bool, processes: int = 1) -> Preflight:
+def refuse_too_large(config: Config, *, trains_tokenizer: bool, processes: int = 1, done: int = 0) -> Preflight:
     """The run's pre-flight; ValueError where on a CPU it would not fit (there the system would kill us, or others, instead of refusing).
 
-    processes: how many such runs, ranks of one, share this machine's CPU.
+    processes: how many such runs, ranks of one, share this machine's CPU. done: steps that a run which goes on has behind it.
     """
     found = preflight(config, trains_tokenizer=trains_tokenizer)
-    found = replace(found, processes=processes if found.device == "cpu" else 1)
+    found = replace(found, processes=processes if found.device == "cpu" else 1, done=done)
     if found.problem and found.device == "cpu":
         raise ValueError(found.problem)
     return found

@@ -96,16 +96,23 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     """The run's folder, after a look ahead; ValueError, and nothing taken, where the run cannot be."""
     from ..calibration import calibrated
     from ..preflight import of_a_rank, refuse_too_large
-    from ..runs import RunWriter
+    from ..run_folder import complete_steps
+    from ..runs import RunWriter, open_run
     from ..tokenizer_choice import ALL_BUNDLED
 
-    own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None
+    made = complete_steps(open_run(arguments.run).path) if arguments.resume else []
+    own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None and not made
     here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if ranks > 1 else 1
-    ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=here)
-    ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
+    ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=here, done=max(made, default=0))
+    if ahead.left:
+        ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
     run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
+    print(f"run {run.name} in {run.path}", file=sys.stderr)
+    if not ahead.left:
+        print(f"nothing is left to do: give --steps more than {ahead.steps}", file=sys.stderr)
+        return run
     each = f"{ranks} processes, each: " if ranks > 1 else ""
-    print(f"run {run.name} in {run.path}\n{each}{ahead.line}", file=sys.stderr)
+    print(f"{each}{ahead.line}", file=sys.stderr)
     taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
     for notice in (*taken, *ahead.notices):
         print(f"note: {notice}", file=sys.stderr)

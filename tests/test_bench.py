@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shell import Shell
 
 from vidapp.bench import growth, presets, profile, sample, start
 from vidapp.bench.effort import TOY, Effort, repeat
@@ -186,6 +187,16 @@ def test_an_operation_is_of_one_kind(name: str, kind: str) -> None:
 def test_a_readme_is_for_the_tables_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "data", "--toy", "--readme", "README.md"]) == 2
     assert "name one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("page", "said"), [("/no/such/page.md", "No such file or directory"), ("LICENSE", "no place for the table")])
+def test_a_page_that_cannot_take_the_table_is_refused_before_anything_is_measured(
+    page: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidapp.bench.scopes.run_one", lambda name, effort: pytest.fail(f"{name} was measured"))
+    refused = Shell(capsys).refuses("bench", "profile", "--readme", page)
+    assert page in refused
+    assert said in refused
 
 
 def test_nothing_is_counted_of_the_first_run() -> None:

@@ -18,6 +18,7 @@ from vidapp.commands import evaluate
 from vidapp.config import Config
 from vidapp.data.clips import read_clip
 from vidapp.presets import preset
+from vidapp.run_folder import KEEPER
 from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 from vidapp.tokenizer_choice import BUNDLED
@@ -100,6 +101,12 @@ def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFi
         (["train", "--run", "a/b"], "a/b"),
         (["train", "--data", "no/such/folder"], "folder"),
         (["train", "--tokenizer", "missing.safetensors"], "missing.safetensors"),
+        (["train", "--data", "/no/such/clips"], "--data /no/such/clips is not there"),
+        (["train", "--tokenizer", "/no/such/weights"], "--tokenizer /no/such/weights is not there"),
+        (["train", "--init", "no/such/weights"], "--init no/such/weights is not there"),
+        (["train", "--config", "LICENSE"], "cannot use the config LICENSE: this is not JSON"),
+        (["sample", "/no/such/weights", "--out", "a.gif"], "CHECKPOINT /no/such/weights is not there"),
+        (["sample", str(BUNDLED), "--input", "/no/clip.gif", "--out", "a.gif"], "--input /no/clip.gif is not there"),
         (["sample", "missing.safetensors", "--out", "a.gif"], "missing.safetensors"),
         (["sample", "missing.safetensors", "--out", "a.txt"], ".gif, .mp4, .npy"),
         (["sample", "missing.safetensors", "--out", "no/such/a.gif"], "does not exist"),
@@ -116,6 +123,11 @@ def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFi
 def test_a_wrong_request_is_one_sentence_and_exit_code_2(shell: Shell, argv: list[str], said: str) -> None:
     assert said in shell.refuses(*argv)
     assert list_runs() == [], "a refused request takes no run name"
+
+
+def test_processes_that_a_page_has_started_name_no_folder_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEEPER, "1")
+    assert "/no/such" not in shell.refuses("train", "--tokenizer", "/no/such/weights")
 
 
 def test_a_mistake_of_ours_is_one_line_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

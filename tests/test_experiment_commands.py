@@ -180,6 +180,11 @@ def test_a_trial_that_breaks_off_is_said_and_the_others_are_measured(shell: Shel
         (["--only", "magic"], "unknown changes magic"),
         (["--set", "data.size=32"], "--tokenizer"),
         (["--readme", "missing.md", "--status"], "missing.md"),
+        (["--readme", "no/such/page.md"], "cannot read --readme no/such/page.md: No such file or directory\n"),
+        (["--readme", "LICENSE"], "--readme LICENSE has no place for the table"),
+        (["--out", "no/such/found.json"], "--out no/such/found.json lies in a folder that does not exist"),
+        (["--data", "/no/such/clips"], "--data /no/such/clips is not there"),
+        (["--tokenizer", "/no/such/weights"], "--tokenizer /no/such/weights is not there"),
         (["--steps", "0"], "--steps"),
         (["--set", "recipe.objective_future=-1"], "recipe.objective_future"),
     ],
@@ -188,6 +193,11 @@ def test_a_wrong_request_is_one_sentence(shell: Shell, flags: list[str], said: s
     code, out, err = shell.run("ablate", *flags)
     assert (code, out) == (2, "")
     assert said in err
+    assert list_runs() == []
+
+
+def test_clips_that_are_not_there_leave_no_run_of_the_ladder(shell: Shell) -> None:
+    assert "--data /no/such/clips is not there" in shell.refuses("ladder", "--quick", "--data", "/no/such/clips")
     assert list_runs() == []
 
 

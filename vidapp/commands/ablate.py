@@ -12,7 +12,7 @@ from ..failures import describe_failure
 from ..files import read_json, write_json, write_text
 from ..markdown import put_between
 from ..run_reader import list_runs, open_run
-from .common import add_json, number, positive, print_json, table, wants_json
+from .common import add_json, check_folder, number, page_text, positive, print_json, table, wants_json
 from .experiments import add_shared, chosen_tokenizer, shared_changes, take_to_its_end
 
 STEP_S = 0.75  # of the baseline, measured on one core of a busy CPU, the other changes about the same
@@ -40,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     settings = shared_changes(arguments)
+    if arguments.out:
+        check_folder("--out", arguments.out)
+    if arguments.readme:
+        page_text(arguments.readme, MARKERS)  # hours before there is anything to write
     plan = Plan(steps=arguments.steps, seeds=arguments.seeds, only=tuple(arguments.only), settings=settings)
     everything = replace(plan, only=())
     for name, trouble in plan.impossible().items():
@@ -111,11 +115,7 @@ def write(found: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.out:
         write_json(arguments.out, found)
     if arguments.readme:
-        try:
-            text = arguments.readme.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read --readme {arguments.readme}: {error}") from error
-        write_text(arguments.readme, put_between(text, MARKERS, render(found)))
+        write_text(arguments.readme, put_between(page_text(arguments.readme, MARKERS), MARKERS, render(found)))
     if wants_json(arguments):
         listed = {effect.name: {key: summary(one) for key, one in effect.differences.items()} for effect in effects(found)}
         print_json(found | {"effects": listed})

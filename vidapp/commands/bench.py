@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import markdown
 from ..files import write_text
-from .common import add_json, number, print_json, progress_bar, table, wants_json
+from .common import add_json, number, page_text, print_json, progress_bar, table, wants_json
 
 HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, the limit beside it)
     "train": {"tokens_per_second": "tokens_per_second_at_matrix_rate", "model_flops_utilization": None},
@@ -58,6 +58,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.readme and arguments.scope not in TABLES:
         raise ValueError(f"--readme is for the tables of {', '.join(TABLES)}: name one of them")
+    place = f"bench-{arguments.scope}"
+    if arguments.readme:
+        page_text(arguments.readme, place)  # minutes before there is anything to write
     names = everything() if arguments.scope == "all" else [arguments.scope]
     with progress_bar(len(names), "measuring", "scope") as bar:
 
@@ -68,10 +71,8 @@ def execute(arguments: argparse.Namespace) -> int:
         found = run(names, TOY if arguments.toy else Effort(), begun)
         bar.update(len(names) - bar.n)
     if arguments.readme:
-        page = arguments.readme.read_text(encoding="utf-8")
-        write_text(
-            arguments.readme, markdown.put_between(page, f"bench-{arguments.scope}", rows_of(arguments.scope, found, markdown.table))
-        )
+        rows = rows_of(arguments.scope, found, markdown.table)
+        write_text(arguments.readme, markdown.put_between(page_text(arguments.readme, place), place, rows))
     if wants_json(arguments):
         print_json(found)
     elif arguments.scope in TABLES:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import typing
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, field_of
-from ..files import plain
+from ..files import expanded, plain
+from ..markdown import put_between
 
 if TYPE_CHECKING:
     from ..data.source import ClipSource
@@ -64,10 +66,40 @@ def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
     if path.suffix.lower() not in endings:
         known = f"one of {', '.join(endings)}" if len(endings) > 1 else endings[0]
         raise ValueError(f"{flag} {path} has no known ending: use {known}")
+    check_folder(flag, path)
+
+
+def check_folder(flag: str, path: Path) -> None:
+    """Refuse an output in a folder that does not exist, or in the place of one."""
     if not path.absolute().parent.is_dir():
         raise ValueError(f"{flag} {path} lies in a folder that does not exist: make {path.absolute().parent} first")
     if path.is_dir():
         raise ValueError(f"{flag} {path} is a folder: give a file in it")
+
+
+def page_text(path: Path, table_name: str) -> str:
+    """The page that --readme names; ValueError where it cannot be read, or has no place for the table of that name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read --readme {path}: it is not a text file") from error
+    except OSError as error:
+        raise ValueError(f"cannot read --readme {path}: {error.strerror or error}") from error
+    try:
+        put_between(text, table_name, "")
+    except ValueError as error:
+        raise ValueError(f"--readme {path} has no place for the table: {error}") from error
+    return text
+
+
+def refuse_missing(given: Mapping[str, str | Path | None]) -> None:
+    """ValueError where nothing lies at a path that a person gave (by its flag), with the path as it was written.
+
+    Whoever reads the files names the last part alone, since a page may show that to strangers: this is not for what a page starts.
+    """
+    for flag, path in given.items():
+        if path is not None and path not in MOVING_MNIST and not os.path.exists(expanded(str(path))):
+            raise ValueError(f"{flag} {path} is not there: check the path")
 
 
 def positive(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Config, parse_assignments
 from ..experiment import Planned
+from .common import refuse_missing
 from .train import show, stopping_on_signals
 
 
@@ -21,6 +22,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
 def shared_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Dotted key -> value of what was asked for in every run."""
     assigned: dict[str, Any] = parse_assignments(arguments.set)
+    refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer})
     return assigned | ({"data.source": arguments.data} if arguments.data else {})
 
 

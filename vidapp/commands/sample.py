@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, SamplingConfig
-from .common import add_setting, check_output, clip_lengths, given_settings, note_unseen, open_data, positive, progress_bar, seed
+from .common import (
+    add_setting,
+    check_output,
+    clip_lengths,
+    given_settings,
+    note_unseen,
+    open_data,
+    positive,
+    progress_bar,
+    refuse_missing,
+    seed,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     check_output("--out", arguments.out, FORMATS)
+    refuse_missing({"CHECKPOINT": arguments.checkpoint, "--input": arguments.input})
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
 

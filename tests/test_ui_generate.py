@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
+from vidapp.checkpoint import Checkpoint
 from vidapp.config import Config
-from vidapp.ui import generate, generation, links, opening, session, variants
+from vidapp.ui import generate, generation, links, opening, session, variants, variants_panel
 from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
 from vidapp.ui.kept import GENERATIONS
@@ -55,6 +56,12 @@ def test_a_dropped_file_that_names_a_path_as_its_data_is_not_followed() -> None:
 
 def values_of(chosen: Chosen) -> tuple[Any, ...]:
     return tuple(getattr(chosen, field.name) for field in dataclasses.fields(Chosen))
+
+
+def grid_of(checkpoint: Checkpoint, chosen: Chosen, asked: list[variants.Variant]) -> variants.Grid:
+    *_, grid = variants.futures_of(checkpoint, chosen, asked)
+    assert isinstance(grid, variants.Grid)
+    return grid
 
 
 def made_by(tab: generate.GenerateTab, *updates: Any) -> str:
@@ -286,11 +293,9 @@ class TestVariants:
     def test_each_film_is_what_its_settings_give_alone(self, tmp_path: Path) -> None:
         checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
         asked = [variants.Variant("hot", {"temperature": 2.0, "top_k": 0}), variants.Variant("other", {"seed": 4})]
-        grid = variants.futures_of(checkpoint, small(), asked, lambda made, frames: True)
-        assert grid is not None
+        grid = grid_of(checkpoint, small(), asked)
         assert grid.frames_u8.shape == (2, 3, 1, 32, 32)
-        alone = variants.futures_of(checkpoint, small(seed=4), [variants.Variant("", {})], lambda made, frames: True)
-        assert alone is not None
+        alone = grid_of(checkpoint, small(seed=4), [variants.Variant("", {})])
         np.testing.assert_array_equal(grid.frames_u8[1], alone.frames_u8[0])
         assert "<script" not in variants.seeds_html(grid)
 
@@ -300,18 +305,44 @@ class TestVariants:
 
     def test_all_are_drawn_where_what_is_expected_was_chosen(self, tmp_path: Path) -> None:
         checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
-        grids = [
-            variants.futures_of(checkpoint, small(choice=choice), variants.seeds(0, 4), lambda made, frames: True)
-            for choice in ("drawn", "expected")
-        ]
-        assert grids[0] is not None
-        assert grids[1] is not None
+        grids = [grid_of(checkpoint, small(choice=choice), variants.seeds(0, 4)) for choice in ("drawn", "expected")]
         np.testing.assert_array_equal(grids[0].frames_u8[1:], grids[1].frames_u8[1:])
         assert (grids[0].same, grids[1].same) == ((0,), ())
 
-    def test_it_ends_when_nobody_wants_it_any_more(self, tmp_path: Path) -> None:
-        checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors"))
-        assert variants.futures_of(checkpoint, small(), variants.sheet(), lambda made, frames: made < 1) is None
+    @pytest.mark.parametrize("causal", [True, False])
+    def test_it_can_be_left_after_each_decode_step(self, tmp_path: Path, causal: bool) -> None:
+        config = tiny_config(model__causal=causal, recipe__clean_past=causal)
+        checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors", config))
+        *shares, grid = variants.futures_of(checkpoint, small(), variants.seeds(0, 4))
+        assert isinstance(grid, variants.Grid)
+        assert len(shares) >= 3 * 2 if causal else 4 * 2
+        assert shares == sorted(shares)
+        assert (shares[0] < 0.5, shares[-1]) == (True, 1)
+
+    def test_it_ends_when_nobody_wants_it_any_more(self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(variants_panel, "TELL_S", 0)
+        variants_panel.claiming(variants_panel.SEEDS)(PAGE, 4, *values_of(small()))
+        work = tab.variants.work(PAGE)  # type: ignore[arg-type]
+        said = [next(work)[tab.variants.message] for _ in range(2)]
+        assert "Loading the checkpoint" in said[0]
+        assert "Decoding 4 futures together: 17 % done." in said[1]
+        tab.variants.forget(PAGE)  # type: ignore[arg-type]
+        assert list(work) == []
+
+    def test_a_press_says_at_once_that_it_waits(self, tab: generate.GenerateTab) -> None:
+        assert "Waiting for its turn" in variants_panel.claiming(variants_panel.SHEET)(PAGE, 4, *values_of(small()))
+        *_, last = tab.variants.work(PAGE)  # type: ignore[arg-type]
+        assert last[tab.variants.message] == ""
+        assert last[tab.variants.grid].count('class="sprite"') == 16
+
+    def test_what_would_keep_everybody_waiting_is_refused_with_what_to_lower(self) -> None:
+        long = dataclasses.replace(small(), frames=100)
+        assert variants.length_of(dataclasses.replace(long, steps=8), 16) == 20
+        with pytest.raises(ValueError, match=r"16 futures of 20 frames in 32 steps .* lower future frames to 5 or steps .* to 8$"):
+            variants.length_of(dataclasses.replace(long, steps=32), 16)
+        assert variants.length_of(dataclasses.replace(long, steps=14), 9) == 20
+        with pytest.raises(ValueError, match=r"steps .* to 14$"):
+            variants.length_of(dataclasses.replace(long, steps=15), 9)
 
     def test_futures_that_are_equal_do_not_disagree(self) -> None:
         frames = np.zeros((2, 3, 1, 8, 8), np.uint8)

@@ -208,8 +208,8 @@ def test_a_script_hears_of_true_ids_and_of_no_error_in_pixels(checkpoint: Any, m
 
 def test_their_colours_are_measured_nowhere(ids: np.ndarray, checkpoint: Any) -> None:
     chosen = Chosen("bundled", None, "test", 0, None, None, 2, 2, 0.8, 5, 2, "drawn", "confidence", True, 0)
-    grid = variants.futures_of(checkpoint, chosen, variants.seeds(0, 4), lambda made, frames: True)
-    assert grid is not None
+    *_, grid = variants.futures_of(checkpoint, chosen, variants.seeds(0, 4))
+    assert isinstance(grid, variants.Grid)
     assert grid.errors is None
     assert generation.mean_frame_for(checkpoint.config, trusted=True) is None
     view = tokens.view_of_clip(checkpoint, colours_of(ids[0]), "ids", can_guess=True)

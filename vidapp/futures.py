@@ -25,37 +25,66 @@ class Future:
     sampling: SamplingConfig
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class FuturesStep:
+    """One decode step of futures. share: of all the work that is done by now, 0 to 1. tokens: their grids (B, n, h, w), all that there are
+    so far, where a frame of all of them is done by this step."""
+
+    share: float
+    tokens: Tensor | None
+
+
 def futures(
     transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], *, alone: Collection[int] = ()
 ) -> Iterator[Tensor]:
-    """Token grids (B, n, h, w) of the futures of one context, all that there are so far, until n is `frames`.
+    """Token grids (B, n, h, w) of the futures of one context, all that there are so far, until n is `frames`. Causal models yield after
+    each frame, others once. See `futures_steps`."""
+    for step in futures_steps(transformer, context_1THW, frames, wanted, alone=alone):
+        if step.tokens is not None:
+            yield step.tokens
+
+
+@torch.no_grad()
+def futures_steps(
+    transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], *, alone: Collection[int] = ()
+) -> Iterator[FuturesStep]:
+    """The decode steps of the futures of one context, so that whoever asked can look on, or turn away, at any of them.
 
     alone: places in `wanted` whose futures are to be those of `rollout` to the last bit: they are decoded beside the batch, in which
-    sums may be rounded differently and a token turn where two were nearly tied. Causal models yield after each frame, others, whose
-    futures are all decoded alone, once. ValueError where nothing is asked for.
+    sums may be rounded differently and a token turn where two were nearly tied. The futures of models that are not causal are all decoded
+    alone, one after the other. ValueError where nothing is asked for.
     """
     if not wanted or frames < 1:
         raise ValueError(f"{len(wanted)} futures of {frames} frames: ask for at least one of one frame")
-    given = context_1THW.shape[1]
     if is_causal(transformer):
         together = [place for place in range(len(wanted)) if place not in alone]
         groups = [[place] for place in sorted(alone)] + [together] * bool(together)
         order = torch.tensor([place for group in groups for place in group]).argsort()
-        each = [future_frames(transformer, context_1THW, frames, [wanted[place] for place in group]) for group in groups]
-        for grids in zip(*each, strict=True):
-            yield torch.cat(grids)[order]
-        return
-    ends = [list(rollout(transformer, context_1THW, frames, one.sampling, one.seed))[-1].tokens_BTHW for one in wanted]
-    yield torch.cat(ends)[:, given:]
+        each = [batch_steps(transformer, context_1THW, frames, [wanted[place] for place in group]) for group in groups]
+        for steps in zip(*each, strict=True):
+            grids = [step.tokens for step in steps if step.tokens is not None]
+            yield FuturesStep(steps[0].share, torch.cat(grids)[order] if grids else None)
+    else:
+        yield from steps_in_turn(transformer, context_1THW, frames, wanted)
 
 
-def future_frames(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[Tensor]:
-    """The futures of one batch, whenever a frame of all of them is done."""
+def batch_steps(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[FuturesStep]:
+    """The futures of one batch, decoded together."""
     context_BTHW = context_1THW.repeat(len(wanted), 1, 1, 1)
     for step in decoded(transformer, context_BTHW, frames, wanted, context_BTHW[:, :0]):
-        if step.frame_done:
-            yield step.tokens_BTHW[:, context_1THW.shape[1] :]
+        share = (step.frame + (step.decode_step + 1) / step.decode_steps) / frames
+        yield FuturesStep(share, step.tokens_BTHW[:, context_1THW.shape[1] :] if step.frame_done else None)
+
+
+def steps_in_turn(transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future]) -> Iterator[FuturesStep]:
+    """One future after the other, each with all of its frames at once."""
+    ends: list[Tensor] = []
+    for one in wanted:
+        for step in rollout(transformer, context_1THW, frames, one.sampling, one.seed):
+            made = step.tokens_BTHW[:, context_1THW.shape[1] :]
+            yield FuturesStep(len(ends) / len(wanted), None)
+        ends.append(made)
+    yield FuturesStep(1.0, torch.cat(ends))
 
 
 @torch.no_grad()

@@ -1,10 +1,11 @@
 """The Generate tab in a real browser."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_MS, press_generate
+from conftest import GENERATED, PATIENCE_MS, press_generate
 from playwright.sync_api import Browser, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
@@ -317,6 +318,30 @@ def test_many_futures_at_once(ready: Page) -> None:
     expect(ready.locator("#seed input")).to_have_value("2")
     ready.locator("#new-clip").click()
     expect(ready.locator("#variants-grid .sprite")).to_have_count(0)
+
+
+def test_a_sheet_ends_with_its_page_and_lets_the_others_in(browser: Browser, app: App) -> None:
+    leaving, waiting = (browser.new_context() for _ in range(2))
+    theirs, mine = (context.new_page() for context in (leaving, waiting))
+    for page in (theirs, mine):
+        page.goto(app.url)
+        page.wait_for_function("document.querySelector('.player')?.dataset.frames > 0", timeout=PATIENCE_MS)
+    theirs.get_by_role("button", name="More settings").click()
+    theirs.get_by_role("button", name="Many futures at once").click()
+    fill(theirs, "#field-sampling-steps", 16)  # the longest sheet of ten frames that is made
+    theirs.wait_for_function(GENERATED, arg=["opening", 1000], timeout=PATIENCE_MS)
+    theirs.locator("#sheet").click()
+    percent = "() => parseInt((document.querySelector('#variants-message').textContent.match(/(\\d+) % done/) || [])[1])"
+    begun = time.monotonic()
+    theirs.wait_for_function(f"({percent})() >= 8", timeout=PATIENCE_MS)
+    done = theirs.evaluate(f"({percent})()")
+    left_s = (time.monotonic() - begun) / done * (100 - done)
+    leaving.close()
+    begun = time.monotonic()
+    mine.locator("#generate").click()
+    mine.wait_for_function("() => { const p = document.querySelector('.player').dataset; return p.key !== 'opening' && p.predicted > 0 }")
+    assert time.monotonic() - begun < left_s / 2
+    waiting.close()
 
 
 def test_of_many_clicks_the_last_one_counts(ready: Page) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import html
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,20 @@ from PIL import Image
 
 from ..metrics import frame_mse, to_unit
 from .choices import LARGEST_SEED, Chosen
-from .generation import sampling_of
+from .generation import Clip, sampling_of
 from .words import short
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..checkpoint import Checkpoint
 
 TEMPERATURES = (0.3, 0.8, 1.0, 1.5)
 TOP_KS = (2, 5, 20, 0)
 COUNTS = (4, 9)
 DRAWN = {"choice": "drawn"}  # what is expected is one future, whatever the temperature and the seed
-LONGEST = 20  # frames of a future in a grid: what a batch costs is bounded
+LONGEST = 20  # frames of a future in a grid
+MOST = 2560  # futures x frames x decode steps of a grid, which others wait for: 16 futures of 20 frames in 8 steps
 FRAME_S = 0.2
 FIRE = np.array([[5, 7, 12], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)  # dark to light, for a map
 
@@ -68,25 +71,39 @@ def seeds(first: int, number: int) -> list[Variant]:
     return [Variant(f"seed {seed}", {**DRAWN, "seed": seed}) for seed in (min(first + index, LARGEST_SEED) for index in range(number))]
 
 
-def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant], wanted: Callable[[int, int], bool]) -> Grid | None:
-    """The futures of the chosen clip, decoded together. The one that has the very settings chosen is what Generate makes, to the last bit;
-    the others are so up to a token that turns where two are nearly tied, since sums in a batch may be rounded differently.
+def length_of(chosen: Chosen, futures: int) -> int:
+    """Frames of each future of a grid; ValueError that says what to lower where the grid would keep everybody else waiting for long."""
+    frames, most = min(chosen.frames, LONGEST), MOST // futures
+    if frames * chosen.steps <= most:
+        return frames
+    lower = [f"{what} to {most // other}" for what, other in (("future frames", chosen.steps), ("steps (under More settings)", frames))]
+    raise ValueError(f"{futures} futures of {frames} frames in {chosen.steps} steps each are too much at once: lower {' or '.join(lower)}")
 
-    wanted(frames made, frames in all) is asked before each frame; None as soon as it says no.
+
+def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]) -> "Iterator[float | Grid]":
+    """The futures of the chosen clip, decoded together: the share that is done after each decode step, 0 to 1, and in the end the grid.
+
+    The one that has the very settings chosen is what Generate makes, to the last bit; the others are so up to a token that turns where
+    two are nearly tied, since sums in a batch may be rounded differently.
     """
-    from ..futures import Future, futures
-    from ..media import to_u8
+    from ..futures import Future, futures_steps
 
-    frames = min(chosen.frames, LONGEST)
+    frames = length_of(chosen, len(variants))
     clip = dataclasses.replace(chosen, frames=frames).clip(checkpoint.config)
     each = [dataclasses.replace(chosen, **variant.changes) for variant in variants]
     asked = [Future(one.seed, sampling_of(checkpoint.config, one.settings())) for one in each]
-    if not wanted(0, frames):
-        return None
     same = [place for place, one in enumerate(each) if one == chosen]
-    for tokens in futures(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
-        if not wanted(tokens.shape[1], frames):
-            return None
+    for step in futures_steps(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
+        yield step.share
+    assert step.tokens is not None, "the last step ends the last frame"
+    yield judged(checkpoint, clip, variants, step.tokens, same)
+
+
+def judged(checkpoint: "Checkpoint", clip: Clip, variants: list[Variant], tokens: "Tensor", same: list[int]) -> Grid:
+    """The grid of decoded tokens (N, n, h, w)."""
+    from ..media import to_u8
+
+    frames = tokens.shape[1]
     frames_u8 = to_u8(checkpoint.decode(tokens))
     for place in same:
         frames_u8[place] = np.concatenate([to_u8(checkpoint.decode(tokens[place, frame][None, None]))[0] for frame in range(frames)])

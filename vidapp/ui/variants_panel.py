@@ -1,5 +1,7 @@
 """The folded part of the Generate tab: temperature against top-k, and many futures of one context."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK
 from .wishes import Wish, Wishes
 
 SHEET, SEEDS, NONE = "sheet", "seeds", "none"  # kinds of wishes
+TELL_S = 0.25  # between two words about how far it is
 WISHES = Wishes()
 Updates = dict[Any, Any]
 
@@ -30,7 +33,8 @@ class VariantsPanel:
     grid: gr.HTML
 
     def work(self, request: gr.Request) -> Iterator[Updates]:
-        """The grid wished for, once all of its futures are made; ends as soon as another one is wished for."""
+        """The grid wished for, once all of its futures are made; ends as soon as another one is wished for, or its page is closed: Gradio
+        ends work whose page is gone, where that says something."""
         page = request.session_hash
         wish = WISHES.begin(page, SHEET, SEEDS)
         if wish is None:
@@ -38,16 +42,15 @@ class VariantsPanel:
         chosen, asked = asked_by(wish)
         yield {self.message: said("Loading the checkpoint…")}
         checkpoint = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
-        progress = gr.Progress()
-
-        def wanted(made: int, frames: int) -> bool:
-            progress((made, frames), desc="Decoding all futures together", unit="frames")
-            return WISHES.holds(page, wish.number)
-
-        yield {self.message: said(f"Decoding {len(asked)} futures together…")}
-        grid = variants.futures_of(checkpoint, chosen, asked, wanted)
-        if grid is not None:
-            yield {self.message: "", self.grid: variants.sheet_html(grid) if wish.kind == SHEET else variants.seeds_html(grid)}
+        told = -math.inf
+        for made in variants.futures_of(checkpoint, chosen, asked):
+            if not WISHES.holds(page, wish.number):
+                return
+            if isinstance(made, variants.Grid):
+                yield {self.message: "", self.grid: variants.sheet_html(made) if wish.kind == SHEET else variants.seeds_html(made)}
+            elif time.monotonic() - told >= TELL_S:
+                told = time.monotonic()
+                yield {self.message: said(f"Decoding {len(asked)} futures together: {100 * made:.0f} % done.")}
 
     def forget(self, request: gr.Request) -> Updates:
         """Another clip or checkpoint was chosen: a grid of the one before, or one that is on its way, says nothing of it."""
@@ -83,8 +86,8 @@ def wire(panel: VariantsPanel, controls: Controls) -> Any:
     """The panel's events. Returns the one that follows a film that was pressed: its settings are in the controls by then."""
     quick = {**QUICK, **PRIVATE, **AGAIN}
     for button, kind in ((panel.futures, SEEDS), (panel.sheet, SHEET)):
-        claimed = button.click(claiming(kind), [panel.count, *controls.inputs], None, queue=False, **quick)
-        working = {"show_progress_on": panel.message, **COMPUTE, **PRIVATE, **AGAIN}
+        claimed = button.click(claiming(kind), [panel.count, *controls.inputs], panel.message, queue=False, **quick)
+        working = {"show_progress": "hidden", **COMPUTE, **PRIVATE, **AGAIN}
         claimed.then(guarded(panel.message)(panel.work), None, [panel.message, panel.grid], **working)
 
     def pick(event: gr.EventData) -> Updates:
@@ -94,8 +97,11 @@ def wire(panel: VariantsPanel, controls: Controls) -> Any:
     return panel.grid.pick(guarded(panel.message)(pick), None, [panel.message, *settings], queue=False, **quick)
 
 
-def claiming(kind: str) -> Callable[..., None]:
-    def claim(request: gr.Request, *values: Any) -> None:
+def claiming(kind: str) -> Callable[..., str]:
+    """A handler that claims a wish with the controls' values and says at once that it was heard; the event's work follows it."""
+
+    def claim(request: gr.Request, *values: Any) -> str:
         WISHES.claim(request.session_hash, kind, values)
+        return said("Waiting for its turn…")
 
     return claim

@@ -320,7 +320,7 @@ def test_many_futures_at_once(ready: Page) -> None:
     expect(ready.locator("#variants-grid .sprite")).to_have_count(0)
 
 
-def test_a_sheet_ends_with_its_page_and_lets_the_others_in(browser: Browser, app: App) -> None:
+def test_a_sheet_ends_with_its_page_and_lets_those_in_who_see_that_they_wait(browser: Browser, app: App) -> None:
     leaving, waiting = (browser.new_context() for _ in range(2))
     theirs, mine = (context.new_page() for context in (leaving, waiting))
     for page in (theirs, mine):
@@ -331,6 +331,11 @@ def test_a_sheet_ends_with_its_page_and_lets_the_others_in(browser: Browser, app
     fill(theirs, "#field-sampling-steps", 16)  # the longest sheet of ten frames that is made
     theirs.wait_for_function(GENERATED, arg=["opening", 1000], timeout=PATIENCE_MS)
     theirs.locator("#sheet").click()
+    mine.wait_for_timeout(300)  # the sheet is first in the line by then
+    mine.locator("#generate").click()
+    sign = mine.locator("#player [data-testid=status-tracker] .progress-text")
+    expect(sign).to_contain_text("queue: 1/1", timeout=PATIENCE_MS)
+    expect(sign).to_be_in_viewport(ratio=0.9)  # a clipped one would not be
     percent = "() => parseInt((document.querySelector('#variants-message').textContent.match(/(\\d+) % done/) || [])[1])"
     begun = time.monotonic()
     theirs.wait_for_function(f"({percent})() >= 8", timeout=PATIENCE_MS)
@@ -338,7 +343,6 @@ def test_a_sheet_ends_with_its_page_and_lets_the_others_in(browser: Browser, app
     left_s = (time.monotonic() - begun) / done * (100 - done)
     leaving.close()
     begun = time.monotonic()
-    mine.locator("#generate").click()
     mine.wait_for_function("() => { const p = document.querySelector('.player').dataset; return p.key !== 'opening' && p.predicted > 0 }")
     assert time.monotonic() - begun < left_s / 2
     waiting.close()

@@ -6,7 +6,7 @@ import html
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.3, 0.8, 1.0, 1.5)
 TOP_KS = (2, 5, 20, 0)
 COUNTS = (4, 9)
+NAMED = ("temperature", "top_k", "steps", "choice", "order", "anneal", "seed")  # settings that a grid is of
 DRAWN = {"choice": "drawn"}  # what is expected is one future, whatever the temperature and the seed
 LONGEST = 20  # frames of a future in a grid
 MOST = 2560  # futures x frames x decode steps of a grid, which others wait for: 16 futures of 20 frames in 8 steps
@@ -33,6 +34,7 @@ FIRE = np.array([[5, 7, 12], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 
 
 
 ALL_DRAWN = "All are drawn, whatever the choice above: what is expected is one future alone."
+STALE = "These are of other settings than are chosen now: make the grid again to see these."
 ROUNDING = "A film with the very settings chosen is exactly what Generate makes; in others a token may differ: a batch rounds its sums differently."
 
 
@@ -47,12 +49,19 @@ class Variant:
 @dataclass(frozen=True)
 class Grid:
     """Futures uint8 (N, n, C, H, W) by variant; errors: mean squared error a frame of each, where the truth is known and frames are no
-    token ids. same: places of those with the very settings chosen."""
+    token ids. same: places of those with the very settings chosen. made: these settings, of `NAMED`."""
 
     variants: list[Variant]
     frames_u8: np.ndarray
     errors: list[float] | None
     same: tuple[int, ...] = ()
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> str:
+        """The beginning of its HTML: what films need, and a line that shows where the settings are others by now (see stale.js)."""
+        of = html.escape(json.dumps(self.made))
+        return f'{FILM}<p class="grid-note stale" data-of="{of}" role="status" hidden>{STALE}</p>'
 
 
 def sheet() -> list[Variant]:
@@ -96,7 +105,8 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
     for step in futures_steps(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
         yield step.share
     assert step.tokens is not None, "the last step ends the last frame"
-    yield judged(checkpoint, clip, variants, step.tokens, same)
+    grid = judged(checkpoint, clip, variants, step.tokens, same)
+    yield dataclasses.replace(grid, made={name: getattr(chosen, name) for name in NAMED})
 
 
 def judged(checkpoint: "Checkpoint", clip: Clip, variants: list[Variant], tokens: "Tensor", same: list[int]) -> Grid:
@@ -167,7 +177,7 @@ def sheet_html(grid: Grid) -> str:
     errors = "; errors are squared, a frame, of this one seed: small differences are noise" if grid.errors else ""
     note = f"Same clip, same seed{errors}. Press a film to generate it with its settings. {ROUNDING} {ALL_DRAWN}"
     style = f"grid-template-columns: 3.2em repeat({len(TOP_KS)}, minmax(0, 1fr))"
-    return f'{FILM}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
+    return f'{grid.opening}<p class="grid-note">{note}</p><div class="grid" style="{style}"><div></div>{heads}{rows}</div>'
 
 
 def seeds_html(grid: Grid) -> str:
@@ -183,7 +193,9 @@ def seeds_html(grid: Grid) -> str:
     note = f"One context, {len(grid.variants)} seeds. The brighter the map, the less they agree: a pixel differs by {spread}, on average. Press a film to generate it. {ROUNDING} {ALL_DRAWN}"
     films_grid = f'<div class="grid" style="grid-template-columns: repeat({columns}, minmax(0, 1fr)); flex: 2 1 300px">{films}</div>'
     map_grid = f'<div class="grid" style="flex: 1 1 180px; align-self: start"><div class="map">{chart}</div><div class="under">where they disagree</div></div>'
-    return f'{FILM}<p class="grid-note">{note}</p><div style="display: flex; flex-wrap: wrap; gap: 14px">{films_grid}{map_grid}</div>'
+    return (
+        f'{grid.opening}<p class="grid-note">{note}</p><div style="display: flex; flex-wrap: wrap; gap: 14px">{films_grid}{map_grid}</div>'
+    )
 
 
 def picked(data: Any) -> dict[str, Any]:

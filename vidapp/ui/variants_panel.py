@@ -1,5 +1,6 @@
 """The folded part of the Generate tab: temperature against top-k, and many futures of one context."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +90,10 @@ def wire(panel: VariantsPanel, controls: Controls) -> Any:
         claimed = button.click(claiming(kind), [panel.count, *controls.inputs], panel.message, queue=False, **quick)
         working = {"show_progress": "hidden", **COMPUTE, **PRIVATE, **AGAIN}
         claimed.then(guarded(panel.message)(panel.work), None, [panel.message, panel.grid], **working)
+
+    named = [getattr(controls, name) for name in variants.NAMED]
+    mark = static("stale.js").replace("NAMES", json.dumps(variants.NAMED))
+    gr.on([panel.grid.change, *(control.change for control in named)], None, named, None, js=mark, **PRIVATE, **AGAIN)
 
     def pick(event: gr.EventData) -> Updates:
         return {getattr(controls, name): value for name, value in variants.picked(event._data).items()}

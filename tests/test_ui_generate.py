@@ -144,6 +144,18 @@ class TestLinks:
         assert generation is not None
         assert generation.chosen == dataclasses.replace(FIRST, number=3, frames=2, given=4)
 
+    def test_the_link_of_a_generation_names_its_own_settings_as_soon_as_its_frames_appear(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", GENERATE, values_of(small(seed=8, upload="/tmp/theirs.npy")))
+        recipes = [json.loads(update[tab.stage.recipe]) for update in tab.stage.work(PAGE) if tab.stage.recipe in update]  # type: ignore[arg-type]
+        (named,) = recipes
+        assert (named["seed"], named["frames"], named["source"]) == (8, 3, "test")
+        assert "theirs" not in str(named)
+
+    def test_a_clip_that_nothing_was_generated_of_has_none(self, tab: generate.GenerateTab) -> None:
+        assert json.loads(tab.stage.recipe.value)["seed"] == FIRST.seed
+        WISHES.claim("page", PREVIEW, values_of(small(number=4)))
+        assert tab.stage.preview(PAGE)[tab.stage.recipe] == ""  # type: ignore[arg-type]
+
     def test_a_link_never_reaches_a_file(self, tab: generate.GenerateTab) -> None:
         request = SimpleNamespace(session_hash="page", query_params={"checkpoint": "dropped", "dropped": "/etc/passwd"})
         tab.stage.arrive(request, *values_of(FIRST))  # type: ignore[arg-type]

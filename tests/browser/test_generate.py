@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GENERATED, PATIENCE_MS, press_generate
+from conftest import GENERATED, PATIENCE_MS, QUIET_MS, press_generate
 from playwright.sync_api import Browser, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
@@ -248,6 +248,19 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     assert predicted_frames(opened) == frames
 
 
+def test_a_link_is_that_of_the_frames_that_are_shown_whatever_was_set_since(ready: Page) -> None:
+    fill(ready, "#seed", 3)
+    generate(ready)
+    ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
+    line = ready.locator("#generate-message .message.good")
+    ready.locator("#copy-link").click()
+    expect(line).to_have_text("The link is copied: it opens the page and generates the frames that are shown.")
+    ready.locator("#field-sampling-temperature input[type=number]").fill("1.5")  # without leaving the box
+    ready.evaluate("document.querySelector('#copy-link').click()")
+    expect(line).to_contain_text("The settings have changed since")
+    assert {"seed=3", "temperature=0.8", f"frames={FRAMES}"} <= set(ready.evaluate("window.copied").split("&"))
+
+
 def test_a_digit_that_is_drawn_and_flicked_is_continued(ready: Page) -> None:
     ready.get_by_label("Draw one").check()
     swipe(ready, ".pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.8))
@@ -297,6 +310,40 @@ def test_a_released_slider_generates_again(ready: Page) -> None:
     assert predicted_frames(ready) != first
 
 
+def test_every_setting_generates_again_once_it_is_given(ready: Page) -> None:
+    generate(ready)
+    ready.get_by_role("button", name="More settings").click()
+    seed = ready.locator("#seed input")
+
+    def give_seed(key: str, value: str) -> None:
+        seed.fill(value)
+        seed.press(key)
+
+    for give in (
+        lambda: give_seed("Enter", "5"),
+        lambda: give_seed("Tab", "6"),
+        lambda: ready.locator("#field-sampling-anneal input").click(),
+        lambda: choose(ready, "#field-sampling-order", "random"),
+    ):
+        before = ready.locator(".player").get_attribute("data-key")
+        give()
+        ready.wait_for_function(GENERATED, arg=[before, QUIET_MS])
+
+
+def test_enter_in_a_sliders_box_is_as_good_as_leaving_it(ready: Page) -> None:
+    generate(ready)
+    before = ready.locator(".player").get_attribute("data-key")
+    box = ready.locator("#field-sampling-temperature input[type=number]")
+    box.fill("1.7")
+    box.press("Enter")
+    ready.wait_for_function(GENERATED, arg=[before, QUIET_MS])
+    expect(box).to_be_focused()
+    box.fill("9")
+    box.press("Enter")
+    expect(ready.locator("#verdict")).to_contain_text("Temperature 9 became 2.")
+    expect(box).to_have_value("2")
+
+
 def test_how_it_was_decoded_is_one_press_away(ready: Page) -> None:
     generate(ready)
     ready.locator("#how-decoded").click()
@@ -318,6 +365,29 @@ def test_many_futures_at_once(ready: Page) -> None:
     expect(ready.locator("#seed input")).to_have_value("2")
     ready.locator("#new-clip").click()
     expect(ready.locator("#variants-grid .sprite")).to_have_count(0)
+
+
+def test_a_grid_of_other_settings_is_dimmed_until_they_are_its_own_again(ready: Page) -> None:
+    ready.get_by_role("button", name="Many futures at once").click()
+    ready.locator("#sheet").click()
+    expect(ready.locator("#variants-grid .sprite")).to_have_count(16)
+    line = ready.get_by_text("of other settings than are chosen now")
+    opacity = "getComputedStyle(document.querySelector('#variants-grid .grid')).opacity"
+    expect(line).to_be_hidden()
+    fill(ready, "#field-sampling-temperature", 0.55)
+    expect(line).to_be_visible()
+    assert float(ready.evaluate(opacity)) < 0.5
+    fill(ready, "#field-sampling-temperature", 0.8)
+    expect(line).to_be_hidden()
+    assert ready.evaluate(opacity) == "1"
+    ready.get_by_role("button", name="temperature 1.5, top-k 2: generate it").click()
+    expect(ready.locator("#field-sampling-top_k input[type=number]")).to_have_value("2")
+    expect(line).to_be_hidden()
+    ready.get_by_role("button", name="More settings").click()
+    ready.locator("#field-sampling-anneal input").click()
+    expect(line).to_be_visible()
+    ready.locator("#sheet").click()
+    expect(line).to_be_hidden()
 
 
 def test_a_sheet_ends_with_its_page_and_lets_those_in_who_see_that_they_wait(browser: Browser, app: App) -> None:

@@ -214,6 +214,11 @@ def refuse_taken(host: str, port: int) -> None:
             raise ValueError(f"port {port} is taken or not allowed on {host} ({error.strerror}): set VIDAPP_PORT to another one") from error
 
 
+def head() -> str:
+    """What the page's head gets. Not by css=: Gradio rewrites its selectors."""
+    return f"<style>{theme.static('page.css')}{theme.static('forms.css')}</style><script>{theme.static('enter.js')}</script>"
+
+
 def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     """Build the page and serve it until the process is ended."""
     refuse_taken(serving.host, serving.port)
@@ -228,7 +233,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
         server_port=serving.port,
         auth=serving.auth,
         theme=theme.theme(),
-        head=f"<style>{theme.static('page.css')}{theme.static('forms.css')}</style>",  # not css=: Gradio rewrites its selectors
+        head=head(),
         share=False,
         ssr_mode=False,
         enable_monitoring=False,

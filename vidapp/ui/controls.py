@@ -34,9 +34,9 @@ class Controls:
     temperature: gr.Slider
     top_k: gr.Slider
     steps: gr.Slider
-    choice: Any  # a dropdown, whose events the tab waits for
-    order: gr.components.Component
-    anneal: gr.components.Component
+    choice: Any  # dropdowns and a box to tick, whose events the tab waits for
+    order: Any
+    anneal: Any
     seed: gr.Number
 
     @property

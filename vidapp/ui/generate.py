@@ -125,7 +125,8 @@ def build() -> GenerateTab:
         with gr.Column(scale=2, min_width=300):
             controls, card, thumbs = control_panel.build()
     made = gr.Textbox(opening.KEY if first else "", visible=False)
-    stage = Stage(controls, thumbs, screen, message, result, errors, files, made)
+    recipe = gr.Textbox(links.recipe(first.chosen) if first else "", visible=False)
+    stage = Stage(controls, thumbs, screen, message, result, errors, files, made, recipe)
     return GenerateTab(stage, card, go, another, more, fresh, link, decoded, variants)
 
 
@@ -157,7 +158,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     controls.source.change(tab.show_source, controls.source, [stage.thumbs, controls.number, controls.drawing, controls.upload], **quick)
     controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **quick)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
-    tab.link.click(None, controls.inputs, tab.message, js=links.copy_script(Controls.names()), **PRIVATE)
+    tab.link.click(None, [stage.recipe, *controls.inputs], tab.message, js=links.copy_script(Controls.names()), **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 
@@ -204,7 +205,8 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     wanted = [tab.go.click, another.then, picked.then, controls.drawing.release]
     wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
     wishes.append(tab.more.click(claiming(MORE), stage.made, **quick))
-    moved = [controls.temperature.release, controls.top_k.release, controls.steps.release, controls.choice.input]
+    moved = [controls.temperature.release, controls.top_k.release, controls.steps.release, controls.seed.submit, controls.seed.blur]
+    moved += [control.input for control in (controls.choice, controls.order, controls.anneal)]
     wishes.append(gr.on(moved, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))
     for wish in wishes:
         done = wish.then(guarded(tab.message)(stage.work), None, stage.outputs, **computing)

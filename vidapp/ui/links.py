@@ -4,10 +4,12 @@
 only one visitor has (an uploaded file) can be named; a query is what a stranger wrote, so every value is checked when it is used.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from .choices import Chosen
 from .theme import static
 
 # the name in a link -> the field of `Chosen`, and how its text is read
@@ -43,6 +45,13 @@ def read(name: str, text: str) -> Any:
     return text
 
 
+def recipe(chosen: Chosen) -> str:
+    """The settings of a generation as JSON by field, for `copy_script`. Paths of a visitor's files are left out."""
+    fields = dataclasses.asdict(chosen)
+    return json.dumps({name: value for name, value in fields.items() if name not in ("dropped", "upload")})
+
+
 def copy_script(fields: list[str]) -> str:
-    """JavaScript that copies the link of the controls' values, given in the order of `fields`, and returns a line about it."""
+    """JavaScript that copies the link of what is shown, its values as JSON by field (empty where nothing is generated yet, then that of the
+    controls), and returns a line about it; the controls' values follow in the order of `fields`."""
     return static("link.js").replace("FIELDS", json.dumps(fields), 1).replace("NAMES", json.dumps(NAMES), 1)

@@ -89,16 +89,17 @@ class Stage:
     errors: gr.HTML
     files: dict[str, gr.DownloadButton]
     made: gr.Textbox  # the key of the last generation; never shown
+    recipe: gr.Textbox  # the settings of the frames on the screen, as JSON, for their link; empty where none are generated; never shown
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.message, self.screen, self.result, self.errors, self.made, self.controls.frames, *self.files.values()]
+        return [self.message, self.screen, self.result, self.errors, self.made, self.recipe, self.controls.frames, *self.files.values()]
 
     def closed_files(self) -> Updates:
         return {button: gr.DownloadButton(value=None, interactive=False) for button in self.files.values()}
 
     def nothing_made(self) -> Updates:
-        return {self.result: "", self.errors: None, **self.closed_files()}
+        return {self.result: "", self.errors: None, self.recipe: "", **self.closed_files()}
 
     def work(self, request: gr.Request) -> Iterator[Updates]:
         """The generation wished for: frames appear as they are decoded, then the verdict. Ends as soon as the page wishes for
@@ -121,7 +122,8 @@ class Stage:
         if before:
             reel.add(before.prediction_u8)
         recorder = job.recorder(checkpoint.transformer.mask_id)
-        kept = {self.controls.frames: chosen.frames} if before else {self.made: ""}
+        kept: Updates = {self.controls.frames: chosen.frames} if before else {self.made: ""}
+        kept[self.recipe] = links.recipe(chosen)
         yield {self.screen: reel.value(making=True), **self.closed_files(), **kept}  # the verdict before stays, dimmed: nothing jumps
         from ..media import to_u8
 
@@ -279,7 +281,7 @@ def chosen_of(made: str) -> Chosen | None:
 
 
 def claim_again(request: gr.Request, made: str, *values: Any) -> Any:
-    """A slider was released: generate again where something was generated, or is being, with other values. Returns the line about a
+    """A slider was released, or another setting given: generate again where something was generated, or is being, with other values. Returns the line about a
     value beyond the slider's end where no generation says so.
     """
     kept, notice = carried_on(values)

@@ -1,23 +1,30 @@
-async (...values) => {
+async (shown, ...values) => {
   const fields = FIELDS, names = NAMES;
-  const chosen = Object.fromEntries(fields.map((field, index) => [field, values[index]]));
+  const settings = Object.fromEntries(fields.map((field, index) => [field, values[index]]));
   const line = (text, tone) => `<div class="message ${tone}" role="status">${text}</div>`;
+  const queryOf = (chosen) => {
+    const query = new URLSearchParams({ tab: 'generate' });
+    for (const [name, field] of Object.entries(names)) {
+      const value = chosen[field];
+      if (value === null || value === undefined || value === '') continue;
+      if ((name === 'draw') !== (chosen.source === 'drawn') && (name === 'draw' || name === 'clip')) continue;
+      query.set(name, typeof value === 'boolean' ? String(Number(value)) : String(value));
+    }
+    return String(query);
+  };
+  const chosen = shown ? JSON.parse(shown) : settings;
   if (chosen.source === 'upload' || chosen.checkpoint === 'dropped') {
-    return line('A link cannot hold a file of yours: choose a test clip or a drawing, and a checkpoint of the list.', 'info');
+    return line('A link cannot hold a file of yours: choose a test clip or a drawing, and a checkpoint of the list, and generate.', 'info');
   }
-  const query = new URLSearchParams({ tab: 'generate' });
-  for (const [name, field] of Object.entries(names)) {
-    const value = chosen[field];
-    if (value === null || value === undefined || value === '') continue;
-    if ((name === 'draw') !== (chosen.source === 'drawn') && (name === 'draw' || name === 'clip')) continue;
-    query.set(name, typeof value === 'boolean' ? String(Number(value)) : String(value));
-  }
+  const query = queryOf(chosen);
+  const changed = query !== queryOf(settings) ? ' The settings have changed since: they are in a link once you generate with them.' : '';
   const link = `${location.origin}${location.pathname}?${query}`;
   try {
     await navigator.clipboard.writeText(link);
-    return line('The link is copied: it opens the page with these settings and generates the same frames.', 'good');
+    const frames = shown ? 'the frames that are shown' : 'a clip with these settings';
+    return line(`The link is copied: it opens the page and generates ${frames}.${changed}`, 'good');
   } catch {  // a page that is not served over https may not write there
     const safe = link.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
-    return line(`Copy this link: <a href="${safe}">${safe}</a>`, 'info');
+    return line(`Copy this link: <a href="${safe}">${safe}</a>.${changed}`, 'info');
   }
 }

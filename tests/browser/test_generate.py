@@ -237,7 +237,7 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     frames = generate(ready)
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
     ready.locator("#copy-link").click()
-    expect(ready.locator("#generate-message .message.good")).to_contain_text("copied")
+    expect(ready.locator("#link-message .message.good")).to_contain_text("copied")
     opened = ready.context.new_page()
     opened.goto(ready.evaluate("window.copied"))
     opened.wait_for_function(
@@ -252,12 +252,17 @@ def test_a_link_is_that_of_the_frames_that_are_shown_whatever_was_set_since(read
     fill(ready, "#seed", 3)
     generate(ready)
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
-    line = ready.locator("#generate-message .message.good")
+    line = ready.locator("#link-message .message.good")
+    of = "The link of test clip 0, seed 3, temperature 0.8 is copied: it opens the page and generates the same frames."
     ready.locator("#copy-link").click()
-    expect(line).to_have_text("The link is copied: it opens the page and generates the frames that are shown.")
-    ready.locator("#field-sampling-temperature input[type=number]").fill("1.5")  # without leaving the box
-    ready.evaluate("document.querySelector('#copy-link').click()")
-    expect(line).to_contain_text("The settings have changed since")
+    expect(line).to_have_text(of)
+    ready.locator("#field-sampling-temperature input[type=number]").fill("1.5")  # the box is left by the press, and that generates
+    before = ready.locator(".player").get_attribute("data-key")
+    ready.locator("#copy-link").click()
+    since = f"{of} You have changed settings since: they are in a link once you generate with them."
+    expect(line).to_have_text(since)
+    ready.wait_for_function(GENERATED, arg=[before, QUIET_MS])
+    expect(line).to_have_text(since)
     assert {"seed=3", "temperature=0.8", f"frames={FRAMES}"} <= set(ready.evaluate("window.copied").split("&"))
 
 

@@ -38,6 +38,7 @@ class GenerateTab:
     more: gr.Button
     fresh: gr.Button
     link: gr.Button
+    linked: gr.HTML
     decoded: gr.Button
     variants: VariantsPanel
 
@@ -121,13 +122,14 @@ def build() -> GenerateTab:
                 files = {kind: download_button(kind) for kind in ("gif", "mp4", "npy")}
                 link = gr.Button("Copy link", size="sm", min_width=100, elem_id="copy-link")
                 decoded = gr.Button("How was this decoded?", size="sm", min_width=180, elem_id="how-decoded")
+            linked = message_box(elem_id="link-message")  # of its own: what generates would clear the other with its next frame
             variants = variants_panel.build()
         with gr.Column(scale=2, min_width=300):
             controls, card, thumbs = control_panel.build()
     made = gr.Textbox(opening.KEY if first else "", visible=False)
     recipe = gr.Textbox(links.recipe(first.chosen) if first else "", visible=False)
     stage = Stage(controls, thumbs, screen, message, result, errors, files, made, recipe)
-    return GenerateTab(stage, card, go, another, more, fresh, link, decoded, variants)
+    return GenerateTab(stage, card, go, another, more, fresh, link, linked, decoded, variants)
 
 
 def reel_of(first: opening.Opening) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     controls.source.change(tab.show_source, controls.source, [stage.thumbs, controls.number, controls.drawing, controls.upload], **quick)
     controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **quick)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
-    tab.link.click(None, [stage.recipe, *controls.inputs], tab.message, js=links.copy_script(Controls.names()), **PRIVATE)
+    tab.link.click(None, [stage.recipe, *controls.inputs], tab.linked, js=links.copy_script(Controls.names()), **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 

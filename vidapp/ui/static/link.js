@@ -17,14 +17,14 @@ async (shown, ...values) => {
     return line('A link cannot hold a file of yours: choose a test clip or a drawing, and a checkpoint of the list, and generate.', 'info');
   }
   const query = queryOf(chosen);
-  const changed = query !== queryOf(settings) ? ' The settings have changed since: they are in a link once you generate with them.' : '';
+  const changed = query !== queryOf(settings) ? ' You have changed settings since: they are in a link once you generate with them.' : '';
+  const what = `${chosen.source === 'drawn' ? 'your drawing' : `test clip ${Number(chosen.number)}`}, seed ${Number(chosen.seed)}, temperature ${Number(chosen.temperature)}`;
   const link = `${location.origin}${location.pathname}?${query}`;
   try {
     await navigator.clipboard.writeText(link);
-    const frames = shown ? 'the frames that are shown' : 'a clip with these settings';
-    return line(`The link is copied: it opens the page and generates ${frames}.${changed}`, 'good');
+    return line(`The link of ${what} is copied: it opens the page and generates the same frames.${changed}`, 'good');
   } catch {  // a page that is not served over https may not write there
     const safe = link.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
-    return line(`Copy this link: <a href="${safe}">${safe}</a>.${changed}`, 'info');
+    return line(`Copy this link of ${what}: <a href="${safe}">${safe}</a>.${changed}`, 'info');
   }
 }

@@ -16,6 +16,7 @@ from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.checkpoint import Checkpoint
 from vidapp.config import Config
+from vidapp.preflight import sampling_memory
 from vidapp.ui import generate, generation, links, opening, session, variants, variants_panel
 from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
@@ -327,7 +328,7 @@ class TestVariants:
         checkpoint = session.CheckpointCache().load(write_tiny_checkpoint(tmp_path / "tiny.safetensors", config))
         *shares, grid = variants.futures_of(checkpoint, small(), variants.seeds(0, 4))
         assert isinstance(grid, variants.Grid)
-        assert len(shares) >= 3 * 2 if causal else 4 * 2
+        assert len(shares) >= (3 * 2 if causal else 4 * 2)
         assert shares == sorted(shares)
         assert (shares[0] < 0.5, shares[-1]) == (True, 1)
 
@@ -346,6 +347,16 @@ class TestVariants:
         *_, last = tab.variants.work(PAGE)  # type: ignore[arg-type]
         assert last[tab.variants.message] == ""
         assert last[tab.variants.grid].count('class="sprite"') == 16
+
+    def test_so_many_at_once_that_they_would_not_fit_into_memory_are_refused(
+        self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = session.read_header(session.BUNDLED).config
+        free = (sampling_memory(config) + sampling_memory(config, 16)) // 2
+        monkeypatch.setattr("vidapp.memory.free_memory", lambda: free)
+        variants_panel.claiming(variants_panel.SHEET)(PAGE, 4, *values_of(small()))
+        with pytest.raises(ValueError, match="of memory for 16 futures at once"):
+            list(tab.variants.work(PAGE))  # type: ignore[arg-type]
 
     def test_what_would_keep_everybody_waiting_is_refused_with_what_to_lower(self) -> None:
         long = dataclasses.replace(small(), frames=100)

@@ -281,8 +281,8 @@ def chosen_of(made: str) -> Chosen | None:
 
 
 def claim_again(request: gr.Request, made: str, *values: Any) -> Any:
-    """A slider was released, or another setting given: generate again where something was generated, or is being, with other values. Returns the line about a
-    value beyond the slider's end where no generation says so.
+    """A slider was released, or another setting given: generate again where something was generated, or is being, with other values.
+    Returns the line about a value beyond the slider's end where no generation says so.
     """
     kept, notice = carried_on(values)
     newest = WISHES.of(request.session_hash)

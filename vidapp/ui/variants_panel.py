@@ -42,7 +42,9 @@ class VariantsPanel:
             return
         chosen, asked = asked_by(wish)
         yield {self.message: said("Loading the checkpoint…")}
-        checkpoint = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
+        path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
+        session.refuse_too_large(path, len(asked))
+        checkpoint = session.CHECKPOINTS.load(path)
         told = -math.inf
         for made in variants.futures_of(checkpoint, chosen, asked):
             if not WISHES.holds(page, wish.number):

@@ -1,5 +1,6 @@
 """The Tokens tab without a browser: what the server answers to whoever asks, colours, and files to take away."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from vidapp.ui import messages, token_view, tokens
 from vidapp.ui.token_colours import PALETTE, STEP, colour_of, ink_on
 from vidapp.ui.token_files import grid_picture, token_files
 from vidapp.ui.token_view import TokenView, look, redraw, value_of
+from vidapp.ui.words import short
 
 
 @pytest.fixture
@@ -33,6 +35,18 @@ def test_a_handler_that_has_nothing_to_show_leaves_the_page_as_it_is() -> None:
         yield from ()
 
     assert list(messages.guarded(box)(handler)()) == [{box: gr.skip()}]
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "name", "judged"),
+    [(None, 6, "Error a frame", slice(None)), (4, 5, "Error a future frame", slice(4, 5)), (4, 4, "Error a given frame", slice(4))],
+)
+def test_the_error_of_a_generation_is_that_of_its_future_as_in_its_verdict(
+    view: TokenView, given: int | None, known: int, name: str, judged: slice
+) -> None:
+    shown = dataclasses.replace(view, given=given, truth_u8=view.truth_u8[:known])
+    figures = {figure: value for figure, value, _ in tokens.figures_of(shown)}
+    assert figures[name] == short(float(view.errors()[0][judged].mean()))
 
 
 def test_every_colour_is_another_and_neighbouring_ids_differ() -> None:

@@ -243,12 +243,13 @@ Figure = tuple[str, str, str]  # name, value, help
 
 def figures_of(view: TokenView) -> list[Figure]:
     """The clip in figures."""
-    errors, psnr = view.errors()
+    of, judged = judged_frames(view)
+    errors, psnr = (each[judged] for each in view.errors())
     still = view.drawn_u8 if view.given is not None else view.truth_u8
     share = float(flicker(view.tokens_THW, still)[1:].mean()) if len(view.tokens_THW) > 1 else 0.0
     drawn = [
-        ("Error a frame", short(float(errors.mean())), "Squared error of the decoded frames, summed over a frame's pixels: no prediction gets below the tokenizer's own."),
-        ("PSNR", f"{psnr.mean():.1f} dB", "Of the decoded frames; more is better, 30 looks nearly the same."),
+        (f"Error a {of}", short(float(errors.mean())), "Squared error of the decoded frames, summed over a frame's pixels: no prediction gets below the tokenizer's own."),
+        ("PSNR", f"{psnr.mean():.1f} dB", f"Of each decoded {of}; more is better, 30 looks nearly the same."),
     ]  # fmt: skip
     found = [
         *([] if view.microscope.checkpoint.config.tokenizer.quantizer == "ids" else drawn),  # an id's colour says not how far off it is
@@ -260,6 +261,14 @@ def figures_of(view: TokenView) -> list[Figure]:
         agree = float((view.tokens_THW[known] == view.true_tokens_THW[known]).mean())
         found.append(("Same as truth", f"{100 * agree:.0f} %", "Predicted ids of the future that are those of the true frames."))
     return found
+
+
+def judged_frames(view: TokenView) -> tuple[str, slice]:
+    """What the errors of a clip are of, in words, and where these frames are: of a generation the future alone, as its verdict is, where
+    the truth of it is known."""
+    if view.given is None:
+        return "frame", slice(None)
+    return ("future frame", slice(view.given, None)) if len(view.truth_u8) > view.given else ("given frame", slice(view.given))
 
 
 def use_figures(use: CodeUse, where: str) -> list[Figure]:

@@ -17,8 +17,8 @@ from vidapp.cli import main
 from vidapp.commands import evaluate
 from vidapp.config import Config
 from vidapp.data.clips import read_clip
+from vidapp.failures import STRANGERS
 from vidapp.presets import preset
-from vidapp.run_folder import KEEPER
 from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 from vidapp.tokenizer_choice import BUNDLED
@@ -126,8 +126,11 @@ def test_a_wrong_request_is_one_sentence_and_exit_code_2(shell: Shell, argv: lis
 
 
 def test_processes_that_a_page_has_started_name_no_folder_of_the_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEEPER, "1")
-    assert "/no/such" not in shell.refuses("train", "--tokenizer", "/no/such/weights")
+    for asked in (["train", "--tokenizer"], ["evaluate"], ["check", "--symptom", "loss-flat", "--checkpoint"]):
+        assert "/no/such/weights is not there" in shell.refuses(*asked, "/no/such/weights")
+    monkeypatch.setenv(STRANGERS, "1")
+    for asked in (["train", "--tokenizer"], ["evaluate"], ["check", "--symptom", "loss-flat", "--checkpoint"]):
+        assert "/no/such" not in shell.refuses(*asked, "/no/such/weights")
 
 
 def test_a_mistake_of_ours_is_one_line_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

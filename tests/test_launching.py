@@ -12,6 +12,7 @@ from tiny import tiny
 
 from vidapp import jobs, launching
 from vidapp.config import Config
+from vidapp.failures import STRANGERS
 from vidapp.run_folder import KEEPER, LAUNCH_LOG
 from vidapp.run_queue import enqueue, processes_of
 from vidapp.run_reader import RunReader, open_run
@@ -96,6 +97,10 @@ def test_a_run_on_several_gpus_waits_in_the_queue_like_any_other(monkeypatch: py
     assert jobs.start_queued() == "a"
     assert jobs.wait(PATIENCE_S)
     assert open_run("a").status().state == "failed"
+
+
+def test_the_processes_know_that_strangers_may_see_what_they_say(tmp_path: Path) -> None:
+    assert launching.environment(tmp_path)[STRANGERS] == "1"
 
 
 def test_a_stop_while_they_are_being_started_is_kept_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

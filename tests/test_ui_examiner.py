@@ -8,6 +8,7 @@ import pytest
 from tiny import TINY
 
 from vidapp.checks.checklist import GROUPS
+from vidapp.failures import STRANGERS
 from vidapp.ui.debug import BRIEF, PUBLIC
 from vidapp.ui.examiner import Examiner, Order, Process, Report
 
@@ -47,6 +48,13 @@ def until(examiner: Examiner, key: str, state: str, seconds: float = 60.0) -> Re
             return report
         time.sleep(0.02)
     raise AssertionError(f"{key} did not become {state}: {report}")
+
+
+def test_its_processes_know_that_strangers_may_see_what_they_say(script: Path) -> None:
+    script.write_text(f"import json, os; print(json.dumps({{'note': os.environ[{STRANGERS!r}]}}))")
+    examiner = Examiner()
+    examiner.start(order())
+    assert until(examiner, "a", "failed").notes == ["1"], "it ends without a result, which is a failure"
 
 
 def test_what_is_found_is_followed_to_the_end_and_kept(script: Path) -> None:

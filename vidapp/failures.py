@@ -1,5 +1,9 @@
 """What went wrong, as one sentence for a person."""
 
+STRANGERS = (
+    "VIDAPP_STRANGERS"  # environment of processes that a page starts: what they say may be shown to strangers, so no folder is named
+)
+
 
 class NotEnoughMemoryError(MemoryError):
     """Memory ran out, and its text is the sentence for a person. Holds on to nothing of what did not fit."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Config
+from .failures import STRANGERS
 from .files import read_json, write_json
 from .liveness import Process, process_alive, process_start, this_process
 from .run_folder import KEEPER, LAUNCH, LAUNCH_LOG
@@ -115,9 +116,9 @@ def launch_command(name: str, processes: int, tokenizer: Path | None) -> list[st
 
 
 def environment(runs: Path) -> dict[str, str]:
-    """For the processes: where the runs and this package are, and who keeps the run's place."""
+    """For the processes: where the runs and this package are, who keeps the run's place, and that a page shows what they say."""
     search = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"VIDAPP_RUNS": str(runs), KEEPER: str(os.getpid()), "PYTHONPATH": search}
+    return os.environ | {"VIDAPP_RUNS": str(runs), KEEPER: str(os.getpid()), STRANGERS: "1", "PYTHONPATH": search}
 
 
 def free_port() -> int:

@@ -18,6 +18,7 @@ from .common import (
     print_json,
     progress_bar,
     refuse_early,
+    refuse_missing,
     replaced,
     wants_json,
 )
@@ -101,6 +102,7 @@ def refuse_flags(arguments: argparse.Namespace) -> None:
             raise ValueError("--only does not go with --symptom, which chooses its checks itself")
     if arguments.strip:
         check_output("--strip", arguments.strip, STRIP_FORMATS)
+    refuse_missing({"--checkpoint": arguments.checkpoint, "--data": arguments.data, "--tokenizer": arguments.tokenizer})
 
 
 def refuse_settings(arguments: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from .common import (
     positive,
     print_json,
     progress_bar,
+    refuse_missing,
     seed,
     wants_json,
 )
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.strip:
         check_output("--strip", arguments.strip, STRIP_FORMATS)
+    refuse_missing({"CHECKPOINT": arguments.checkpoint, "--data": arguments.data})
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
     from ..evaluate import evaluate, format_table

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config, parse_assignments
 from ..presets import PRESETS, preset
-from ..run_folder import KEEPER
 from .common import open_data, positive, progress_bar, refuse_missing, replaced, seed
 
 if TYPE_CHECKING:
@@ -70,8 +69,7 @@ def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
     config = replaced(starting_config(arguments), changes(arguments))
     if arguments.resume:
         refuse_other_start(arguments)
-    if KEEPER not in os.environ:  # a person at a shell, and no page that shows the refusal
-        refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer, "--init": arguments.init})
+    refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer, "--init": arguments.init})
     if arguments.init:
         from ..checkpoint import checked_header
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config
+from ..failures import STRANGERS
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 HELD = 40  # reports
@@ -148,9 +149,8 @@ class Process:
         command = [sys.executable, "-P", "-m", "vidapp", *(part.replace("{folder}", str(self.folder)) for part in order.command)]
         path = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]))
         with open(self.folder / OUT, "wb") as out, open(self.folder / ERRORS, "wb") as errors:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
-            )
+            around = {**os.environ, "PYTHONPATH": path, STRANGERS: "1"}
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=around, start_new_session=True)
 
     @property
     def code(self) -> int | None:

@@ -1,5 +1,6 @@
 """Serve the page: `python app.py`, then open http://127.0.0.1:7860."""
 
+import importlib
 import os
 import signal
 import sys
@@ -55,10 +56,8 @@ def prepare_lent_gpu() -> None:
     from vidapp.lent_gpu import gpu_is_lent
 
     if gpu_is_lent():
-        import spaces
-        import torch
-
-        del spaces, torch
+        for package in ("spaces", "torch"):
+            importlib.import_module(package)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

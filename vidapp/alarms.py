@@ -82,7 +82,7 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
     """Alarms of a run, serious ones first. lines: of metrics.jsonl, in order; error: what ended the run, where something did; config: its
     settings, so that nobody is advised what is set already; where they are not known, advice names what it is for."""
     every = [line for line in lines if isinstance(line.get("step"), int)]
-    main = [line for line in every if line.get("phase", "transformer") == "transformer"]
+    main = of_transformer(every)
     first = [line for line in every if line.get("phase") == "tokenizer"]
     training, validation = having("loss", main), having("validation_loss_full", main)
     found = [
@@ -106,10 +106,14 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
     return [alarm for alarm in raised if not (wasted and alarm.name in UNFINISHED)]
 
 
+def of_transformer(lines: Iterable[Line]) -> list[Line]:
+    """The lines of the transformer phase; a training loop of one's own need not name phases."""
+    return [line for line in lines if line.get("phase", "transformer") == "transformer"]
+
+
 def untried(config: Config | None, change: Mapping[str, Any]) -> dict[str, Any]:
     """What of a change the settings do not have yet; all of it where they are not known."""
-    values = config.to_dict() if config else {}
-    return {key: value for key, value in change.items() if values.get(key.partition(".")[0], {}).get(key.partition(".")[2]) != value}
+    return {key: value for key, value in change.items() if config is None or config.value(key) != value}
 
 
 def clipping(config: Config | None) -> str:

@@ -281,6 +281,11 @@ class Config:
             raise ValueError(f"this is not JSON: {error}") from error
         return Config.from_dict(values)
 
+    def value(self, key: str) -> Any:
+        """The value of a setting, by its dotted key."""
+        section, _, name = key.partition(".")
+        return getattr(getattr(self, section), name)
+
     def replace(self, changes: dict[str, Any]) -> "Config":
         """A copy with changes given by dotted key, e.g. {"recipe.learning_rate": 1e-4}; texts are converted."""
         values = self.to_dict()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from .alarms import of_transformer
 from .config import Config
 from .run_reader import RunReader
 
@@ -66,7 +67,7 @@ def look_up(planned: Planned, runs: Mapping[str, RunReader]) -> Training:
         return Training(planned=planned, total=planned.config.run.steps)
     differs = {key: pair for key, pair in planned.config.differences(found).items() if key not in ELSEWHERE}
     status = run.status()
-    lines = [line for line in run.metrics()[0] if line.get("phase", "transformer") == "transformer"]
+    lines = of_transformer(run.metrics()[0])
     return Training(planned=planned, state=status.state, step=status.step, total=found.run.steps, lines=lines, differs=differs)
 
 

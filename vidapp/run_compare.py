@@ -72,9 +72,4 @@ def differing_settings(runs: list[RunReader]) -> dict[str, list[Any]]:
     configs = [own_config(run) for run in runs]
     known = [config for config in configs if config]
     keys = {key: None for other in known[1:] for key in known[0].differences(other)}
-    return {key: [setting(config, key) for config in configs] for key in keys}
-
-
-def setting(config: Config | None, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return None if config is None else getattr(getattr(config, section), name)
+    return {key: [config.value(key) if config else None for config in configs] for key in keys}

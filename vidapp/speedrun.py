@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .alarms import of_transformer
 from .experiment import elapsed, seconds_until
 from .files import read_json
 from .markdown import table
@@ -45,7 +46,7 @@ def training_seconds(run: RunReader, steps: Iterable[int]) -> dict[int, float]:
     """Step -> seconds of training until then, the tokenizer phase included; steps that the metrics do not reach are left out."""
     lines = run.metrics()[0]
     first = [line for line in lines if line.get("phase") == "tokenizer"]
-    main = [line for line in lines if line.get("phase", "transformer") == "transformer"]
+    main = of_transformer(lines)
     before = elapsed(first)[-1][1] if elapsed(first) else 0.0
     found = {step: seconds_until(main, step) for step in steps}
     return {step: before + seconds for step, seconds in found.items() if seconds is not None}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import causes
-from .alarms import LEARNT, Line, alarms, having, unigram_entropy
+from .alarms import LEARNT, Line, alarms, having, of_transformer, unigram_entropy
 from .causes import Cause
 
 FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
@@ -162,10 +162,6 @@ SYMPTOMS: dict[str, Symptom] = {
         ),
     )
 }
-
-
-def of_transformer(lines: Sequence[Line]) -> list[Line]:
-    return [line for line in lines if line.get("phase", "transformer") == "transformer"]
 
 
 def support(symptom: str, lines: Sequence[Line]) -> str:

@@ -111,9 +111,9 @@ class FolderSource:
         return np.stack([windows[int(number)] for number in windows.fixed_order(split, count)])
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Of the same windows int (N,): which clip each is cut from."""
+        """Of the `count` windows that `fixed_clips` gave, int (count,): which clip each is cut from."""
         windows = self._windows(split, frames)
-        return windows.places(windows.fixed_order(split, min(count, len(windows))))
+        return windows.places(windows.fixed_order(split, count))
 
     def _windows(self, split: str, frames: int) -> "Windows":
         if split not in SPLITS:

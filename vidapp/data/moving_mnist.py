@@ -73,7 +73,7 @@ class MovingMnist:
         return np.stack([self.make_clip(split, numpy_generator(0, "fixed", split, index), frames) for index in range(count)])
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Of the same clips int (N,): each is a recording of its own."""
+        """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""
         return np.arange(count)
 
     def make_clip(self, split: str, rng: np.random.Generator, frames: int) -> np.ndarray:

@@ -23,7 +23,8 @@ class ClipSource(Protocol):
         ...
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Of the same clips int (N,): those with the same number were cut from one recording, and are not independent of each other."""
+        """Of the `count` clips that `fixed_clips` gave, int (count,): those with the same number were cut from one recording, and are not
+        independent of each other."""
         ...
 
 

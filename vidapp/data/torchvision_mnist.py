@@ -62,8 +62,8 @@ class FullMnistSource:
         return np.repeat(clips_NTHW[:, :, None], self.config.channels, axis=2)
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Of the same clips int (N,): each is a recording of its own."""
-        return np.arange(len(self.fixed_clips(split, count, frames)))
+        """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""
+        return np.arange(count)
 
 
 def split_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

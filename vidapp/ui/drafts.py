@@ -146,12 +146,12 @@ class Draft:
         """Each difference for the eye: key, label, the preset's value, this one, and whether it cannot be; what the config refuses first."""
         before, after = preset(self.preset), self.config
         cannot = {*self.refused, *(["data.source"] if self.unoffered else [])}
-        values = {**self.refused, **{key: form.value_of(after, key) for key in self.changes if key not in self.refused}}
+        values = {**self.refused, **{key: after.value(key) for key in self.changes if key not in self.refused}}
         return [
             {
                 "key": key,
                 "label": form.label_of(key),
-                "before": shown(form.value_of(before, key)),
+                "before": shown(before.value(key)),
                 "after": shown(value),
                 "refused": key in cannot,
             }
@@ -169,7 +169,7 @@ class Draft:
 
 def take_what_goes(config: Config, values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     """`config` with as many of the values, each possible by itself, as go with it in their order; and the others."""
-    left = {key: value for key, value in values.items() if form.read(config, key, value) != form.value_of(config, key)}
+    left = {key: value for key, value in values.items() if form.read(config, key, value) != config.value(key)}
     while True:
         before = len(left)
         for key, value in list(left.items()):

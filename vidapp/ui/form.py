@@ -51,14 +51,9 @@ def label_of(key: str) -> str:
     return f"{name[0].upper()}{name[1:]}" + (f" ({unit})" if unit and unit not in name else "")
 
 
-def value_of(config: Config, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(config, section), name)
-
-
 def shown(config: Config, key: str) -> Any:
     """The value as its control shows it: sequences as `5, 10, 20`."""
-    return in_control(value_of(config, key))
+    return in_control(config.value(key))
 
 
 def in_control(value: Any) -> Any:
@@ -92,7 +87,7 @@ def control(key: str, config: Config, **settings: Any) -> gr.components.Componen
 def slider(key: str, config: Config, minimum: float, maximum: float, step: float, **settings: Any) -> gr.Slider:
     """A setting as a slider over the part of its range that is worth dragging through."""
     given = {"label": label_of(key), "info": field_of(key).metadata["help"], "elem_id": "field-" + key.replace(".", "-"), **settings}
-    return Slider(minimum, maximum, value=value_of(config, key), step=step, **given)
+    return Slider(minimum, maximum, value=config.value(key), step=step, **given)
 
 
 def step_of(default: Any, high: float) -> float:

@@ -20,7 +20,7 @@ from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 from .words import count
 
 CURVES = {
-    "validation": ("Validation loss", "transformer/validation_loss_full", "nats per token, whole future masked"),
+    "validation": ("Validation loss", "transformer/validation_loss_full", "nats per token,<br>whole future masked"),
     "training": ("Training loss", "transformer/loss", "nats per masked token"),
     "gradient": ("Gradient norm", "transformer/grad_norm", "norm before clipping"),
     "tokenizer": ("Tokenizer error", "tokenizer/reconstruction_mse", "squared error a frame"),

@@ -1,20 +1,28 @@
 """`python app.py` as a process: how it comes up, what it refuses, how it ends."""
 
+import contextlib
+import json
+import logging
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from serving import ROOT, served
+from serving import ROOT, App, served
 from tiny_checkpoint import tiny_config
 
 from vidapp.config import Config
 from vidapp.runs import open_run
+from vidapp.ui.lost_streams import worth_saying
 
 
 def test_a_training_saves_itself_when_the_app_is_ended(tmp_path: Path) -> None:
@@ -92,3 +100,42 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
         with pytest.raises(Exception, match=r"(?i)401|auth|credentials|could not"):
             Client(app.url, verbose=False)
         assert Client(app.url, auth=("me", "secret"), verbose=False).predict(api_name="/runs") == []
+
+
+def test_pages_that_are_closed_leave_no_traceback_in_the_log(tmp_path: Path) -> None:
+    """A stream of a session that is unknown, and several streams of one session, of which all but the one that is answered are left."""
+    with served(tmp_path) as app:
+        listen(app, "nobody")
+        number = next(call["id"] for call in json.loads(asked(app, "config"))["dependencies"] if call["api_name"] == "runs")
+        asked(app, "gradio_api/queue/join", {"data": [], "fn_index": number, "session_hash": "one"})
+        with ThreadPoolExecutor() as pool:
+            heard = list(pool.map(lambda _: listen(app, "one"), range(4)))
+        assert sum(b"process_completed" in text for text in heard) == 1
+        for _ in range(5):  # the server sees that nobody listens
+            asked(app, "")
+            time.sleep(0.2)
+    assert "Traceback" not in app.log.read_text()
+    assert app.process.returncode == 0
+
+
+def asked(app: App, path: str, content: object = None) -> bytes:
+    """The answer to a GET, or to a POST of what is there to be said."""
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(app.url + path, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return bytes(answer.read())
+
+
+def listen(app: App, session: str) -> bytes:
+    """What a session's stream says until it ends, or has been silent for longer than an answer takes."""
+    heard = b""
+    with contextlib.suppress(TimeoutError, HTTPException):
+        for line in urllib.request.urlopen(f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=5):
+            heard += line
+    return heard
+
+
+def test_any_other_trouble_of_the_server_is_told() -> None:
+    for error in (KeyError("one"), RuntimeError("Caught handled exception, but response already started."), None):
+        record = logging.makeLogRecord({"exc_info": (type(error), error, None) if error else None})
+        assert worth_saying(record)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from .. import jobs
 from . import api, configure, data_tab, debug, drafts, generate, new_run, run_table, runs_tab, session, strip, theme, tokens, train
+from .lost_streams import lost_streams_unsaid
 from .messages import guarded
 from .wiring import AGAIN, PRIVATE, QUICK
 
@@ -225,6 +226,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     page = build(readonly=serving.readonly)
     if not serving.readonly:
         jobs.start_queued()  # runs that waited when the app was last ended
+    lost_streams_unsaid()
     host = "127.0.0.1" if serving.host == "0.0.0.0" else serving.host
     print(f"vidapp opens at http://{host}:{serving.port}", flush=True)
     page.launch(

@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run_reader",
         "run_writer",
         "silent_run",
+        "trackers",
         "run_queue",
         "runs",
         "run_compare",
@@ -37,7 +38,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
     "step": ("ranks", "launched", "batches", "objective", "optimizer", "update", "layers"),
-    "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "trackers", "train"),
+    "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "train"),
     "evaluation": (
         "stages",
         "evaluate",

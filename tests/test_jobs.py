@@ -259,11 +259,16 @@ def test_a_trainer_that_cannot_be_imported_is_a_failed_run(trainer: Callable[[Tr
         ({"config": None, "resume": True}, "which run is to be resumed"),
         ({"config": None, "name": "a", "resume": True}, "there is no run 'a'"),
         ({"config": preset("debug"), "name": "../a"}, "run name '../a' is not usable"),
+        ({"config": preset("debug").replace({"run.tracker": "trackio"}), "name": "a"}, "trackio is not installed: pip install trackio"),
     ],
 )
-def test_what_cannot_be_started_is_said_and_nothing_runs(arguments: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("start", [jobs.start_training, jobs.start_or_enqueue])
+def test_what_cannot_be_started_is_said_and_nothing_runs(
+    start: Callable[..., str], arguments: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(ValueError, match=message):
-        jobs.start_training(**arguments)
+        start(**arguments)
     assert jobs.running() is None
     assert list_runs() == []
 

@@ -19,7 +19,7 @@ from . import launching
 from .config import Config
 from .failures import describe_failure
 from .launching import Launch
-from .run_queue import enqueue, note_processes, processes_of, queued, tokenizer_of
+from .run_queue import enqueue, note_processes, open_writer, processes_of, queued, tokenizer_of
 from .runs import RunReader, RunWriter, list_runs
 
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
@@ -128,13 +128,12 @@ def start_training(
     """Train in the background; returns the run's name. Follow it with `open_run(name)`.
 
     With `resume`, `name` is taken up from its newest checkpoint (`config` None: its own). processes: more than one are started
-    by `accelerate launch`, one for each GPU. ValueError: a training runs in this process already, or RunWriter.create / .resume
-    refuses the name, the config or the folder.
+    by `accelerate launch`, one for each GPU. ValueError: a training runs in this process already, or as by `open_writer`.
     """
     with _lock:
         if _job is not None and _job.alive:
             raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or put this one into the queue")
-        run = _open(config, name, resume)
+        run = open_writer(config, name, resume=resume)
         note_processes(run.path, processes)
         return _start(run, tokenizer)
 
@@ -216,16 +215,6 @@ def wait(timeout_s: float | None = None) -> bool:
         if job is _job or (until is not None and time.monotonic() >= until):
             break
     return running() is None
-
-
-def _open(config: Config | None, name: str | None, resume: bool) -> RunWriter:
-    if not resume:
-        if config is None:
-            raise ValueError("a new run needs a config: give one, or resume an existing run by its name")
-        return RunWriter.create(name, config)
-    if name is None:
-        raise ValueError("which run is to be resumed? give its name")
-    return RunWriter.resume(name, config)
 
 
 def _forget(error: BaseException) -> None:

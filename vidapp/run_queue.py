@@ -9,6 +9,7 @@ from .files import read_json, write_json
 from .run_folder import LAUNCH, QUEUED, TOKENIZER
 from .run_reader import RunReader, list_runs
 from .run_writer import RunWriter
+from .trackers import refuse_missing_tracker
 
 
 def enqueue(
@@ -16,23 +17,31 @@ def enqueue(
 ) -> str:
     """Put a new run, or with `resume` one that has ended, at the end of the queue; returns its name.
 
-    processes: how many are to train it. ValueError as by RunWriter.create and .resume. `RunReader.send("stop")` takes it out again.
+    processes: how many are to train it. ValueError as by `open_writer`. `RunReader.send("stop")` takes it out again.
     """
-    if resume:
-        if name is None:
-            raise ValueError("which run is to be resumed? give its name")
-        run = RunWriter.resume(name, config)
-    elif config is None:
-        raise ValueError("a new run needs a config: give one, or resume an existing run by its name")
-    else:
-        run = RunWriter.create(name, config)
-    with contextlib.closing(run):
+    with contextlib.closing(open_writer(config, name, resume=resume)) as run:
         if not (run.path / TOKENIZER).exists():
             write_json(run.path / TOKENIZER, {"checkpoint": str(tokenizer.resolve()) if tokenizer else None})
         note_processes(run.path, processes)
         before = RunReader(run.path).status()
         run.status(QUEUED, before.step, before.total, queued_at=time.time())
     return run.name
+
+
+def open_writer(config: Config | None, name: str | None, *, resume: bool) -> RunWriter:
+    """The folder of a new run, or of one that is resumed (`config` None: with its own).
+
+    ValueError, and no folder is made, where config or name is missing, the tracker is not installed, or as by RunWriter.create and .resume.
+    """
+    if config is not None:
+        refuse_missing_tracker(config)
+    if resume:
+        if name is None:
+            raise ValueError("which run is to be resumed? give its name")
+        return RunWriter.resume(name, config)
+    if config is None:
+        raise ValueError("a new run needs a config: give one, or resume an existing run by its name")
+    return RunWriter.create(name, config)
 
 
 def queued() -> list[RunReader]:

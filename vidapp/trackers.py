@@ -4,7 +4,9 @@ A tracker that fails while a training runs is given up with a notice; the run fo
 """
 
 import importlib
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +47,17 @@ class Tracker:
             self.send = None  # nobody is left to tell, and the training itself has ended well
 
 
+def refuse_missing_tracker(config: Config) -> None:
+    """ValueError where `run.tracker` names one that is not installed. Imports nothing."""
+    name = config.run.tracker
+    if name != "none" and sys.modules.get(name) is None and find_spec(name) is None:
+        raise ValueError(missing(name, name))
+
+
+def missing(name: str, package: str) -> str:
+    return f"run.tracker is {name!r} but {package} is not installed: pip install {name}, or run.tracker=none"
+
+
 def open_tracker(config: Config, run: RunWriter) -> Tracker:
     """The tracker of `run.tracker`; ValueError where it is not installed or does not start."""
     name = config.run.tracker
@@ -53,9 +66,7 @@ def open_tracker(config: Config, run: RunWriter) -> Tracker:
     try:
         return OPENERS[name](config, run)
     except ImportError as error:
-        raise ValueError(
-            f"run.tracker is {name!r} but {error.name or name} is not installed: pip install {name}, or run.tracker=none"
-        ) from error
+        raise ValueError(missing(name, error.name or name)) from error
     except Exception as error:
         raise ValueError(f"run.tracker={name} does not start: {error}; set run.tracker=none to train without it") from error
 

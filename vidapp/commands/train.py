@@ -98,7 +98,8 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     from ..calibration import calibrated
     from ..preflight import of_a_rank, refuse_too_large
     from ..run_folder import complete_steps
-    from ..runs import RunWriter, open_run
+    from ..run_queue import open_writer
+    from ..runs import open_run
     from ..tokenizer_choice import ALL_BUNDLED
 
     made = complete_steps(open_run(arguments.run).path) if arguments.resume else []
@@ -107,7 +108,7 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=here, done=max(made, default=0))
     if ahead.left:
         ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
-    run = RunWriter.resume(arguments.run, config) if arguments.resume else RunWriter.create(arguments.run, config)
+    run = open_writer(config, arguments.run, resume=arguments.resume)
     print(f"run {run.name} in {run.path}", file=sys.stderr)
     if not ahead.left:
         print(f"nothing is left to do: give --steps more than {ahead.steps}", file=sys.stderr)

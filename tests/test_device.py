@@ -42,6 +42,13 @@ def test_the_choice_of_a_precision_is_the_same_when_it_is_asked_for_again(monkey
     assert next(rates) == 0.1
 
 
+def test_of_a_wide_model_a_product_is_measured_that_takes_no_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    monkeypatch.setattr(device_module, "matrix_rate", lambda dtype, width: widths.append(width) or 1.0)
+    pick_precision(tiny(recipe__precision="auto", model__width=4096), CPU)
+    assert widths == [512, 512]
+
+
 def test_a_precision_asked_for_is_used_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_module, "matrix_rate", None)
     assert pick_precision(tiny(recipe__precision="bf16"), CPU) == "bf16"

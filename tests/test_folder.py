@@ -206,6 +206,14 @@ def test_clips_are_decoded_once_and_again_only_when_they_change(tmp_path: Path, 
     assert len(list((data_folder() / "clips").glob("*.npy"))) == 4
 
 
+def test_fixed_clips_can_begin_with_any_number_and_end_where_there_are_no_more(tmp_path: Path) -> None:
+    source = source_of(save_numbered(tmp_path / "set", 3, 6))
+    every = source.fixed_clips("train", 100, 4)
+    for first in range(len(every) + 2):
+        assert np.array_equal(source.fixed_clips("train", 100, 4, first=first), every[first:])
+        assert np.array_equal(source.fixed_clips("train", 1, 4, first=first), every[first : first + 1])
+
+
 def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     path = save_numbered(tmp_path / "set", 3, 6)
     before = source_of(path).fixed_clips("train", 9, 4)
@@ -293,6 +301,7 @@ def test_the_standard_test_clips_come_in_their_published_order(monkeypatch: pyte
     clips = open_source(FULL).fixed_clips("test", 3, 20)
     assert clips.shape == (3, 20, 1, 64, 64)
     assert clips[2, :4, 0, 0, 0].tolist() == [2, 5, 8, 11]
+    assert np.array_equal(open_source(FULL).fixed_clips("test", 1, 20, first=2), clips[2:])
     with pytest.raises(ValueError, match="have 20 frames, not 21"):
         open_source(FULL).fixed_clips("test", 1, 21)
 

@@ -16,8 +16,8 @@ import pytest
 from vidapp import jobs
 from vidapp.config import Config
 from vidapp.presets import preset
-from vidapp.run_queue import enqueue
-from vidapp.runs import RunWriter, list_runs, open_run
+from vidapp.run_queue import enqueue, queued
+from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 
 ROOT = Path(__file__).parents[1]
 Trainer = Callable[..., Iterator[dict[str, Any]]]
@@ -352,6 +352,22 @@ def test_a_run_whose_folder_is_deleted_trains_no_longer_and_does_not_hold_up_the
     assert not path.exists()
     assert open_run("b").status().state == "finished"
     assert f"run a: the run folder was deleted while it was trained; the training has ended: {path}" in caplog.text
+
+
+def test_a_run_that_is_taken_out_of_the_queue_as_it_should_start_does_not(
+    trainer: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer(steps)
+    enqueue(preset("debug"), "a")
+
+    def too_late() -> list[RunReader]:
+        waiting = queued()
+        open_run("a").send("stop")
+        return waiting
+
+    monkeypatch.setattr(jobs, "queued", too_late)
+    assert jobs.start_queued() is None
+    assert open_run("a").status().state == "stopped"
 
 
 def test_a_waiting_run_is_cancelled_by_a_stop_and_can_be_started_later(trainer: Callable[[Trainer], None]) -> None:

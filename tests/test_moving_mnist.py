@@ -121,6 +121,7 @@ def test_a_longer_clip_begins_with_the_shorter_one() -> None:
 def test_more_fixed_clips_begin_with_the_fewer() -> None:
     source = MovingMnist(DataConfig())
     assert np.array_equal(source.fixed_clips("validation", 5, 3)[:2], source.fixed_clips("validation", 2, 3))
+    assert np.array_equal(source.fixed_clips("validation", 5, 3)[3:], source.fixed_clips("validation", 2, 3, first=3))
 
 
 def test_splits_have_clips_of_their_own() -> None:

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.config import Config
+from vidapp.failures import STRANGERS
 from vidapp.metrics import to_unit
 from vidapp.presets import PRESETS, preset
 from vidapp.run_reader import RunStatus
-from vidapp.runs import RunWriter
+from vidapp.runs import RunWriter, open_run
 from vidapp.ui import form, generation, live, messages, session, sources, words
 from vidapp.ui.app import Serving, build
 from vidapp.ui.choices import Chosen, chosen_from
 from vidapp.ui.downloads import side_by_side
+from vidapp.ui.drafts import Draft
 from vidapp.ui.generation import Clip, Errors, errors_of, verdict
 from vidapp.ui.kept import Generation, Kept
 from vidapp.ui.live import Watcher, state_words
@@ -458,6 +460,23 @@ class TestPage:
         assert not names & {*STATE_CHANGING, "start", "pause_or_continue", "stop", "save"}
         assert not [block for block in page.blocks.values() if block.elem_id in ("start", "pause", "stop", "save")]
         assert {"generate", "tokenize", "runs", "train_status"} <= names
+
+    def test_strangers_hear_of_no_folder_and_have_nothing_fetched(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("VIDAPP_DATA", str(tmp_path / "disk7"))
+        clips = sources.own_folder() / "mine"
+        clips.mkdir(parents=True)
+        draft = Draft.of("debug", {"data.source": "own/mine"})
+        assert "disk7" in sources.own_help() + sources.refusal("/etc") + draft.command()
+        monkeypatch.setenv(STRANGERS, "1")
+        with pytest.raises(ValueError, match="there is no run 'nobody'") as caught:
+            open_run("nobody")
+        page = json.dumps(build(readonly=True).get_config_file(), default=str)
+        for said in (sources.own_help(), sources.refusal("/etc"), draft.command(), str(caught.value), page):
+            assert "disk7" not in said
+            assert str(tmp_path) not in said
+        assert "data.source=own/mine" in draft.command()
+        assert "moving-mnist-full" not in [value for _, value in sources.choices()]
+        assert "not offered" in sources.refusal("moving-mnist-full")
 
     def test_status_and_stop_never_wait_behind_sampling(self) -> None:
         page = build()

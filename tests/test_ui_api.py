@@ -91,6 +91,18 @@ def test_a_refusal_is_one_sentence(client: Client, tmp_path: Path) -> None:
         client.predict(api_name="/generate", frames=0)
 
 
+@pytest.mark.parametrize(("values", "said"), [
+    ({"clip": "abc"}, "clip number is 'abc': give a number"),
+    ({"clip": [1]}, "clip number is '\\[1\\]': give a number"),
+    ({"seed": 10**400}, "seed is '1000"),
+    ({"clip": 2.5}, "clip number is 2.5: give a whole number"),
+    ({"frames": 40, "steps": 256}, "40 future frames in 256 steps each are more than others can wait for"),
+])  # fmt: skip
+def test_values_of_any_kind_are_refused_by_name(client: Client, values: dict[str, object], said: str) -> None:
+    with pytest.raises(AppError, match=f"(?i){said}"):
+        client.predict(api_name="/generate", **values)
+
+
 def test_status_and_runs_of_an_empty_house(client: Client) -> None:
     assert client.predict(api_name="/runs") == []
     assert client.predict(api_name="/train_status")["state"] == "none"
@@ -129,8 +141,9 @@ def test_a_training_starts_is_followed_and_stops(client: Client) -> None:
     ("debug", {"run.stepz": 5}, "", "unknown setting of run 'stepz'"),
     ("debug", {"data.source": "/etc"}, "", "not offered here"),
     ("debug", {}, "../up", "run name '../up' is not usable"),
+    ("debug", ["run.steps"], "", "give an object of dotted keys"),
 ])  # fmt: skip
-def test_a_training_that_cannot_be_is_refused(client: Client, preset: str, settings: dict[str, object], name: str, said: str) -> None:
+def test_a_training_that_cannot_be_is_refused(client: Client, preset: str, settings: object, name: str, said: str) -> None:
     with pytest.raises(AppError, match=f"(?i){said}"):
         client.predict(preset, settings, name, api_name="/train_start")
     assert jobs.running() is None

@@ -16,10 +16,14 @@ from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.checkpoint import Checkpoint
 from vidapp.config import Config
+from vidapp.data.moving_mnist import MovingMnist
+from vidapp.data.source import open_source
 from vidapp.preflight import sampling_memory
-from vidapp.ui import generate, generation, links, opening, session, variants, variants_panel
+from vidapp.ui import generate, generation, links, making, opening, session, variants, variants_panel
 from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
+from vidapp.ui.downloads import download_files
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
+from vidapp.ui.generation import TEST, UPLOAD
 from vidapp.ui.kept import GENERATIONS
 from vidapp.ui.making import GENERATE, MORE, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claiming
 from vidapp.ui.wishes import Wish
@@ -193,6 +197,61 @@ class TestGoingOn:
         generation = GENERATIONS.get(made_by(tab))
         assert generation is not None
         assert generation.chosen == small(seed=5)
+
+    def test_a_clip_that_is_chosen_while_a_checkpoint_loads_is_what_stays_on_the_screen(self, tab: generate.GenerateTab) -> None:
+        """Neither the clip of before nor its error may come after what was wished for since."""
+        for impossible in ("no file was uploaded", None):
+            source = UPLOAD if impossible else TEST
+            WISHES.claim("page", GENERATE, values_of(small(source=source)))
+            work = tab.stage.work(PAGE)  # type: ignore[arg-type]
+            assert "Loading" in next(work)[tab.message]
+            WISHES.claim("page", PREVIEW, values_of(small(number=7)))
+            assert tab.stage.preview(PAGE)[tab.screen]  # type: ignore[arg-type]
+            assert list(work) == []
+
+    def test_files_of_what_is_no_longer_shown_are_not_offered(self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch) -> None:
+        WISHES.claim("page", GENERATE, values_of(small()))
+        made = made_by(tab)
+        assert len(next(tab.stage.write_files(PAGE, made))) == 3  # type: ignore[arg-type]
+
+        def slow(*given: Any) -> Any:
+            WISHES.claim("page", PREVIEW, values_of(small(number=7)))
+            return download_files(*given)
+
+        monkeypatch.setattr(making, "download_files", slow)
+        assert list(tab.stage.write_files(PAGE, made)) == []  # type: ignore[arg-type]
+
+
+class TestClips:
+    def test_one_clip_is_made_and_kept_and_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[int, int]] = []
+
+        class Counting(MovingMnist):
+            def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
+                asked.append((first, count))
+                return super().fixed_clips(split, count, frames, first)
+
+        monkeypatch.setattr("vidapp.data.source.MovingMnist", Counting)
+        generation.numbered_clip.cache_clear()
+        clip = generation.numbered_clip(Config().data, 150, 3)
+        assert asked == [(150, 1)]
+        assert clip.base is None or clip.base.nbytes == clip.nbytes
+        assert np.array_equal(clip, MovingMnist(Config().data).fixed_clips("test", 151, 3)[150])
+        generation.numbered_clip.cache_clear()
+
+    def test_a_clip_that_is_not_there_is_named_with_how_many_there_are(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "clips.npy", np.random.default_rng(0).integers(0, 255, (9, 6, 32, 32), dtype=np.uint8))
+        data = tiny_config(data__source=str(tmp_path / "clips.npy"), data__clip_frames=4, data__context_frames=2).data
+        known = len(open_source(data).fixed_clips("test", 100, 4))
+        assert len(generation.data_clip(data, known - 1, 2, 2).given_u8) == 2
+        with pytest.raises(ValueError, match=f"no test clip {known}: .* has {known}, counted from 0"):
+            generation.data_clip(data, known, 2, 2)
+
+    def test_a_file_that_says_how_large_frames_are_takes_no_more_than_a_page_shows(self) -> None:
+        data = dataclasses.replace(Config().data, size=512, channels=3)
+        with pytest.raises(ValueError, match="164 frames of 512x512 pixels are more than a page shows: 64 at most"):
+            generation.data_clip(data, 0, 64, 100)
+        assert opening.pictures(data, 3).shape == (opening.EXAMPLES, 3, 512, 512)
 
 
 class TestClaims:

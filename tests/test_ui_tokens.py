@@ -16,7 +16,7 @@ from vidapp.checkpoint import load_checkpoint
 from vidapp.ui import messages, token_view, tokens
 from vidapp.ui.token_colours import PALETTE, STEP, colour_of, ink_on
 from vidapp.ui.token_files import grid_picture, token_files
-from vidapp.ui.token_view import TokenView, look, redraw, value_of
+from vidapp.ui.token_view import TokenView, Views, look, redraw, value_of
 from vidapp.ui.words import short
 
 
@@ -116,6 +116,17 @@ def test_whatever_is_asked_the_answer_is_one_sentence(view: TokenView, change: d
 @pytest.mark.parametrize("asked", [None, [], "x", 3, {}])
 def test_nonsense_is_answered_too(asked: Any) -> None:
     assert set(look(asked)) == set(redraw(asked)) == {"trouble"}
+
+
+def test_views_are_let_go_of_with_the_checkpoints_that_they_look_through(view: TokenView, tmp_path: Path) -> None:
+    other = load_checkpoint(write_tiny_checkpoint(tmp_path / "other.safetensors"))
+    frames = np.zeros((2, 1, 32, 32), np.uint8)
+    of_other = [tokens.view_of_clip(other, frames, "black", can_guess=True) for _ in range(2)]
+    own = sum(one.size for one in of_other)
+    views = Views(held=48, held_bytes=own + other.size)
+    keys = [views.put(one) for one in (view, *of_other)]
+    assert [views.get(key) is not None for key in keys] == [False, True, True]
+    assert views.bytes == own + other.size
 
 
 def test_an_untrained_transformer_says_so_instead_of_guessing(view: TokenView, tmp_path: Path) -> None:

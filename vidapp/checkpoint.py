@@ -60,6 +60,12 @@ class Checkpoint:
     def device(self) -> torch.device:
         return self.transformer.place_embedding.device
 
+    @property
+    def size(self) -> int:
+        """Bytes that its weights take."""
+        tensors = [*self.tokenizer.state_dict().values(), *self.transformer.state_dict().values()]
+        return sum(tensor.nbytes for tensor in tensors)
+
     @torch.no_grad()
     def encode(self, frames_u8: np.ndarray) -> Tensor:
         """Token grids int64 (B, T, h, w) of frames uint8 (B, T, C, H, W)."""

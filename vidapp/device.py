@@ -44,6 +44,7 @@ class Fastest:
         return best
 
 
+LARGEST_MEASURED = 512  # width whose matrix product is timed: larger ones run at the same speed and take their time
 FASTEST = Fastest()
 """Of this process: what the page says of a run's precision, and what the run then takes, comes of the same rates."""
 
@@ -57,7 +58,8 @@ def pick_precision(config: Config, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type == "mps":
         return "float32"
-    half, full = (FASTEST(matrix_rate, dtype, config.model.width) for dtype in (torch.bfloat16, torch.float32))
+    width = min(config.model.width, LARGEST_MEASURED)
+    half, full = (FASTEST(matrix_rate, dtype, width) for dtype in (torch.bfloat16, torch.float32))
     return "bf16" if half > 1.2 * full else "float32"
 
 

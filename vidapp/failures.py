@@ -1,8 +1,14 @@
 """What went wrong, as one sentence for a person."""
 
-STRANGERS = (
-    "VIDAPP_STRANGERS"  # environment of processes that a page starts: what they say may be shown to strangers, so no folder is named
-)
+import os
+
+STRANGERS = "VIDAPP_STRANGERS"
+"""Environment of a page that is open to everybody, and of processes that any page starts: strangers may see what they say."""
+
+
+def told_to_strangers() -> bool:
+    """Whether strangers may see what this process says: it names no folder of the machine then."""
+    return bool(os.environ.get(STRANGERS))
 
 
 class NotEnoughMemoryError(MemoryError):

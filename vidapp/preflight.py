@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .config import Config
-from .device import FASTEST, matrix_rate, pick_device, pick_precision
+from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision
 from .dry_run import Cost, tokenizer_step, transformer_step
 from .heap import PLENTY, freed_memory
 from .memory import free_memory
@@ -18,7 +18,6 @@ COPIES = 5  # of the weights: themselves, their average, their gradient and, for
 FIXED = 130 * 2**20  # what torch itself takes as soon as it computes: measured
 FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blocks that do not fit into each other; measured
 SHARE_OF_PEAK = 0.5  # of the speed of a large matrix product that a whole step reaches
-LARGEST_MEASURED = 512  # width whose matrix product is timed: larger ones run at the same speed and take their time
 GIB = 2**30
 
 

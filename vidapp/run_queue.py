@@ -7,7 +7,7 @@ from pathlib import Path
 from .config import Config
 from .files import read_json, write_json
 from .run_folder import LAUNCH, QUEUED, TOKENIZER
-from .run_reader import RunReader, list_runs
+from .run_reader import RunReader, list_runs, unix_time
 from .run_writer import RunWriter
 from .trackers import refuse_missing_tracker
 
@@ -46,7 +46,7 @@ def open_writer(config: Config | None, name: str | None, *, resume: bool) -> Run
 
 def queued() -> list[RunReader]:
     """The runs that wait, the next one first."""
-    waiting = [(status.extra.get("queued_at", 0.0), run.name, run) for run in list_runs() if (status := run.status()).state == QUEUED]
+    waiting = [(unix_time(status.extra.get("queued_at")), run.name, run) for run in list_runs() if (status := run.status()).state == QUEUED]
     return [run for _, _, run in sorted(waiting, key=lambda entry: entry[:2])]
 
 

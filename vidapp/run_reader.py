@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from . import run_folder
 from .config import Config
+from .failures import told_to_strangers
 from .files import FileLock, plain, read_json, resolve_inside, safe_name, write_json
-from .liveness import run_alive
+from .liveness import run_alive, seconds
 from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 
 OPEN_HERE: set[Path] = set()  # folders that this process writes at the moment; kept by RunWriter
+LATEST = 1e11  # unix seconds that a date can be told of
 _TAIL = 64  # bytes before a cursor that tell whether the file is still the one that was read
 
 
@@ -77,7 +79,8 @@ class RunReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).resolve()
         if not self.path.is_dir():
-            raise ValueError(f"there is no run {self.path.name!r} in {self.path.parent}: `python -m vidapp runs` lists those there are")
+            where = "" if told_to_strangers() else f" in {self.path.parent}"
+            raise ValueError(f"there is no run {self.path.name!r}{where}: `python -m vidapp runs` lists those there are")
 
     @property
     def name(self) -> str:
@@ -109,8 +112,8 @@ class RunReader:
             total=_whole(values.get("total")),
             error=str(values["error"]) if values.get("error") else None,
             attempt=_whole(values.get("attempt")),
-            created=_number(values.get("created")),
-            heartbeat=_number(values.get("heartbeat")),
+            created=unix_time(values.get("created")),
+            heartbeat=unix_time(values.get("heartbeat")),
             host=str(values.get("host", "")),
             pid=_whole(values.get("pid")),
             extra={key: value for key, value in values.items() if key not in known},
@@ -242,7 +245,7 @@ def _run_at(folder: Path, name: str) -> RunReader | None:
 
 
 def _created(reader: RunReader) -> tuple[float, str]:
-    created = _number((read_json(reader.path / run_folder.STATUS) or {}).get("created"))
+    created = unix_time((read_json(reader.path / run_folder.STATUS) or {}).get("created"))
     if not created:
         try:
             created = reader.path.stat().st_mtime
@@ -255,5 +258,7 @@ def _whole(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
+def unix_time(value: Any) -> float:
+    """Seconds since 1970 as a file holds them; 0 for anything that is no time."""
+    found = seconds(value)
+    return found if found is not None and 0 <= found <= LATEST else 0.0

@@ -111,8 +111,11 @@ class RunWriter:
         return cls(path, config, lock, {"created": time.time(), "attempt": 1, "step": 0, "total": config.run.steps if config else 0})
 
     @classmethod
-    def resume(cls, name: str, config: Config | None = None, folder: Path | None = None) -> "RunWriter":
-        """Take up a run that nobody trains. ValueError: there is none, it runs, or `config` differs in more than run.steps."""
+    def resume(cls, name: str, config: Config | None = None, folder: Path | None = None, *, waiting: bool = False) -> "RunWriter":
+        """Take up a run that nobody trains; where it should be `waiting`, only while it does.
+
+        ValueError: there is none, it runs, `config` differs in more than run.steps, or it waits no longer.
+        """
         path = resolve_inside(folder or runs_folder(), safe_name(name))
         reader = RunReader(path)
         before = reader.config()
@@ -124,6 +127,8 @@ class RunWriter:
         try:
             _refuse_live(reader)
             status = reader.status()
+            if waiting and status.state != QUEUED:
+                raise ValueError(f"run {name!r} waits no longer: it was taken out of the queue")
             kept = _kept_for_us(status)
             _refuse_fewer_steps(name, path, used, before)
             if used != before:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, field_of
-from ..failures import STRANGERS
+from ..failures import told_to_strangers
 from ..files import expanded, plain
 from ..markdown import put_between
 
@@ -98,7 +98,7 @@ def refuse_missing(given: Mapping[str, str | Path | None]) -> None:
 
     Whoever reads the files names the last part alone, since a page may show that to strangers; so here nothing is said to a page.
     """
-    if os.environ.get(STRANGERS):
+    if told_to_strangers():
         return
     for flag, path in given.items():
         if path is not None and path not in MOVING_MNIST and not os.path.exists(expanded(str(path))):

@@ -99,16 +99,19 @@ class FolderSource:
         windows = self._windows("train", frames)
         return windows[int(numpy_generator(seed, "clip", step, sample).integers(len(windows)))]
 
-    def fixed_clips(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Windows uint8 (N, T, C, H, W) of a split in a fixed shuffled order, so fewer are a prefix of more.
+    def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
+        """Windows uint8 (N, T, C, H, W) of a split from number `first` on, in a fixed shuffled order, so fewer are a prefix of more.
 
         They do not overlap as long as such windows last; then the others follow. Fewer than `count` where no more exist.
         """
         windows = self._windows(split, frames)
-        count = min(count, len(windows))
+        count = max(0, min(count, len(windows) - first))
         if count * frames * self.config.channels * self.config.size**2 > MAX_FIXED_BYTES:
             raise ValueError(f"{count} clips of {frames} frames take more than {MAX_FIXED_BYTES >> 30} GiB at once: ask for fewer clips")
-        return np.stack([windows[int(number)] for number in windows.fixed_order(split, count)])
+        clips = np.empty((count, frames, self.config.channels, self.config.size, self.config.size), np.uint8)
+        for clip, number in zip(clips, windows.fixed_order(split, first + count)[first:], strict=True):
+            clip[:] = windows[int(number)]
+        return clips
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` windows that `fixed_clips` gave, int (count,): which clip each is cut from."""

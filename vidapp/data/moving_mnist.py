@@ -68,9 +68,10 @@ class MovingMnist:
         """Clip uint8 (T, C, H, W) of training digits, a function of (seed, step, sample)."""
         return self.make_clip("train", numpy_generator(seed, "clip", step, sample), frames)
 
-    def fixed_clips(self, split: str, count: int, frames: int) -> np.ndarray:
-        """The first `count` clips uint8 (N, T, C, H, W) of a split; the same ones on every call and every machine."""
-        return np.stack([self.make_clip(split, numpy_generator(0, "fixed", split, index), frames) for index in range(count)])
+    def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
+        """`count` clips uint8 (N, T, C, H, W) of a split from number `first` on; the same ones on every call and every machine."""
+        numbers = range(first, first + count)
+        return np.stack([self.make_clip(split, numpy_generator(0, "fixed", split, number), frames) for number in numbers])
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""

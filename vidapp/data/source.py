@@ -18,8 +18,8 @@ class ClipSource(Protocol):
         """The training clip uint8 (T, C, H, W) of (seed, step, sample)."""
         ...
 
-    def fixed_clips(self, split: str, count: int, frames: int) -> np.ndarray:
-        """Clips uint8 (N, T, C, H, W) of a split: always the same, fewer than `count` only where no more exist."""
+    def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
+        """Clips uint8 (N, T, C, H, W) of a split from number `first` on: always the same, fewer than `count` only where no more exist."""
         ...
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:

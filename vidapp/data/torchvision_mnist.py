@@ -51,14 +51,14 @@ class FullMnistSource:
         """Clip uint8 (T, C, H, W) of training digits, a function of (seed, step, sample)."""
         return self.moving.training_clip(seed, step, sample, frames)
 
-    def fixed_clips(self, split: str, count: int, frames: int) -> np.ndarray:
-        """The first `count` clips uint8 (N, T, C, H, W) of a split; test has 10,000 of 20 frames, in their published order."""
+    def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
+        """`count` clips uint8 (N, T, C, H, W) of a split from number `first` on; test has 10,000 of 20 frames, in their published order."""
         if split != "test":
-            return self.moving.fixed_clips(split, count, frames)
+            return self.moving.fixed_clips(split, count, frames, first)
         if frames > TEST_FRAMES:
             raise ValueError(f"the standard test clips have {TEST_FRAMES} frames, not {frames}: use fewer, or data.source=moving-mnist")
         clips_TNHW = np.load(self.test_path, mmap_mode="r", allow_pickle=False)
-        clips_NTHW = np.ascontiguousarray(clips_TNHW[:frames, :count].swapaxes(0, 1))
+        clips_NTHW = np.ascontiguousarray(clips_TNHW[:frames, first : first + count].swapaxes(0, 1))
         return np.repeat(clips_NTHW[:, :, None], self.config.channels, axis=2)
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:

@@ -40,14 +40,14 @@ def register_files() -> None:
     """The endpoints that take or give files; their components are never shown."""
     checkpoint = gr.Textbox("", label="checkpoint: bundled, run:NAME:STEP, or empty for the first there is", visible=False)
     checkpoint_file = gr.File(label="checkpoint_file: a .safetensors file instead", visible=False)
-    clip = gr.Number(0, precision=0, label="clip: number of a test clip", visible=False)
+    clip = gr.Number(0, label="clip: number of a test clip", visible=False)
     clip_file = gr.File(label="clip_file: a clip of your own instead", visible=False)
-    given = gr.Number(10, precision=0, label="given: frames that the model sees", visible=False)
-    frames = gr.Number(10, precision=0, label="frames: future frames to generate", visible=False)
+    given = gr.Number(10, label="given: frames that the model sees", visible=False)
+    frames = gr.Number(10, label="frames: future frames to generate", visible=False)
     temperature = gr.Number(DEFAULTS.temperature, label="temperature", visible=False)
-    top_k = gr.Number(DEFAULTS.top_k, precision=0, label="top_k: 0 for all", visible=False)
-    steps = gr.Number(DEFAULTS.steps, precision=0, label="steps: decode steps", visible=False)
-    seed = gr.Number(0, precision=0, label="seed", visible=False)
+    top_k = gr.Number(DEFAULTS.top_k, label="top_k: 0 for all", visible=False)
+    steps = gr.Number(DEFAULTS.steps, label="steps: decode steps", visible=False)
+    seed = gr.Number(0, label="seed", visible=False)
     choice = gr.Textbox(DEFAULTS.choice, label="choice: drawn or expected", visible=False)
     report = gr.JSON(label="report", visible=False)
     npy, gif = gr.File(label="generated frames, uint8 (T,H,W) or (T,H,W,3)", visible=False), gr.File(label="animation", visible=False)
@@ -209,6 +209,8 @@ def configured(preset: str, settings: dict[str, Any]) -> Config:
     """The preset with what its data need, and then with the settings that were asked for. ValueError where these do not go together."""
     from ..data.token_ids import refuse_mismatch
 
+    if not isinstance(settings, dict):
+        raise ValueError(f'settings are {str(settings)[:60]!r}: give an object of dotted keys, such as {{"run.steps": 200}}')
     of_data = {key: value for key, value in settings.items() if key == "data.source"}
     config = sources.resolved(preset_named(preset).replace(of_data))
     config = config.replace({key: value for key, value in settings.items() if key not in of_data})

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
+from ..failures import STRANGERS
 from . import api, configure, data_tab, debug, drafts, generate, new_run, run_table, runs_tab, session, strip, theme, tokens, train
 from .lost_streams import lost_streams_unsaid
 from .messages import guarded
@@ -223,6 +224,8 @@ def head() -> str:
 def launch(serving: Serving, **settings: Any) -> gr.Blocks:
     """Build the page and serve it until the process is ended."""
     refuse_taken(serving.host, serving.port)
+    if serving.readonly:
+        os.environ[STRANGERS] = "1"
     page = build(readonly=serving.readonly)
     if not serving.readonly:
         jobs.start_queued()  # runs that waited when the app was last ended

@@ -11,6 +11,7 @@ from .drawing import drawn_clip
 from .generation import DRAWN, LONGEST_FUTURE, SOURCES, TEST, TEST_CLIPS, UPLOAD, Clip, data_clip, source_of, uploaded_clip
 
 LARGEST_SEED = 2**31 - 1
+LARGEST = 1e9  # of any number given here
 LONGEST_GIVEN = 64
 BOUNDS = {  # of what no config knows; how to sample is checked by the sampling settings themselves
     "number": ("clip number", 0, TEST_CLIPS - 1),
@@ -29,6 +30,7 @@ SLIDERS = {  # the ends of the page's sliders
     "top_k": (0, 100),
     "steps": (1, 32),
 }
+MOST_PASSES = SLIDERS["frames"][1] * SLIDERS["steps"][1]  # of the model for one future: what the sliders allow at their ends
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,14 @@ def chosen_from(*values: Any) -> Chosen:
             raise ValueError(f"{BOUNDS[name][0] if name in BOUNDS else name} is empty: give a value")
     for name, (words, low, high) in BOUNDS.items():
         value = number_of(words, chosen[name], low, high)
+        if name != "temperature" and value != int(value):
+            raise ValueError(f"{words} is {value:g}: give a whole number")
         chosen[name] = value if name == "temperature" else int(value)
+    if chosen["frames"] * chosen["steps"] > MOST_PASSES:
+        raise ValueError(
+            f"{chosen['frames']} future frames in {chosen['steps']} steps each are more than others can wait for: ask for fewer frames or steps "
+            f"(at most {MOST_PASSES:,} in all)"
+        )
     if chosen["source"] not in SOURCES:
         raise ValueError(f"unknown source of clips {str(chosen['source'])[:40]!r}: use one of {', '.join(SOURCES)}")
     return Chosen(**chosen)
@@ -92,7 +101,7 @@ def carried_on(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], str]:
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         low, high = SLIDERS.get(name, (-math.inf, math.inf))
         empty, number = value is None and name in SLIDERS, isinstance(value, (int, float)) and not isinstance(value, bool)
-        if empty or (number and not math.isnan(value) and not low <= value <= high):
+        if empty or (number and -LARGEST <= value <= LARGEST and not low <= value <= high):
             kept[place] = low if empty else min(max(value, low), high)
             said.append(f"{BOUNDS[name][0]} {'was empty and' if empty else f'{value:g}'} became {kept[place]:g}")
     text = ", ".join(said)
@@ -103,7 +112,7 @@ def number_of(words: str, value: Any, low: int | None = None, high: int | None =
     """A control's number; ValueError where it is missing, no number, or not within low and high."""
     if value is None or value == "":
         raise ValueError(f"{words} is empty: give a value")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{words} is {str(value)[:40]!r}: give a number")
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{words} is {value:g}: give {low} to {high}")

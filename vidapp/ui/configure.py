@@ -236,7 +236,7 @@ def control(key: str) -> Any:
     given: dict[str, Any] = {"elem_id": "set-" + key.replace(".", "-"), "elem_classes": ["setting"]}
     if key == "data.source":
         # It may be a path from another machine: said when looked at. The setting's own help is for the command line, which takes paths.
-        given |= {"choices": sources.choices(), "allow_custom_value": True, "info": f"What it trains on. {sources.own_help()}"}
+        given |= {"choices": sources.choices(), "allow_custom_value": True, "info": f"What it trains on. {sources.own_help()}".strip()}
     return form.control(key, FIRST.config, **given)
 
 

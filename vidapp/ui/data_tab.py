@@ -124,7 +124,7 @@ def build(*, readonly: bool) -> DataTab:
     default = Config().data
     with gr.Row(equal_height=False):
         source = gr.Dropdown(
-            sources.choices(), value=sources.BUILT_IN[0][1], label="Data", elem_id="data-source", min_width=240, scale=2,
+            sources.choices(), value=sources.MADE[1], label="Data", elem_id="data-source", min_width=240, scale=2,
             info="Built-in data, and clips of your own that were kept here.",
         )  # fmt: skip
         split = gr.Radio(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from ..config import Config, as_argument, field_of
+from ..failures import told_to_strangers
 from ..presets import PRESETS, preset
 from . import form, sources
 from .messages import said
@@ -159,10 +160,13 @@ class Draft:
         ]
 
     def command(self) -> str:
-        """The shell command that trains the same. Clips that are not on this machine keep the name that they were given."""
+        """The shell command that trains the same. Clips that are not on this machine keep the name that they were given; to strangers all
+        do."""
         config = self.config
         with contextlib.suppress(ValueError):
             config = sources.resolved(config)
+        if told_to_strangers():
+            config = sources.offered(config)
         changes = [f"{key}={as_argument(mine)}" for key, (mine, _) in config.differences(preset(self.preset)).items()]
         return " ".join(["python -m vidapp train --preset", self.preset, *(["--set", *map(shlex.quote, changes)] if changes else [])])
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TEST_CLIPS = 200  # numbers that can be chosen
 LONGEST_FUTURE = 100
+LARGEST_CLIP = 48 << 20  # bytes: a checkpoint that somebody drops says how large its frames are
 MEAN_CLIPS, MEAN_OWN_CLIPS = 256, 32  # training clips that the mean frame is taken of: drawn ones, and those that are read from files
 MARGIN = 0.05  # of the error: what is closer than this is no difference
 BLUR = 0.2  # of the true frames' edges: a prediction with less has no shapes
@@ -41,6 +42,10 @@ def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
     """A clip of the test split by its number, from 0; ValueError where the data has no clip of that number."""
     if not 0 <= number < TEST_CLIPS:
         raise ValueError(f"test clip {number} is not among the first {TEST_CLIPS}: choose 0 to {TEST_CLIPS - 1}")
+    size = (given + future) * data.channels * data.size**2
+    if size > LARGEST_CLIP:
+        most = LARGEST_CLIP // (data.channels * data.size**2)
+        raise ValueError(f"{given + future} frames of {data.size}x{data.size} pixels are more than a page shows: {most} at most")
     frames = numbered_clip(data, number, given + future).copy()  # the cached one is read-only, which torch does not like
     return Clip(frames[:given], frames[given:], f"test clip {number}")
 
@@ -49,10 +54,12 @@ def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
 def numbered_clip(data: DataConfig, number: int, frames: int) -> np.ndarray:
     from ..data.source import open_source  # here and below: the page comes up before torch is imported
 
-    clips = open_source(data).fixed_clips("test", number + 1, frames)
-    if len(clips) <= number:
-        raise ValueError(f"there is no test clip {number}: {data.source} has {len(clips)}, counted from 0")
-    clip = np.ascontiguousarray(clips[number])
+    source = open_source(data)
+    clips = source.fixed_clips("test", 1, frames, first=number)
+    if not len(clips):
+        known = len(source.fixed_recordings("test", number, frames))
+        raise ValueError(f"there is no test clip {number}: {source.name} has {known}, counted from 0")
+    (clip,) = clips
     clip.setflags(write=False)
     return clip
 

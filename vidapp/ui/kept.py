@@ -71,9 +71,14 @@ class Kept(Generic[Thing]):
         key = secrets.token_urlsafe(16)
         with self.lock:
             self.kept[key] = thing
-            while len(self.kept) > 1 and (len(self.kept) > self.held or sum(one.size for one in self.kept.values()) > self.held_bytes):
+            while len(self.kept) > 1 and (len(self.kept) > self.held or self.bytes > self.held_bytes):
                 self.kept.popitem(last=False)
         return key
+
+    @property
+    def bytes(self) -> int:
+        """Of all that is kept."""
+        return sum(one.size for one in self.kept.values())
 
     def offer(self, key: str, make: Callable[[], Thing | None]) -> None:
         """Have a thing under a key that everybody knows, for good; it is made when it is asked for."""

@@ -115,8 +115,12 @@ class Stage:
         try:
             clip = chosen.clip(checkpoint.config)
         except Exception:  # what is on the screen is not what was chosen
+            if not WISHES.holds(page, wish.number):
+                return
             yield {self.screen: None, **self.nothing_made(), self.made: ""}
             raise
+        if not WISHES.holds(page, wish.number):  # loading may have taken seconds: what was wished for since is shown by now, or will be
+            return
         sampling = sampling_of(checkpoint.config, chosen.settings())
         reel = Reel(clip.given_u8, clip.truth_u8, chosen.frames, before.reel if before else "")
         if before:
@@ -152,7 +156,8 @@ class Stage:
         if generation is None or not generation.wish or not WISHES.holds(request.session_hash, generation.wish):
             return
         with download_files(generation.clip, generation.prediction_u8) as paths:
-            yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
+            if WISHES.holds(request.session_hash, generation.wish):  # writing them takes a second or two
+                yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
 
     def offer_opening(self, request: gr.Request) -> Iterator[Updates]:
         """What the page opens with as files to take away, as long as the page has not wished for anything else. Needs no torch."""

@@ -109,13 +109,17 @@ def pictures(data: DataConfig, given: int) -> np.ndarray:
     """The first test clips of that data, each as one picture: uint8 (n, C, H, W)."""
     from ..data.source import open_source
 
-    return np.stack([picture(clip) for clip in open_source(data).fixed_clips("test", EXAMPLES, given)])
+    source = open_source(data)
+    found = (source.fixed_clips("test", 1, given, first=number) for number in range(EXAMPLES))  # one after the other: frames may be large
+    return np.stack([picture(clip) for clips in found for clip in clips])
 
 
 def picture(given_u8: np.ndarray) -> np.ndarray:
     """A clip (T, C, H, W) as one picture (C, H, W): the last given frame, with a fading trail of those before it."""
-    share = np.append(np.linspace(0.08, TRAIL, len(given_u8) - 1), 1.0)
-    return (given_u8.astype(np.float32) * share[:, None, None, None]).max(axis=0).astype(np.uint8)
+    drawn = np.zeros(given_u8.shape[1:], np.float32)
+    for frame, share in zip(given_u8, np.append(np.linspace(0.08, TRAIL, len(given_u8) - 1), 1.0), strict=True):
+        np.maximum(drawn, frame * np.float32(share), out=drawn)
+    return drawn.astype(np.uint8)
 
 
 def write(path: Path = ASSET) -> None:

@@ -6,12 +6,11 @@ A page never names a path: what it offers is the content of `own` in the data fo
 from pathlib import Path
 
 from ..config import Config, as_argument
+from ..failures import told_to_strangers
 from ..files import resolve_inside
 
-BUILT_IN = (
-    ("Moving MNIST, made on the fly", "moving-mnist"),
-    ("Moving MNIST from all 60,000 digits (needs a network)", "moving-mnist-full"),
-)
+MADE = ("Moving MNIST, made on the fly", "moving-mnist")
+FETCHED = ("Moving MNIST from all 60,000 digits (needs a network)", "moving-mnist-full")
 OWN = "own"
 PREFIX = "own/"
 LISTED = 200
@@ -24,18 +23,23 @@ def own_folder() -> Path:
     return data_folder() / OWN
 
 
+def built_in() -> list[tuple[str, str]]:
+    """Those that need no clips of a person's. Strangers have nothing fetched for them."""
+    return [MADE] if told_to_strangers() else [MADE, FETCHED]
+
+
 def choices() -> list[tuple[str, str]]:
     """(label, value) of the data that there is."""
     try:
         names = sorted(path.name for path in own_folder().iterdir() if is_offered(path))
     except (OSError, ValueError):
         names = []
-    return [*BUILT_IN, *((f"your clips: {name}", f"{PREFIX}{name}") for name in names[:LISTED])]
+    return [*built_in(), *((f"your clips: {name}", f"{PREFIX}{name}") for name in names[:LISTED])]
 
 
 def own_help() -> str:
-    """Where a page's own clips come from, to be said beside the list."""
-    return f"Your own clips are offered when they lie in {own_folder()}."
+    """Where a page's own clips come from, to be said beside the list; nothing to strangers, who can put none there."""
+    return "" if told_to_strangers() else f"Your own clips are offered when they lie in {own_folder()}."
 
 
 def is_offered(path: Path) -> bool:
@@ -49,7 +53,7 @@ def resolved(config: Config) -> Config:
     ValueError where it is none of those offered.
     """
     source = config.data.source
-    if source in [value for _, value in BUILT_IN]:
+    if source in [value for _, value in built_in()]:
         return with_needed(config, source) if config.tokenizer.quantizer == "ids" else config
     if refused := refusal(source):
         raise ValueError(refused)
@@ -60,7 +64,8 @@ def refusal(source: str) -> str:
     """Why a page cannot train on that source; empty where it is one of those offered."""
     if source in [value for _, value in choices()]:
         return ""
-    return f"data.source {source!r} is not offered here: choose from the list; own clips belong in {own_folder()}"
+    where = "" if told_to_strangers() else f"; own clips belong in {own_folder()}"
+    return f"data.source {source!r} is not offered here: choose from the list{where}"
 
 
 def with_needed(config: Config, path: str) -> Config:

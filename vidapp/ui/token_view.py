@@ -68,7 +68,16 @@ class TokenView:
         return frame_mse(drawn, truth), frame_psnr(drawn, truth)
 
 
-VIEWS: Kept[TokenView] = Kept(held=48, held_bytes=512 << 20)
+class Views(Kept[TokenView]):
+    """Views with the checkpoints that they look through, each of these counted once."""
+
+    @property
+    def bytes(self) -> int:
+        checkpoints = {id(view.microscope.checkpoint): view.microscope.checkpoint for view in self.kept.values()}
+        return super().bytes + sum(checkpoint.size for checkpoint in checkpoints.values())
+
+
+VIEWS = Views(held=48, held_bytes=512 << 20)
 NOTHING = {"said": "nothing to show"}  # the reason stands above it
 LOCK = threading.Lock()  # clicks are answered one at a time: they share the processor
 

@@ -38,8 +38,8 @@ async function fetchSteps() {
   fetching = true;
   for (let missing = now; !known.has(`${clip.key} ${missing}`) && missing >= (clip.replay?.given ?? Infinity); missing = now) {
     const name = `${clip.key} ${missing}`;
-    const answer = await server.replay({ key: clip.key, frame: missing }).catch(() => ({ trouble: 'The app does not answer: it may have been restarted.' }));
-    for (const one of answer.steps || []) one.data = await decodeOnce(one.uri);
+    const answer = await server.replay({ key: clip.key, frame: missing }).then(withPictures)
+      .catch(() => ({ trouble: 'The app does not answer: it may have been restarted.' }));
     if (answer.steps) {
       answer.when = answer.steps[0].ids.map((_, at) => answer.steps.findIndex((one) => one.ids[at] !== answer.mask_id));
       step.max = String(answer.steps.length);
@@ -49,6 +49,11 @@ async function fetchSteps() {
   }
   fetching = false;
   followTime();
+}
+
+async function withPictures(answer) {
+  for (const one of answer.steps || []) one.data = await decodeOnce(one.uri);
+  return answer;
 }
 
 async function decodeOnce(uri) {
@@ -126,6 +131,7 @@ function setStepping(value) {
   if (value) setPlaying(false);
   stepPlay.textContent = value ? '❚❚' : '▶';
   stepPlay.setAttribute('aria-label', value ? 'Pause the decode steps' : 'Play the decode steps');
+  find('.step-words').setAttribute('aria-live', value ? 'off' : 'polite');
 }
 
 step.addEventListener('input', () => { setStepping(false); followTime(); });

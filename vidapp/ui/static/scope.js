@@ -64,9 +64,9 @@ async function ask() {
     wanted = null;
     scope.dataset.asking = 'yes';
     const answer = await server.look(question).catch(() => ({ trouble: 'The app does not answer: it may have been restarted. Try again.' }));
-    if (wanted || question.key !== clip.key) continue;
-    looked = answer;
     await Promise.all(['alone', 'together'].flatMap((name) => (answer[name]?.guesses || []).map((guess) => decode(guess.patch).catch(() => null))));
+    if (wanted || question.key !== clip.key) continue;  // asked last: another clip may have come while the patches were decoded
+    looked = answer;
     tell(question);
   }
   asking = false;

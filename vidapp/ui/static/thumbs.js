@@ -1,8 +1,10 @@
 const box = element.querySelector('.thumbs');
+let drawn = '';  // which pictures the buttons show
 
 function draw() {
   const { pictures = [], chosen = 0 } = props.value || {};
-  if (box.children.length !== pictures.length) {
+  if (drawn !== pictures.join()) {
+    drawn = pictures.join();
     box.replaceChildren(...pictures.map((uri, index) => {
       const button = Object.assign(document.createElement('button'), { type: 'button' });
       button.setAttribute('aria-label', `Test clip ${index}`);

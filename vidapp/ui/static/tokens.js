@@ -308,6 +308,7 @@ function setPlaying(value) {
   playing = value;
   play.textContent = playing ? '❚❚' : '▶';
   play.setAttribute('aria-label', playing ? 'Pause' : 'Play');
+  readout.setAttribute('aria-live', playing ? 'off' : 'polite');  // frames that go by are not to be read out one by one
 }
 
 function cellUnder(event) {

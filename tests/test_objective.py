@@ -1,6 +1,7 @@
 """The loss is that of masked tokens and of nothing else, and the figures beside it say what they claim to."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tiny import random_tokens, roughen, tiny, tiny_tokenizer, tiny_transformer
 from torch import Tensor
 
+from vidapp import transformer_phase
 from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
@@ -258,6 +260,32 @@ def test_own_past_keeps_what_is_given_and_changes_no_clip_that_starts_beyond_its
     assert torch.equal(own[2, :1], tokens[2, :1])
     assert not torch.equal(own[2, 1:], tokens[2, 1:])
     assert 0 <= int(own.min()) <= int(own.max()) < model.codebook_size
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data__clip_frames": 2, "data__context_frames": 1},
+        {"model__attention": "framewise"},
+        {"recipe__objective_future": 0, "recipe__objective_joint": 0, "recipe__objective_individual": 1},
+    ],
+)
+def test_own_past_that_no_masked_frame_would_see_is_not_made(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    phase = phase_of(tiny(recipe__own_past=1.0, recipe__own_past_from=0.0, **changes))
+    starts: list[int] = []
+    monkeypatch.setattr(transformer_phase, "with_own_past", lambda model, tokens, begin, noise: starts.extend(begin) or tokens)
+    batch = phase.batch(0, range(4))
+    phase.past(batch, 0, range(4))
+    assert set(starts) <= {batch.tokens_BTHW.shape[1]}
+
+
+def test_own_past_begins_where_a_later_frame_looks_back_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase = phase_of(tiny(recipe__own_past=1.0, recipe__own_past_from=0.0, recipe__objective_individual=0, data__clip_frames=6))
+    starts: list[int] = []
+    monkeypatch.setattr(transformer_phase, "with_own_past", lambda model, tokens, begin, noise: starts.extend(begin) or tokens)
+    for step in range(30):
+        phase.past(phase.batch(step, range(4)), step, range(4))
+    assert set(starts) == {1, 2, 3, 4}
 
 
 def test_own_past_of_a_sure_model_is_its_prediction() -> None:

@@ -140,6 +140,13 @@ def test_what_is_adjusted_is_said() -> None:
         assert part in said
 
 
+@pytest.mark.parametrize("key", ["own_past", "context_corruption"])
+def test_a_past_that_no_frame_sees_changes_nothing_and_that_is_said(key: str) -> None:
+    words = f"recipe.{key} changes nothing: with model.attention=framewise"
+    assert words in " ".join(preflight.preflight(tiny(**{f"recipe__{key}": 0.5, "model__attention": "framewise"})).notices)
+    assert words not in " ".join(preflight.preflight(tiny(**{f"recipe__{key}": 0.5})).notices)
+
+
 def test_a_run_that_does_not_fit_is_refused_with_need_and_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "free_memory", lambda: GIB // 16)
     with pytest.raises(

@@ -4,12 +4,14 @@ import itertools
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import TINY, tiny
 from tiny_checkpoint import write_tiny_checkpoint
 from trainings import EVERYTHING, curve, differing, left_behind, train_to_end
@@ -73,6 +75,13 @@ def test_longer_than_first_planned_is_another_schedule_but_the_same_run(tmp_path
     train_to_end("a", tiny(recipe__schedule="constant"), tmp_path)
     train_to_end("a", tiny(recipe__schedule="constant", run__steps=8), tmp_path, resume=True)
     assert open_run("a", tmp_path).status().sentence == "finished at step 8 of 8"
+    assert not open_run("a", tmp_path).status().extra.get("notices")
+
+
+def test_a_longer_run_whose_learning_rate_goes_up_again_says_so(tmp_path: Path) -> None:
+    train_to_end("a", TINY, tmp_path)
+    train_to_end("a", tiny(run__steps=12), tmp_path, resume=True)
+    assert "with 12 in place of 6, the learning rate goes from 1e-06 to" in " ".join(open_run("a", tmp_path).status().extra["notices"])
 
 
 # Which tokenizer
@@ -162,6 +171,52 @@ def test_a_resume_part_of_another_run_falls_back_too(other: dict[str, Any], tmp_
     assert f"The checkpoint of step {newest} cannot be used (its resume part is not of this run" in said
 
 
+def without(*names: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def damage(tensors: dict[str, Any], state: dict[str, Any]) -> None:
+        for key in [key for key in tensors if key.startswith(names)]:
+            del tensors[key]
+
+    return damage
+
+
+def with_best(best: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda tensors, state: state.update(best=best)
+
+
+def with_moments(value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def damage(tensors: dict[str, Any], state: dict[str, Any]) -> None:
+        tensors["optimizer.0.0.exp_avg"] = torch.full_like(tensors["optimizer.0.0.exp_avg"], value, dtype=torch.tensor(value).dtype)
+
+    return damage
+
+
+@pytest.mark.parametrize("damage", [
+    without("optimizer."), without("optimizer.0.0.exp_avg_sq"), without("update.skipped"), with_best([None, None]), with_best([3, 10**400]),
+    with_moments(True), with_moments(float("nan")),
+])  # fmt: skip
+def test_a_resume_part_that_is_not_whole_falls_back_too(damage: Callable[[dict[str, Any], dict[str, Any]], None], tmp_path: Path) -> None:
+    train_to_end("whole", TINY, tmp_path)
+    run = RunWriter.create("a", TINY, tmp_path)
+    lines(run, 12)
+    newest = run.complete_steps()[-1]
+    tensors_path, state_path = run.resume_paths(newest)
+    tensors, state = load_file(tensors_path), json.loads(state_path.read_text())
+    damage(tensors, state)
+    save_file(tensors, tensors_path)
+    state_path.write_text(json.dumps(state))
+    train_to_end("a", TINY, tmp_path, resume=True)
+    assert f"The checkpoint of step {newest} cannot be used" in " ".join(open_run("a", tmp_path).status().extra["notices"])
+    assert not differing(left_behind(tmp_path / "a", 6), left_behind(tmp_path / "whole", 6))
+
+
+def test_a_note_of_the_beginning_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    run = RunWriter.create("a", TINY, tmp_path)
+    lines(run, 12)
+    (run.path / TOKENIZER).write_text('{"checkpoint": 5}')
+    with pytest.raises(ValueError, match="tokenizer.json of run 'a' is damaged: checkpoint is '5', where a path should be, or null"):
+        train_to_end("a", TINY, tmp_path, resume=True)
+
+
 def test_an_optimisers_state_of_another_run_is_a_sentence(tmp_path: Path) -> None:
     run = RunWriter.create("a", TINY, tmp_path)
     lines(run, 12)
@@ -183,8 +238,6 @@ def test_another_environment_is_said() -> None:
 
 
 def test_resume_parts_written_by_an_older_version_can_be_used(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     train_to_end("whole", TINY, tmp_path)
     run = RunWriter.create("a", TINY, tmp_path)
     lines(run, 12)

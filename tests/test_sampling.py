@@ -230,6 +230,20 @@ def test_temperature_acts_on_the_logits(temperature: float) -> None:
         assert not torch.allclose(expected, LOGITS_V.softmax(-1), atol=0.05)
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-12, 1e-7])
+def test_a_temperature_next_to_zero_is_zero(temperature: float) -> None:
+    assert frequencies(temperature=temperature, top_k=0).argmax() == LOGITS_V.argmax()
+    assert frequencies(temperature=temperature, top_k=0).max() == 1.0
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_has_diverged_is_not_sampled(value: float, steps: int) -> None:
+    tokens = torch.zeros(1, 4, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match="no numbers .NaN.: its training has diverged"):
+        list(decode(anywhere(lambda t: contextual(t) * value), tokens, tokens == 0, SamplingConfig(steps=steps), generators(0, 1), MASK))
+
+
 @given(settings_drawn, SEEDS)
 def test_temperature_zero_and_top_one_take_the_most_likely(settings: SamplingConfig, seed: int) -> None:
     tokens = torch.zeros(1, 4, 4, dtype=torch.long)

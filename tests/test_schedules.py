@@ -17,6 +17,7 @@ from vidapp.schedules import (
     learning_rate,
     mask_ratio,
     mean_mask_ratio,
+    moved,
     notices,
     objective_weights,
     own_past,
@@ -233,6 +234,24 @@ def test_a_schedule_that_fits_its_run_needs_no_words() -> None:
 def test_what_a_short_or_contradictory_run_adjusts_is_said(recipe: RecipeConfig, words: str) -> None:
     (notice,) = notices(recipe, 500, DataConfig())
     assert words in notice
+
+
+def test_own_past_in_clips_too_short_to_look_back_at_it_is_said() -> None:
+    short, curriculum = DataConfig(clip_frames=2, context_frames=1), RecipeConfig(warmup_steps=0, own_past=0.5, curriculum=(1, 2))
+    for recipe in (RecipeConfig(warmup_steps=0, own_past=0.5), curriculum):
+        assert "recipe.own_past changes nothing in clips of 2 frames" in " ".join(notices(recipe, 20_000, short))
+    assert notices(RecipeConfig(own_past=0.5), 20_000, DataConfig(clip_frames=3, context_frames=1)) == []
+
+
+def test_what_more_steps_mean_for_a_run_that_goes_on_is_said() -> None:
+    recipe = RecipeConfig(curriculum=(5, 10, 15, 20))
+    said = moved(recipe, DataConfig(), 20_000, 20_000, 40_000)
+    assert said == (
+        "Schedules go by the share of run.steps: with 40,000 in place of 20,000, the learning rate goes from 1e-06 to 0.000157 and clips from "
+        "20 to 15 frames at step 20,000."
+    )
+    assert "clips" not in moved(RecipeConfig(), DataConfig(), 500, 1000, 4000)
+    assert moved(RecipeConfig(schedule="constant"), DataConfig(), 500, 1000, 4000) == ""
 
 
 def test_a_context_too_short_to_be_drawn_is_said() -> None:

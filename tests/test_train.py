@@ -393,6 +393,27 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were() -> None
     assert not differing(weights_in(phase.tensors()), weights_in(before))
 
 
+def test_a_model_that_cannot_be_sampled_is_a_notice_and_the_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def diverged(self: TransformerPhase) -> None:
+        raise ValueError("the model's logits are no numbers")
+
+    monkeypatch.setattr(TransformerPhase, "sample", diverged)
+    train_to_end("a", TINY, tmp_path)
+    status = RunReader(tmp_path / "a").status()
+    assert status.state == "finished"
+    assert "There is no sample of step 3: the model's logits are no numbers." in status.extra["notices"]
+
+
+def test_few_clips_to_overfit_are_all_that_a_tokenizer_sees_and_all_of_their_frames() -> None:
+    config = tiny(run__training_clips=2)
+    source = open_source(config.data)
+    phase = TokenizerPhase(config, source, CPU)
+    clips = [source.training_clip(config.run.seed, 0, index, config.data.clip_frames) for index in range(2)]
+    there = {frame.tobytes() for clip in clips for frame in clip}
+    assert {frame.tobytes() for step in range(40) for clip in phase.clips(step, range(4)) for frame in clip} == there
+    assert len(there) > 2
+
+
 def test_so_it_does_in_the_tokenizer_phase() -> None:
     phase = TokenizerPhase(TINY, open_source(TINY.data), CPU)
     phase.train_step(0, measure=True)

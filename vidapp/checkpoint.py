@@ -69,7 +69,7 @@ class Checkpoint:
     @torch.no_grad()
     def encode(self, frames_u8: np.ndarray) -> Tensor:
         """Token grids int64 (B, T, h, w) of frames uint8 (B, T, C, H, W)."""
-        return self.tokenizer.encode(torch.from_numpy(np.ascontiguousarray(frames_u8)).to(self.device).float() / 255)
+        return self.tokenizer.encode(torch.from_numpy(np.ascontiguousarray(frames_u8)).to(self.device).float() / 255, checked=True)
 
     @torch.no_grad()
     def decode(self, tokens_BTHW: Tensor) -> np.ndarray:

@@ -79,8 +79,8 @@ def lowest(scores_RP: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
 def block(rng: np.random.Generator, ratio: float, grid: int, most: float = 1.0) -> np.ndarray:
     """A rectangle in (grid, grid) of about `ratio` of the area and no more than `most` of it, of random shape and place."""
     area = ratio * grid * grid
-    low, high = max(1.0, area / grid), float(grid)
-    height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else grid
+    low, high = max(1.0, area / grid), min(float(grid), max(1.0, area))  # as high as the area at most: then it is one column
+    height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else round(low)
     width = int(np.clip(round(area / height), 1, grid))
     if height * width > most * grid * grid:  # rounded up to the whole frame
         width = max(1, width - 1)

@@ -8,6 +8,7 @@ from .schedules import learning_rate
 
 State = dict[str, Tensor]
 HIDDEN = ("blocks.", "stem.own", "stem.before")
+STATES = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"})  # of a parameter: AdamW's, Muon's
 OTHERS = "the optimiser's state belongs to another training: delete this checkpoint's resume part to go on from the one before"
 
 
@@ -68,6 +69,18 @@ class Optimizers:
                         raise ValueError(OTHERS)
                     state.setdefault(int(index), {})[name] = laid_out(value, parameters[int(index)])
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def refuse_partial_state(tensors: State, *, whole: bool) -> None:
+    """ValueError where a state by name, as `Optimizers.tensors` gives it, lacks a part or is not finite; `whole`: where there is none."""
+    parts: dict[str, set[str]] = {}
+    for key, value in tensors.items():
+        owner, _, name = key.rpartition(".")
+        parts.setdefault(owner, set()).add(name)
+        if not value.is_floating_point() or not bool(value.isfinite().all()):
+            raise ValueError(f"the optimiser's {key[:80]} is no finite number")
+    if any(names not in STATES for names in parts.values()) or (whole and not parts):
+        raise ValueError("the optimiser's state is not whole")
 
 
 def laid_out(value: Tensor, like: Tensor) -> Tensor:

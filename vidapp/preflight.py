@@ -177,6 +177,9 @@ def refuse_too_large(config: Config, *, trains_tokenizer: bool, processes: int =
 def adjustments(config: Config, device: torch.device, precision: str) -> list[str]:
     """What settings that leave the choice to the machine, or cannot act, come to."""
     recipe, found = config.recipe, []
+    for key in ("own_past", "context_corruption"):
+        if getattr(recipe, key) and recipe.clean_past and config.model.attention == "framewise":
+            found.append(f"recipe.{key} changes nothing: with model.attention=framewise no frame sees another.")
     if config.run.device == "auto":
         found.append(f"run.device=auto takes {device.type}.")
     if recipe.precision == "auto":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .checkpoint import load_tokenizer, refuse_unfilled
 from .config import Config
 from .files import read_json, write_json
+from .optimizer import refuse_partial_state
 from .ranks import Ranks
 from .run_folder import TOKENIZER
 from .run_writer import RunWriter
@@ -67,26 +68,33 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
             state = read_json(state_path)
             if state is None:
                 raise ValueError(f"{state_path.name} is damaged")
-            tensors = load_file(tensors_path)
-            refuse_misfit(run.config, phase, tensors)
-            return Resume(step, tensors, state)
-        except (OSError, ValueError, SafetensorError) as error:
+            found = Resume(step, load_file(tensors_path), state)
+            refuse_misfit(run.config, phase, found)
+            return found
+        except (OSError, ValueError, TypeError, OverflowError, SafetensorError) as error:
             run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
     return None
 
 
-def refuse_misfit(config: Config, phase: str, tensors: dict[str, Tensor]) -> None:
-    """ValueError where the tensors beside a checkpoint are not those of this config's models, but of another run, say."""
+def refuse_misfit(config: Config, phase: str, found: Resume) -> None:
+    """ValueError, or what reading the best checkpoint's figures raises, where what lies beside a checkpoint is not of this config's
+    models but of another run, say, or not whole."""
+    tensors, _ = found.tensors, found.best
     with torch.device("meta"):
         models: dict[str, nn.Module] = {"tokenizer.": Tokenizer(config.tokenizer, config.data.channels)}
         if phase == "transformer":
             models |= dict.fromkeys(("model.", "averaged."), VideoTransformer.of(config))
     for prefix, model in models.items():
-        expected, found = facts(model.state_dict()), facts(under(prefix, tensors))
-        if expected != found:
-            odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        expected, there = facts(model.state_dict()), facts(under(prefix, tensors))
+        if expected != there:
+            odd = sorted(name for name in expected.keys() | there.keys() if expected.get(name) != there.get(name))
             raise ValueError(f"its resume part is not of this run: {prefix}{odd[0][:80]} is another or missing")
         refuse_unfilled("its resume part", under(prefix, tensors))
+    updates = under("update.", tensors)
+    moved = found.step > int(updates.get("skipped", torch.tensor(0)))
+    refuse_partial_state(under("optimizer.", tensors), whole=moved)
+    if updates and set(updates) != {"skipped", "in_a_row"}:
+        raise ValueError("its resume part does not say how many steps were skipped")
 
 
 def facts(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
@@ -133,6 +141,11 @@ def starting_points(run: RunWriter, tokenizer: Path | None, init: Path | None) -
         with contextlib.suppress(OSError):
             write_json(run.path / TOKENIZER, given)
         return given
+    for name in ("checkpoint", "init"):
+        if not isinstance(known.get(name), str | None):
+            raise ValueError(
+                f"{TOKENIZER} of run {run.name!r} is damaged: {name} is {str(known[name])[:40]!r}, where a path should be, or null"
+            )
     return {"checkpoint": None if trained else known.get("checkpoint"), "init": known.get("init")}
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .config import SamplingConfig
 
+COLDEST = 1e-6  # a temperature below it is taken as 0: logits divided by it would leave the range of float32
+NOT_NUMBERS = "the model's logits are no numbers (NaN): its training has diverged, or its weights are damaged: take an earlier checkpoint"
 ALIKE = 1e-3  # squared distance up to which two codes are drawn alike
 
 LogitsFn = Callable[[Tensor, Tensor], Tensor]
@@ -69,7 +71,7 @@ def sharpen(logits: Tensor, temperature: float, top_k: int, top_p: float) -> tup
 
 def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: Tensor) -> Tensor:
     """Ids (...) from logits (..., V) by inverting the cumulative distribution at uniform (...) in [0, 1)."""
-    if temperature == 0.0 or settings.top_k == 1:
+    if temperature < COLDEST or settings.top_k == 1:
         return logits.argmax(dim=-1)
     choices, ids = sharpen(logits, temperature, settings.top_k, settings.top_p)
     cumulative = choices.softmax(dim=-1).cumsum(dim=-1)
@@ -137,7 +139,7 @@ def decode(
 
     generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn is given the tokens, with the mask id
     where masked, and asked at the M masked places alone (clips with fewer of them are asked at others too), and no more once nothing is
-    masked. Committed tokens are never drawn again. Neither argument is changed. codes_VK: what the choice `expected` compares ids by.
+    masked. Committed tokens are never drawn again. ValueError where the logits are no numbers. Neither argument is changed. codes_VK: what the choice `expected` compares ids by.
     draws: where given, one for each clip: its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
     shape, masked_BN = tokens.shape, masked.flatten(1).clone()
@@ -156,6 +158,8 @@ def decode(
             else:
                 drawn_BM = choose(logits, settings, step, uniform, codes_VK)
             confidence_BM = logits.log_softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0].exp()
+            if step + 1 == settings.steps and bool(confidence_BM.isnan().any()):  # once: a GPU has to be waited for
+                raise ValueError(NOT_NUMBERS)
             confidence_BN.scatter_(1, places_BM, torch.where(open_BM, confidence_BM, 1.0))
             priority = order_scores(settings, confidence_BM, noise, places_BM, step).masked_fill(~open_BM, float("inf"))
             left = [still_masked(count, step, settings.steps) for count in begun]

@@ -8,6 +8,7 @@ from .config import DataConfig, RecipeConfig
 
 OBJECTIVES = ("future", "joint", "individual")
 LEAST_CONTEXT = 2  # given frames, where their number is drawn
+SHORTEST_OWN_PAST = 3  # frames of a clip: a given one, one that is predicted, and one that looks back at it
 LARGEST_OPEN_RATIO = 0.95  # joint and individual stop here: with everything masked only the marginal can be learnt
 
 
@@ -109,6 +110,17 @@ def mean_mask_ratio(recipe: RecipeConfig, progress: float) -> float:
     return expected.get(recipe.mask_schedule, 0.5 + 0.25 * progress)
 
 
+def moved(recipe: RecipeConfig, data: DataConfig, step: int, before: int, after: int) -> str:
+    """What is said where a run of `before` steps goes on from `step` as one of `after`: schedules go by the share that is done."""
+    rates = [learning_rate(max(0, min(step, steps) - 1), steps, recipe) for steps in (before, after)]
+    lengths = [clip_frames(recipe, data, progress_of(min(step, steps), steps)) for steps in (before, after)]
+    found = [f"the learning rate goes from {rates[0]:.3g} to {rates[1]:.3g}"] if rates[1] > 1.01 * rates[0] else []
+    found += [f"clips from {lengths[0]} to {lengths[1]} frames"] if lengths[0] != lengths[1] else []
+    if not found:
+        return ""
+    return f"Schedules go by the share of run.steps: with {after:,} in place of {before:,}, {' and '.join(found)} at step {step:,}."
+
+
 def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) -> list[str]:
     """What is adjusted, or cannot act, in a run of this many steps on this data, in words."""
     found = []
@@ -177,6 +189,9 @@ def length_notices(recipe: RecipeConfig, data: DataConfig) -> list[str]:
             f"The curriculum ends at {recipe.curriculum[-1]} frames: no clip of data.clip_frames {data.clip_frames} is trained on, but "
             "validation and sampling take that length."
         )
+    longest = recipe.curriculum[-1] if recipe.curriculum else data.clip_frames
+    if recipe.own_past and recipe.clean_past and longest < SHORTEST_OWN_PAST:
+        found.append(f"recipe.own_past changes nothing in clips of {longest} frames: no masked frame sees a predicted one.")
     if recipe.random_context and data.context_frames <= 2:
         found.append(
             f"recipe.random_context changes nothing: it draws from 2 given frames on, and data.context_frames is {data.context_frames}."

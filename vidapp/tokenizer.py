@@ -119,10 +119,13 @@ class Tokenizer(nn.Module):
             if isinstance(module, ResidualBlock):
                 nn.init.zeros_(module.conv2.weight)
 
-    def encode(self, frames_BTCHW: Tensor) -> Tensor:
-        """Token grid int64 (B, T, h, w) of frames in [0, 1]."""
+    def encode(self, frames_BTCHW: Tensor, *, checked: bool = False) -> Tensor:
+        """Token grid int64 (B, T, h, w) of frames in [0, 1]. checked: ValueError where code vectors are not finite, which waits for a GPU."""
         batch, frames = frames_BTCHW.shape[:2]
-        _, tokens, _ = self.quantize(self.code_vectors(frames_BTCHW.flatten(0, 1)))
+        vectors = self.code_vectors(frames_BTCHW.flatten(0, 1))
+        if checked and not bool(vectors.isfinite().all()):
+            raise ValueError("the tokenizer's code vectors are not finite: its training has diverged, or its weights are damaged")
+        _, tokens, _ = self.quantize(vectors)
         return tokens.unflatten(0, (batch, frames))
 
     def decode(self, tokens_BTHW: Tensor) -> Tensor:

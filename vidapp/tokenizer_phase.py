@@ -62,8 +62,16 @@ class TokenizerPhase:
     def batch(self, step: int) -> Tensor:
         """The frames (B, C, H, W) of a step."""
         samples = range(self.recipe.tokenizer_batch_size)
-        frames = self.frames(training_clips(self.config, self.source, step, samples, 1))
+        frames = self.frames(self.clips(step, samples))
         return augment(frames[:, None], self.recipe, self.config.run.seed, step, samples)[:, 0] if augments(self.recipe) else frames
+
+    def clips(self, step: int, samples: range) -> np.ndarray:
+        """Clips uint8 (B, 1, C, H, W) of one frame each; where few clips are to be overfitted, any frame of these."""
+        if not self.config.run.training_clips:
+            return training_clips(self.config, self.source, step, samples, 1)
+        clips = training_clips(self.config, self.source, step, samples, self.config.data.clip_frames)
+        chosen = [int(numpy_generator(self.config.run.seed, "frame", step, sample).integers(clips.shape[1])) for sample in samples]
+        return np.stack([clip[frame : frame + 1] for clip, frame in zip(clips, chosen, strict=True)])
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device)."""

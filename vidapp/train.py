@@ -34,7 +34,7 @@ from .preflight import needed
 from .ranks import ALONE, Ranks
 from .resume import Resume, environment, resume_from_first, starting_points, tokenizer_from_first
 from .run_writer import RunWriter
-from .schedules import notices
+from .schedules import moved, notices
 from .scores import sample_figures
 from .tokenizer import new_tokenizer
 from .tokenizer_phase import TokenizerPhase
@@ -185,7 +185,14 @@ class Loop:
         self.last, self.best = dict(found.metrics), found.best
         if notice := found.changed(self.environment()):
             self.run.notify(notice)
+        if self.phase.name == TransformerPhase.name and (notice := self.moved(found)):
+            self.run.notify(notice)
         return found.step
+
+    def moved(self, found: Resume) -> str:
+        """What it means that the run has another number of steps now."""
+        before, now = found.state.get("steps"), self.phase.steps
+        return moved(self.config.recipe, self.config.data, found.step, before, now) if isinstance(before, int) and 0 < before != now else ""
 
     def environment(self) -> dict[str, Any]:
         return environment(self.device, self.ranks.count, compiled=self.phase.compiled)
@@ -292,8 +299,12 @@ class Loop:
         return {"seconds_per_step": seconds, "tokens_per_second": tokens / seconds}
 
     def sample(self, step: int) -> Iterator[dict[str, Any]]:
-        """Draw a strip; of predicted frames also log how they stand to the true ones."""
-        drawn = self.phase.sample()
+        """Draw a strip; of predicted frames also log how they stand to the true ones. A notice where the model cannot be sampled."""
+        try:
+            drawn = self.phase.sample()
+        except ValueError as error:
+            self.run.notify(f"There is no sample of step {step}: {error}.")
+            return
         rows = [to_u8(row) for row in drawn]
         strip = film_strip(rows, scale=max(1, SMALLEST_SHOWN // rows[0].shape[-1]))
         self.run.save_sample(step, "strip.png", lambda path: strip.save(path, format="PNG"), self.phase.name)
@@ -307,7 +318,14 @@ class Loop:
             return
         phase = self.phase
         metrics = {name: value for name, value in self.last.items() if isinstance(value, (int, float))}
-        state = {"step": step, "phase": phase.name, "precision": self.precision, "best": self.best, "metrics": metrics}
+        state = {
+            "step": step,
+            "steps": phase.steps,
+            "phase": phase.name,
+            "precision": self.precision,
+            "best": self.best,
+            "metrics": metrics,
+        }
         saved = self.run.commit(
             step,
             checkpoint=lambda path: phase.save(path, step, metrics),

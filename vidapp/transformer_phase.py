@@ -21,7 +21,7 @@ from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
 from .rollout import future_tokens
-from .schedules import OBJECTIVES, clip_frames, context_frames, learning_rate, own_past, progress_of
+from .schedules import OBJECTIVES, SHORTEST_OWN_PAST, clip_frames, context_frames, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
 from .tokenizer_phase import under
 from .transformer import VideoTransformer
@@ -165,10 +165,14 @@ class TransformerPhase:
     def past(self, batch: TokenBatch, step: int, samples: range) -> Tensor:
         """What masked frames see of the frames before them: the truth, or for the recipe's share of clips own predictions."""
         share, frames = own_past(self.config.recipe, progress_of(step, self.steps)), batch.tokens_BTHW.shape[1]
-        if not share or frames < 2:
+        if not share or frames < SHORTEST_OWN_PAST or self.config.model.attention == "framewise":
             return batch.tokens_BTHW
         draws = [numpy_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
-        starts = [int(rng.integers(1, frames)) if rng.random() < share else frames for rng in draws]
+        looks_back = [mask.objective != "individual" for mask in batch.masks]
+        starts = [  # nobody looks back at the last frame
+            int(rng.integers(1, frames - 1)) if rng.random() < share and looks else frames
+            for rng, looks in zip(draws, looks_back, strict=True)
+        ]
         noise = [torch_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
         return with_own_past(self.model, batch.tokens_BTHW, starts, noise)
 

@@ -431,6 +431,32 @@ def test_clips_shorter_than_those_trained_on_are_evaluated_where_they_reach(shel
         assert "lower --context and --frames to 3 in all, or give longer clips" in shell.refuses(*evaluation, *asked)
 
 
+def test_clips_of_ones_own_are_found_from_any_folder_and_a_checkpoint_without_them_says_so(
+    shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = clips_of(tmp_path / "clips", 5)
+    (folder / "notes.txt").write_text("x")
+    np.save(folder / "short.npy", np.zeros((2, 32, 32), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "--steps", 1, "--tokenizer", checkpoint_of(tiny), "--set", *TINY]
+    code, _, err = shell.run(*arguments, "--run", "own", "--data", "clips")
+    assert code == 0, err
+    assert "note: 2 left out of clips:\n  short.npy: it has 2 of the 4 frames needed\n  notes.txt: it is of an unknown type\n" in err
+    assert shell.run(*arguments, "data.source=clips", "--run", "same")[0] == 0
+    assert [open_run(name).config().data.source for name in ("own", "same")] == [str(folder)] * 2
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert shell.run("train", "--run", "own", "--resume", "--steps", 2)[0] == 0
+    folder.rename(tmp_path / "gone")
+    checkpoint = checkpoint_of(open_run("own"))
+    absent = "this checkpoint was trained on clips that are not here (clips): give"
+    assert f"{absent} a clip to continue with --input" in shell.refuses("sample", checkpoint, "--out", "a.gif")
+    assert f"{absent} clips to test on with --data" in shell.refuses("evaluate", checkpoint)
+    others = ["evaluate", checkpoint, "--clips", 1, "--no-stages", "--data"]
+    assert "copies of what was trained on" in shell.run(*others, tmp_path / "gone")[2]
+    assert "copies of what was trained on" not in shell.run(*others, "moving-mnist")[2]
+
+
 @pytest.mark.parametrize("written", ["{}", "{}/", "{}/../clips"])
 def test_the_clips_that_were_trained_on_stay_split_as_they_were_however_their_path_is_written(tmp_path: Path, written: str) -> None:
     own = Config().replace({"data.source": str(clips_of(tmp_path / "clips", 3)), "data.clip_frames": 20}).data

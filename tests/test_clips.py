@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from numpy.lib import format as npy_format
 from PIL import ExifTags, Image
 
-from vidapp.data import archive, clips, decoders
+from vidapp.config import DataConfig
+from vidapp.data import archive, clips, decoders, glance
 from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
 from vidapp.data.decoders import ClipError, layout_of
+from vidapp.data.folder import FolderSource
 from vidapp.media import write_clip, write_gif, write_mp4, write_npy
 
 
@@ -63,11 +65,11 @@ def test_a_clip_at_the_models_size_reads_back_exactly(tmp_path: Path, suffix: st
     assert np.array_equal(read_clip(tmp_path / f"a{suffix}", 16, channels, 99), clip)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".avi", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm"])
 def test_videos_read_close_to_what_was_written(tmp_path: Path, suffix: str) -> None:
     clip = moving_square(frames=5, channels=3, height=64, width=64)
     path = tmp_path / f"a{suffix}"
-    if suffix in (".mp4", ".mov"):
+    if suffix in (".mp4", ".m4v", ".mov"):
         write_mp4(tmp_path / "a.mp4", clip)
         (tmp_path / "a.mp4").rename(path)
     else:
@@ -238,7 +240,7 @@ def test_files_that_are_something_else_are_refused_by_name(tmp_path: Path, suffi
 def test_a_video_is_never_opened_as_a_playlist_or_script(tmp_path: Path) -> None:
     write_mp4(tmp_path / "real.mp4", moving_square())
     (tmp_path / "list.avi").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nreal.mp4\n#EXT-X-ENDLIST\n")
-    with pytest.raises(ClipError, match=r"list\.avi is no \.mp4"):
+    with pytest.raises(ClipError, match=r"list\.avi is no video of a kind that is read here"):
         read_clip(tmp_path / "list.avi", 16, 1, 9)
 
 
@@ -409,6 +411,55 @@ def test_entries_that_lead_out_nest_or_link_are_left_out_and_nothing_is_written(
     assert [clip.name for clip in read] == ["ok.npy"]
     assert sorted(name for name, _ in skipped) == ["../up.npy", "/abs.npy", "inner.zip", "link.npy"]
     assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["a.zip"]
+
+
+def test_a_zip_in_a_folder_is_read_as_a_folder_in_it(tmp_path: Path) -> None:
+    clips = [moving_square(frames=4 + number) for number in range(3)]
+    np.save(tmp_path / "own.npy", clips[0][:, 0])
+    zip_of(
+        tmp_path / "more.zip",
+        {"b/1.npy": npy_bytes(clips[1][:, 0]), "2.npy": npy_bytes(clips[2][:, 0]), "notes.txt": b"x", "in.zip": b"PK"},
+    )
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    found, skipped = read_clips(tmp_path, 16, 1, 99, 99)
+    assert [clip.name for clip in found] == ["more.zip/2.npy", "more.zip/b/1.npy", "own.npy"]
+    for clip, number in zip(found, (2, 1, 0), strict=True):
+        assert np.array_equal(clip.frames, clips[number])
+    assert [name for name, _ in skipped] == ["broken.zip", "more.zip/in.zip", "more.zip/notes.txt"]
+
+
+def test_what_was_skipped_is_named_clips_first(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.md"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "z.gif").write_bytes(b"GIF89a")
+    with pytest.raises(ClipError, match=r"holds no readable clip: z\.gif .*\(and 2 more\)"):
+        read_clips(tmp_path, 16, 1, 99, 99)
+
+
+def test_a_zip_is_opened_once_for_all_of_its_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_of(tmp_path / "many.zip", {f"{number}.npy": npy_bytes(moving_square(frames=8)[:, 0]) for number in range(9)})
+    opened: list[Path] = []
+    anew = archive.opened_anew
+    monkeypatch.setattr(archive, "opened_anew", lambda path: opened.append(path) or anew(path))
+    source = FolderSource(DataConfig(source=str(path), size=16, clip_frames=4, context_frames=1))
+    assert len(source.fixed_clips("train", 1, 4)) == 1
+    assert len(opened) == 2  # once to look, once to decode
+    assert archive.HELD.get() is None
+
+
+@pytest.mark.parametrize(("channels", "painted", "said"), [(1, True, glance.IN_GREY), (1, False, ""), (3, True, "")])
+def test_clips_whose_colours_would_be_lost_are_noticed(tmp_path: Path, channels: int, painted: bool, said: str) -> None:
+    (tmp_path / "damaged.gif").write_bytes(b"GIF89a")
+    clip = np.full((5, 20, 20, 3), 90, np.uint8)
+    clip[:, 5:12, 5:12] = (200, 40, 40) if painted else 200
+    np.save(tmp_path / "film.npy", clip)
+    assert glance.glance(DataConfig(source=str(tmp_path), size=16, channels=channels)) == said
+    assert glance.glance(DataConfig()) == ""
+
+
+def test_a_folder_without_a_clip_is_seen_at_a_glance(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match="holds no clips"):
+        glance.glance(DataConfig(source=str(tmp_path)))
 
 
 def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What the Data tab is made of, without a browser."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,6 +100,15 @@ def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing is overwritten"):
         keep([npy(tmp_path, "other.npy")], "traffic")
     assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
+
+
+def test_a_zip_that_is_kept_can_be_trained_on(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my clips.zip", "w") as file:
+        for number in range(4):
+            file.write(npy(tmp_path, f"{number}.npy"), f"{number}.npy")
+    *_, (_, brought) = read_brought([str(tmp_path / "my clips.zip")], DATA)
+    source = opened(dataclasses.replace(DATA, source=str(sources.own_folder() / keep(brought.usable, "zipped").removeprefix("own/"))))
+    assert source.training_clip(0, 0, 0, 6).shape == (6, 1, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../up", "a/b", ".hidden", "x" * 300, "nul\0"])

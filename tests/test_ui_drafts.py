@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import gradio as gr
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -371,6 +372,14 @@ def test_a_run_starts_on_clips_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> N
     started: list[Config] = []
     monkeypatch.setattr(new_run.jobs, "start_or_enqueue", lambda config, name, **how: started.append(config) or "mine")
     held = Draft.of("debug", {"run.device": "cpu"}).value
+    with pytest.raises(ValueError, match="mine holds no clips"):
+        new_run_form().go("", held, "debug", "own/mine", 5)
+    assert started == []
+    painted = np.zeros((25, 20, 20, 3), np.uint8)
+    painted[..., 0] = 200
+    np.save(folder / "film.npy", painted)
+    form = new_run_form()
+    assert "These clips are in colour" in form.measure(Draft.of("debug", {"data.source": "own/mine"}).value)[form.notices]
     assert new_run_form().go("", held, "debug", "own/mine", 5) == ("mine", False)
     (config,) = started
     assert config.data.source == str(folder.resolve())

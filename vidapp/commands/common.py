@@ -16,7 +16,10 @@ from ..failures import told_to_strangers
 from ..files import expanded, plain
 from ..markdown import put_between
 
+MOST_NAMED = 10  # of what is left out
+
 if TYPE_CHECKING:
+    from ..data.clips import Skipped
     from ..data.source import ClipSource
 
 
@@ -181,6 +184,12 @@ def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
     return config
 
 
+def refuse_absent(data: DataConfig, remedy: str) -> None:
+    """ValueError where the clips that a checkpoint was trained on are not on this machine, with what to do."""
+    if data.source not in MOVING_MNIST and not os.path.exists(expanded(data.source)):
+        raise ValueError(f"this checkpoint was trained on clips that are not here ({Path(data.source).name}): {remedy}")
+
+
 def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     """The clips that a config asks for, with a bar (unless `quiet`) while somebody's own are decoded for the first time."""
     from ..data.source import open_source
@@ -188,6 +197,7 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     if data.source in MOVING_MNIST or quiet:
         return open_source(data)
     from ..data.folder import FolderSource
+    from ..data.glance import glance
     from ..data.token_ids import is_token_data
 
     if is_token_data(data.source):
@@ -201,6 +211,15 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
         source = FolderSource(data, progress=show)
         bar.update((bar.total or 0) - bar.n)
     if source.skipped:
-        name, reason = source.skipped[0]
-        print(f"note: {len(source.skipped)} left out of {source.name}; the first is {name}: {reason}", file=sys.stderr)
+        print("\n  ".join([f"note: {len(source.skipped)} left out of {source.name}:", *left_out(source.skipped)]), file=sys.stderr)
+    if notice := glance(data):
+        print(f"note: {notice}", file=sys.stderr)
     return source
+
+
+def left_out(skipped: "list[Skipped]") -> list[str]:
+    """What was left out and why, a line each, and how many more."""
+    from ..data.clips import by_weight
+
+    lines = [f"{name}: {reason}" for name, reason in by_weight(skipped)[:MOST_NAMED]]
+    return lines if len(skipped) <= MOST_NAMED else [*lines, f"and {len(skipped) - MOST_NAMED} more"]

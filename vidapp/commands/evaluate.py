@@ -26,6 +26,7 @@ from .common import (
     positive,
     print_json,
     progress_bar,
+    refuse_absent,
     refuse_missing,
     seed,
     wants_json,
@@ -84,6 +85,12 @@ def execute(arguments: argparse.Namespace) -> int:
     config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     data = data_for(config.data, arguments.data, context + frames)
+    refuse_absent(data, "give clips to test on with --data")
+    if data.source != config.data.source and not {data.source, config.data.source} & set(MOVING_MNIST):
+        print(
+            f"note: where {arguments.data} holds copies of what was trained on, these may be among the {arguments.split} clips",
+            file=sys.stderr,
+        )
     with in_terms_of_flags(data, context, frames):
         source = open_data(data)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))

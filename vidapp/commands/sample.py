@@ -15,6 +15,7 @@ from .common import (
     open_data,
     positive,
     progress_bar,
+    refuse_absent,
     refuse_missing,
     seed,
 )
@@ -74,6 +75,7 @@ def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
     from ..data.source import person_clip
 
     if clip is None:
+        refuse_absent(config.data, "give a clip to continue with --input")
         clips = open_data(config.data).fixed_clips("test", 1, count)
         if not len(clips):
             raise ValueError(

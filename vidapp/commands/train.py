@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config, load_config, parse_assignments
+from ..config import MOVING_MNIST, Config, load_config, parse_assignments
+from ..files import expanded
 from ..presets import PRESETS, preset
 from .common import open_data, positive, progress_bar, refuse_missing, replaced, seed
 
@@ -187,10 +188,14 @@ def starting_config(arguments: argparse.Namespace) -> Config:
 
 
 def changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Dotted key -> value of everything the flags change; a flag of its own wins over --set."""
+    """Dotted key -> value of everything the flags change; a flag of its own wins over --set. Clips are named by their whole path: a
+    resume, the page or an evaluation may have another working folder."""
     flags = {"data.source": arguments.data, "run.steps": arguments.steps, "run.seed": arguments.seed}
     assigned: dict[str, Any] = parse_assignments(arguments.set)
-    return assigned | {key: value for key, value in flags.items() if value is not None}
+    changed = assigned | {key: value for key, value in flags.items() if value is not None}
+    if (source := changed.get("data.source")) and source not in MOVING_MNIST:
+        changed["data.source"] = str(expanded(source).absolute())
+    return changed
 
 
 @contextlib.contextmanager

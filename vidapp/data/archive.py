@@ -6,6 +6,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from .decoders import ClipError, explained
@@ -16,6 +17,8 @@ MAX_UNPACKED_BYTES = 16 << 30
 MAX_RATIO = 200  # unpacked / packed; sparse uint8 clips stay below 100
 RATIO_FREE_BYTES = 64 << 20  # archives that unpack to less may have any ratio
 SPARE_DISK_BYTES = 256 << 20
+Held = tuple[contextlib.ExitStack, dict[Path, zipfile.ZipFile]]
+HELD: ContextVar[Held | None] = ContextVar("HELD", default=None)  # of `held_open`, which one thread is in
 
 
 def zip_entries(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
@@ -32,7 +35,33 @@ def zip_entries(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 @contextlib.contextmanager
+def held_open() -> Iterator[None]:
+    """While inside, a zip is opened once for all of its entries: its list is read whole each time, which for many entries takes longer
+    than they do."""
+    with contextlib.ExitStack() as stack:
+        token = HELD.set((stack, {}))
+        try:
+            yield
+        finally:
+            HELD.reset(token)
+
+
+@contextlib.contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The zip at a path; ClipError where it cannot be trusted."""
+    held = HELD.get()
+    if held is None:
+        with opened_anew(path) as archive:
+            yield archive
+        return
+    stack, archives = held
+    if path not in archives:
+        archives[path] = stack.enter_context(opened_anew(path))
+    yield archives[path]
+
+
+@contextlib.contextmanager
+def opened_anew(path: Path) -> Iterator[zipfile.ZipFile]:
     with explained(path.name), open(path, "rb") as file:
         # The list of entries becomes Python objects twenty times its size: look at its length before that happens.
         record = zipfile._EndRecData(file)  # type: ignore[attr-defined]

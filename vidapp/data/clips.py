@@ -1,4 +1,4 @@
-"""Somebody's clips, read: .npy, .gif, .mp4/.mov/.webm/.avi, a folder of numbered pictures, a folder or .zip of any of these.
+"""Somebody's clips, read: .npy, .gif, .mp4/.m4v/.mov/.mkv/.webm/.avi, a folder of numbered pictures, a folder or .zip of any of these.
 
 `read_clip` and `read_clips` answer with frames in memory, `find_clips` and `decoded` with a stream for those who cannot
 hold them. All raise ClipError (a ValueError) of one sentence. No torch here.
@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +30,8 @@ from .decoders import (
 )
 
 CLIP_SUFFIXES = (".npy", ".gif", *VIDEO_SUFFIXES)
-KINDS = ".npy, .gif, .mp4, .mov, .webm, .avi, a folder of numbered pictures, or a folder or .zip of these"
+KINDS = ".npy, .gif, .mp4, .m4v, .mov, .mkv, .webm, .avi, a folder of numbered pictures, or a folder or .zip of these"
+UNKNOWN = "it is of an unknown type"
 MAX_FILES = 100_000  # looked at in a folder
 MAX_DEPTH = 8  # folders inside folders
 MAX_READ_BYTES = 1 << 30  # of frames held by read_clip, or by read_clips in all
@@ -132,12 +133,17 @@ def clip_name(file: ClipFile, count: int, index: int) -> str:
 def nothing_in(path: Path, skipped: list[Skipped]) -> ClipError:
     if not skipped:
         return ClipError(f"{path.name} holds no clips: give {KINDS}")
-    name, reason = skipped[0]
+    name, reason = by_weight(skipped)[0]
     others = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
     detail = reason if PurePosixPath(name).name in reason else f"{name}: {reason}"
     if name == path.name:
         return ClipError(detail)
     return ClipError(f"{path.name} holds no readable clip: {detail}{others}")
+
+
+def by_weight(skipped: list[Skipped]) -> list[Skipped]:
+    """What was skipped, clips that cannot be used before files that may never have been meant as any."""
+    return sorted(skipped, key=lambda one: one[1] == UNKNOWN)
 
 
 def find_clips(path: str | Path) -> tuple[list[ClipFile], list[Skipped]]:
@@ -182,6 +188,10 @@ def folder_clips(root: Path) -> tuple[list[ClipFile], list[Skipped]]:
             shown_name = path.relative_to(root).as_posix()
             if reason := unusable(path, root):
                 skipped.append((shown_name, reason))
+            elif path.suffix.lower() == ".zip":
+                inner, refused = zip_in_folder(path, shown_name)
+                files += inner
+                skipped += refused
             elif path.suffix.lower() in IMAGE_SUFFIXES:
                 images.append(path)
             else:
@@ -195,13 +205,20 @@ def folder_clips(root: Path) -> tuple[list[ClipFile], list[Skipped]]:
 def unusable(path: Path, root: Path) -> str:
     """Why a file in a folder is left alone, or nothing."""
     suffix = path.suffix.lower()
-    if suffix == ".zip":
-        return "it is a zip inside a folder: unpack it first"
-    if suffix not in CLIP_SUFFIXES and suffix not in IMAGE_SUFFIXES:
-        return "it is of an unknown type"
+    if suffix not in (".zip", *CLIP_SUFFIXES, *IMAGE_SUFFIXES):
+        return UNKNOWN
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # of a loop of links `resolve` would make an error
         return "it is a link that leads out of the folder"
     return "" if path.is_file() else "it is no ordinary file, or a link to nothing"
+
+
+def zip_in_folder(path: Path, name: str) -> tuple[list[ClipFile], list[Skipped]]:
+    """The clips of a zip that lies in a folder under this name, which is part of theirs."""
+    try:
+        files, skipped = zip_clips(path)
+    except ClipError as error:
+        return [], [(name, str(error))]
+    return [replace(file, name=f"{name}/{file.name}") for file in files], [(f"{name}/{inner}", reason) for inner, reason in skipped]
 
 
 def unentered(folder: Path, root: Path) -> str:
@@ -225,7 +242,7 @@ def zip_clips(path: Path) -> tuple[list[ClipFile], list[Skipped]]:
         elif suffix in IMAGE_SUFFIXES:
             images.setdefault(str(PurePosixPath(entry).parent), []).append(entry)
         else:
-            skipped.append((shown(entry), "it is of an unknown type"))
+            skipped.append((shown(entry), UNKNOWN))
     for folder, members in images.items():
         name = path.stem if folder == "." else shown(folder)
         files.append(ClipFile(name, path, entries=tuple(sorted(members, key=natural))))

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 MAX_PIXELS = 4096 * 4096  # in one frame
 MOST_SAID = 4096  # bytes of what ffmpeg complains of that are looked at
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # nothing else of what Pillow can open is tried on a stranger's file
 STANDARD_TEST_SHAPE = (20, 10_000, 64, 64)  # mnist_test_seq.npy of Moving MNIST: the one known file with time first
@@ -161,7 +161,7 @@ def video_demuxer(path: Path) -> str:
         return "matroska"
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return "avi"
-    raise ClipError(f"{path.name} is no .mp4, .mov, .webm or .avi inside: save it again or leave it out")
+    raise ClipError(f"{path.name} is no video of a kind that is read here (mp4, mov, mkv, webm, avi): save it again or leave it out")
 
 
 def video_frames(path: Path) -> Frames:

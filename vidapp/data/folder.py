@@ -10,6 +10,7 @@ import numpy as np
 from ..config import DataConfig
 from ..files import expanded
 from ..randomness import numpy_generator
+from .archive import held_open
 from .cache import cached_clip, open_cached
 from .clips import ClipFile, clip_name, find_clips, nothing_in
 from .decoders import ClipError
@@ -70,7 +71,8 @@ class FolderSource:
         files, self.skipped = find_clips(path)
         if not files:
             raise nothing_in(path, self.skipped)
-        found = self._decode(files, progress)
+        with held_open():
+            found = self._decode(files, progress)
         if not found:
             raise nothing_in(path, self.skipped)
         usable = [segment for segment in found if segment.windows(config.clip_frames)]

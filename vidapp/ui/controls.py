@@ -16,7 +16,7 @@ from .opening import opening
 from .player import frame_uris
 from .theme import static
 
-CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
     thumbs = thumbnails(first.examples if first else None)
     number = form.Slider(
         *SLIDERS["number"], value=FIRST.number, step=1, label="Clip number", elem_id="clip-number",
-        info="Which of the test clips, which are made of digits that no training has seen.",
+        info="Which of the test clips, which no training has seen.",
     )  # fmt: skip
     drawing = pad(visible=False, elem_id="drawing")
     upload = gr.File(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
 WISHES = Wishes()
-CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 Updates = dict[Any, Any]
 
 
@@ -225,9 +225,15 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
     guard_own = guarded(own.message)
     reading = {**COMPUTE, "show_progress": "hidden", **PRIVATE, **AGAIN}
     seen = [own.files, size, channels, frames]
-    gr.on(
-        [own.files.upload, own.files.clear, own.files.delete], guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **reading
-    )
+    brought = [
+        own.files.upload,
+        own.files.clear,
+        own.files.delete,
+        size.input,
+        channels.input,
+        frames.release,
+    ]  # these say how to read them
+    gr.on(brought, guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **reading)
     if own.keeping is not None:
         name, button = own.keeping
         button.click(guard_own(tab.keep), [*seen, name], [own.message, tab.source], **reading)

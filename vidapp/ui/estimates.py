@@ -174,10 +174,10 @@ def figures_html(values: Mapping[str, str], *, missing: str = "…") -> str:
     return f'<dl class="figures-grid" aria-busy="{str(busy).lower()}">{cells}</dl>'
 
 
-def notices_html(estimate: Estimate) -> str:
-    """The problem, where there is one, and what the run adjusts."""
+def notices_html(estimate: Estimate, *more: str) -> str:
+    """The problem, where there is one, what the run adjusts, and more that is to be said."""
     problem = f'<div class="message bad" role="alert">{html.escape(capital(estimate.problem))}</div>' if estimate.problem else ""
-    items = "".join(f"<li>{html.escape(notice)}</li>" for notice in estimate.notices)
+    items = "".join(f"<li>{html.escape(notice)}</li>" for notice in filter(None, [*more, *estimate.notices]))
     return problem + (f'<ul class="notice-list">{items}</ul>' if items else "")
 
 

@@ -118,8 +118,11 @@ class NewRun:
         draft = Draft.of_value(held)
         if draft.refused:
             return self.off(draft.trouble)
+        from ..data.glance import glance
+
         try:
             estimate = ESTIMATES.of(draft.config)
+            seen = glance(sources.resolved(draft.config).data)
         except ValueError as error:
             return self.off(sentence(error))
         waits = jobs.running() is not None
@@ -128,7 +131,7 @@ class NewRun:
         return {
             self.start_all: gr.Button(label, visible=estimate.devices > 1),
             self.start: gr.Button(label_of(estimate, waits=waits), interactive=waits or not estimate.problem),
-            self.notices: notices_html(estimate),
+            self.notices: notices_html(estimate, seen),
             self.launch: launch_html(launch) if launch else "",
         }
 
@@ -149,11 +152,13 @@ class NewRun:
         """
         chosen = self.chosen(held, name, source, steps).config
         config = sources.resolved(chosen)
+        from ..data.glance import glance
         from ..tokenizer_choice import choose_tokenizer
 
         processes = devices() if on_all else 1
         if on_all:
             refuse_processes(config, processes)
+        glance(config.data)  # nothing there that could be trained on is said here, and leaves no run
         waits = jobs.running() is not None
         if not waits:
             refuse(chosen, processes)  # as the page names its data: estimates know no paths

@@ -28,7 +28,7 @@ from .words import count, short
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
 
-CLIP_FILES = [".npy", ".gif", ".mp4", ".mov", ".webm", ".avi", ".zip"]
+CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 LAST = "last"
 OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames

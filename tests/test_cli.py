@@ -457,6 +457,25 @@ def test_clips_of_ones_own_are_found_from_any_folder_and_a_checkpoint_without_th
     assert "copies of what was trained on" not in shell.run(*others, "moving-mnist")[2]
 
 
+def test_a_checkpoint_that_would_take_more_memory_than_is_free_is_refused_before_it_is_loaded(
+    shell: Shell, tiny: RunReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidapp.preflight.free_memory", lambda: 1000)
+    monkeypatch.setattr("vidapp.checkpoint.load_checkpoint", None)
+    for command in (["sample", checkpoint_of(tiny), "--out", tmp_path / "a.gif"], ["evaluate", checkpoint_of(tiny)]):
+        assert "GiB of memory for a future, and 0.0 GiB are free here" in shell.refuses(*command)
+
+
+def test_names_in_files_of_strangers_steer_no_terminal(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    folder = clips_of(tmp_path / "clips", 5)
+    (folder / "a\x1b]0;PWN\x07\x1b[2J\nvidapp: all is well.txt").write_text("x")
+    arguments = ["train", "--steps", 1, "--tokenizer", checkpoint_of(tiny), "--set", *TINY]
+    err = shell.run(*arguments, "--run", "steered", "--data", folder)[2]
+    assert "\x1b" not in err
+    assert "\nvidapp: all is well" not in err
+    assert "\x1b" not in shell.refuses(*arguments, "--data", f"{folder}\x1b[2J")
+
+
 @pytest.mark.parametrize("written", ["{}", "{}/", "{}/../clips"])
 def test_the_clips_that_were_trained_on_stay_split_as_they_were_however_their_path_is_written(tmp_path: Path, written: str) -> None:
     own = Config().replace({"data.source": str(clips_of(tmp_path / "clips", 3)), "data.clip_frames": 20}).data

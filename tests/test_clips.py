@@ -18,7 +18,7 @@ from numpy.lib import format as npy_format
 from PIL import ExifTags, Image
 
 from vidapp.config import DataConfig
-from vidapp.data import archive, clips, decoders, glance
+from vidapp.data import archive, cache, clips, decoders, glance
 from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
 from vidapp.data.decoders import ClipError, layout_of
 from vidapp.data.folder import FolderSource
@@ -252,6 +252,24 @@ def read_or_refused(path: Path, name: str) -> int:
         if name not in str(error):
             raise
         return 0
+
+
+def test_a_small_file_that_takes_long_to_decode_or_much_to_keep_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gif(tmp_path / "a.gif", moving_square(frames=6))
+    assert len(read_clip(tmp_path / "a.gif", 16, 1, 99)) == 6
+    monkeypatch.setattr(decoders, "MAX_DRAWN", 5 * 16 * 16)
+    with pytest.raises(ClipError, match=r"a\.gif takes more than 1,280 pixels to draw"):
+        read_clip(tmp_path / "a.gif", 16, 1, 99)
+    write_npy(tmp_path / "b.npy", moving_square(frames=20))
+    monkeypatch.setattr(cache, "LARGEST_CACHE_BYTES", 19 * 64 * 64)
+    with pytest.raises(ClipError, match=r"b\.npy takes 0 GiB once decoded to 64 pixels, above the limit: split it"):
+        cache.cached_clip(ClipFile("b.npy", tmp_path / "b.npy"), 64, 1)
+
+
+def test_a_header_that_claims_to_be_endless_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + (3 << 30).to_bytes(4, "little") + b"{" * 1000)
+    with pytest.raises(ClipError, match="a header that no clip has"):
+        read_clip(tmp_path / "a.npy", 16, 1, 9)
 
 
 def test_a_cut_off_video_and_gif_are_refused_or_end_early(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files are whole or not there, names are safe, paths stay inside, locks die with their holder."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidapp import files
-from vidapp.files import FileLock, plain, read_json, replacing, resolve_inside, safe_name, write_json, write_text, write_without_room
+from vidapp.files import (
+    FileLock,
+    finite,
+    open_ordinary,
+    parse_object,
+    plain,
+    printable,
+    read_json,
+    replacing,
+    resolve_inside,
+    safe_name,
+    write_json,
+    write_text,
+    write_without_room,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -149,3 +164,33 @@ def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
 def test_json_that_we_write_is_json_that_others_read(tmp_path: Path) -> None:
     write_json(tmp_path / "file", {"loss": float("nan")})
     assert json.loads((tmp_path / "file").read_text(), parse_constant=pytest.fail) == {"loss": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    (tmp_path / "folder.json").mkdir()
+    for name in ("pipe.json", "endless.json", "folder.json"):
+        assert read_json(tmp_path / name) is None
+        with pytest.raises(OSError, match="ordinary|directory"):
+            open_ordinary(tmp_path / name)
+    (tmp_path / "here.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to(tmp_path / "here.json")
+    assert read_json(tmp_path / "link.json") == {}
+
+
+def test_numbers_that_no_float_holds_are_infinite_and_never_an_error() -> None:
+    long, longer = "1" + 400 * "0", "-1" + 5000 * "0"
+    assert parse_object(f'{{"a": {long}, "b": 3, "c": {longer}}}') == {"a": math.inf, "b": 3, "c": -math.inf}
+    assert finite(math.inf) is None
+    assert finite(math.nan) is None
+    assert finite(True) is None
+    assert finite(3) == 3.0
+
+
+@given(st.text())
+def test_what_is_printed_steers_no_terminal(text: str) -> None:
+    assert printable(text).isprintable()
+    assert printable("Gr\u00f6\u00dfe 1") == "Gr\u00f6\u00dfe 1"
+    assert len(printable(text * 100, 50)) <= 53

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidapp.config import DataConfig
-from vidapp.data import cache, folder, torchvision_mnist
+from vidapp.data import cache, fixed, torchvision_mnist
 from vidapp.data.cache import data_folder
 from vidapp.data.decoders import STANDARD_TEST_SHAPE
 from vidapp.data.folder import SPLITS, FolderSource, Segment, Windows, split_by_name, split_by_time
@@ -167,7 +167,7 @@ def test_windows_longer_than_a_split_and_unknown_splits_are_refused(tmp_path: Pa
 
 def test_an_answer_too_large_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = source_of(save_numbered(tmp_path / "set", 5, 6))
-    monkeypatch.setattr(folder, "MAX_FIXED_BYTES", 100)
+    monkeypatch.setattr(fixed, "MAX_FIXED_BYTES", 100)
     with pytest.raises(ValueError, match="ask for fewer clips"):
         source.fixed_clips("train", 2, 4)
 

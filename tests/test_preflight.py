@@ -140,6 +140,24 @@ def test_what_is_adjusted_is_said() -> None:
         assert part in said
 
 
+def test_validation_clips_are_counted_and_as_floats_too_where_a_tokenizer_is_trained() -> None:
+    few, many = (tiny(data__clip_frames=64, run__validation_clips=clips) for clips in (1, 2001))
+    each = 2000 * 64 * 32 * 32
+    assert preflight.preflight(many).memory - preflight.preflight(few).memory == each
+    found = [preflight.preflight(config, trains_tokenizer=True).memory for config in (few, many)]
+    assert found[1] - found[0] == 5 * each
+
+
+def test_what_sampling_takes_grows_with_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (tiny(tokenizer__quantizer="vq", tokenizer__vq_codebook_size=codes) for codes in (16, 4112))
+    places, frames = few.grid**2, few.data.clip_frames
+    assert preflight.sampling_memory(many) - preflight.sampling_memory(few) == 4 * 4096 * places * (3 + frames)
+    monkeypatch.setattr(preflight, "free_memory", lambda: preflight.sampling_memory(few))
+    preflight.refuse_too_large_to_sample(few, "few.safetensors")
+    with pytest.raises(ValueError, match=r"many\.safetensors would take about 0\.0 GiB of memory for a future, and 0\.0 GiB are free here"):
+        preflight.refuse_too_large_to_sample(many, "many.safetensors")
+
+
 @pytest.mark.parametrize("key", ["own_past", "context_corruption"])
 def test_a_past_that_no_frame_sees_changes_nothing_and_that_is_said(key: str) -> None:
     words = f"recipe.{key} changes nothing: with model.attention=framewise"

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidapp import files, run_folder, run_reader, run_writer
+from vidapp.cli import main
 from vidapp.config import Config
 from vidapp.files import read_json, write_json
 from vidapp.presets import preset
+from vidapp.run_queue import queued
 from vidapp.run_reader import Cursor
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run, runs_folder
 
@@ -804,3 +806,56 @@ def test_a_config_is_asked_for_only_where_there_is_one() -> None:
 def test_watching_and_writing_runs_needs_no_torch() -> None:
     code = "import sys, vidapp.runs, vidapp.files, vidapp.jobs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+# Run folders of strangers
+
+HUGE = "1" + 400 * "0"  # more than a float holds
+
+
+@pytest.mark.parametrize("status", [
+    '{"created": Infinity}', '{"created": 1e18}', '{"created": NaN, "heartbeat": NaN}', f'{{"created": {HUGE}}}',
+    f'{{"state": "running", "pid": {HUGE}, "pid_start": {HUGE}}}', '{"state": "queued", "queued_at": "now"}',
+    '{"state": "\\u001b[2J", "error": "\\u001b]0;x\\u0007"}',
+])  # fmt: skip
+def test_a_status_of_any_kind_leaves_the_other_runs_in_the_list(status: str, run: RunWriter, capsys: pytest.CaptureFixture[str]) -> None:
+    run.close()
+    RunWriter.create("odd", preset("debug")).close()
+    odd = open_run("odd").path
+    (odd / "status.json").write_text(status)
+    (odd / "metrics.jsonl").write_text('{"step": 1, "phase": "\\u001b[1mred", "loss": HUGE}\n'.replace("HUGE", HUGE))
+    assert {reader.name for reader in list_runs()} == {"a", "odd"}
+    queued()
+    for words in (["list"], ["show", "odd"], ["compare", "a", "odd"], ["list", "--json"]):
+        assert main(["runs", *words]) == 0
+        out = capsys.readouterr().out
+        assert "odd" in out
+        assert "\x1b" not in out
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@pytest.mark.parametrize("name", ["status.json", "metrics.jsonl", "config.json", "control.json"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(name: str, run: RunWriter) -> None:
+    run.log({"step": 1})
+    run.close()
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    (reader,) = list_runs()
+    reader.status()
+    reader.metrics()
+    with pytest.raises(ValueError, match="no readable config.json|is a link or no ordinary file"):
+        RunWriter.resume("a")
+
+
+@pytest.mark.parametrize("part", ["checkpoints", "samples", "metrics.jsonl", "checkpoints/step-00000001.safetensors"])
+def test_a_run_folder_with_links_in_it_is_not_written(part: str, run: RunWriter, tmp_path: Path) -> None:
+    save(run, 1)
+    run.log({"step": 1})
+    run.close()
+    place, elsewhere = run.path / part, tmp_path / "elsewhere"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    before = sorted((path, path.stat().st_mtime_ns) for path in [elsewhere, *elsewhere.rglob("*")])
+    with pytest.raises(ValueError, match=f"{part} of run 'a' is a link or no ordinary file: put what it stands for in its place"):
+        RunWriter.resume("a")
+    assert sorted((path, path.stat().st_mtime_ns) for path in [elsewhere, *elsewhere.rglob("*")]) == before

@@ -321,7 +321,7 @@ class TestSession:
     def test_a_small_file_whose_sampling_would_take_more_memory_than_is_free_is_refused_before_it_takes_any(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vidapp.memory.free_memory", lambda: 100 << 20)
+        monkeypatch.setattr("vidapp.preflight.free_memory", lambda: 100 << 20)
         fine = {"data.size": 256, "tokenizer.downsampling": 8, "model.positions": "relative"}  # a grid of 32 x 32: 1,024 tokens a frame
         path = write_tiny_checkpoint(tmp_path / "fine.safetensors", tiny_config().replace(fine))
         assert path.stat().st_size < 1 << 20

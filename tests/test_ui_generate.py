@@ -412,7 +412,7 @@ class TestVariants:
     ) -> None:
         config = session.read_header(session.BUNDLED).config
         free = (sampling_memory(config) + sampling_memory(config, 16)) // 2
-        monkeypatch.setattr("vidapp.memory.free_memory", lambda: free)
+        monkeypatch.setattr("vidapp.preflight.free_memory", lambda: free)
         variants_panel.claiming(variants_panel.SHEET)(PAGE, 4, *values_of(small()))
         with pytest.raises(ValueError, match="of memory for 16 futures at once"):
             list(tab.variants.work(PAGE))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import Config
-from .files import replacing
+from .files import open_ordinary, replacing
 from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
 
@@ -139,7 +139,7 @@ def raw_header(path: Path) -> tuple[dict[str, Any], int]:
     """The safetensors header as a dictionary, and how many bytes of weights follow it."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:

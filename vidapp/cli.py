@@ -8,6 +8,7 @@ from typing import NoReturn
 from . import __version__
 from .commands import ablate, bench, check, evaluate, ladder, runs, sample, train
 from .failures import RankLostError, describe_failure, out_of_memory
+from .files import printable
 
 COMMANDS = {
     "train": train,
@@ -69,5 +70,5 @@ def complain_of(error: Exception) -> int:
 
 
 def complain(message: str, code: int) -> int:
-    print(f"vidapp: {' '.join(message.split())}", file=sys.stderr)
+    print(f"vidapp: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .fields import Section, option, refuse_unknown
+from .files import JSON_LIMIT, open_ordinary
 from .recipe_config import RecipeConfig as RecipeConfig
 from .recipe_config import SamplingConfig as SamplingConfig
 
@@ -346,7 +347,11 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 def load_config(path: str | Path) -> Config:
     """Read a config from a JSON file; ValueError where there is none or it is not one."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open_ordinary(path) as file:
+            content = file.read(JSON_LIMIT + 1)
+        if len(content) > JSON_LIMIT:
+            raise ValueError(f"cannot read the config {path}: it has more than {JSON_LIMIT >> 20} MiB, which no config has")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read the config {path}: it is not a text file, give a config in JSON") from error
     except OSError as error:

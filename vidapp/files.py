@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ except ImportError:  # not on Windows: there the locks below are never refused
     fcntl = None
 
 NAME_LENGTH = 64
+LONGEST_WHOLE = 18  # digits
 JSON_LIMIT = 1 << 20  # bytes; no status, control or config file comes near it
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _TEMPORARY = ".tmp-"
@@ -111,15 +113,51 @@ def write_without_room(path: str | Path, value: Any) -> None:
         os.fsync(file.fileno())
 
 
+def open_ordinary(path: str | Path) -> IO[bytes]:
+    """Open an ordinary file to be read; OSError where it is none. A pipe would wait for a writer, a device may have no end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "it is no ordinary file", str(path))
+    return open(handle, "rb")
+
+
 def read_json(path: str | Path) -> dict[str, Any] | None:
     """The object in a small JSON file; None where the file is missing, unreadable, over 1 MiB, damaged or no object."""
     try:
-        with open(path, "rb") as file:
+        with open_ordinary(path) as file:
             content = file.read(JSON_LIMIT + 1)
-        value = json.loads(content) if len(content) <= JSON_LIMIT else None
-    except (OSError, ValueError, RecursionError):
+        return parse_object(content) if len(content) <= JSON_LIMIT else None
+    except OSError:
+        return None
+
+
+def parse_object(text: str | bytes) -> dict[str, Any] | None:
+    """The object in JSON; None where it is damaged or none. Whole numbers that no integer of 64 bits holds become floats."""
+    try:
+        value = json.loads(text, parse_int=whole_or_float)
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def whole_or_float(digits: str) -> int | float:
+    return int(digits) if len(digits) <= LONGEST_WHOLE else float(digits)
+
+
+def finite(value: Any) -> float | None:
+    """A finite number as it is, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def printable(text: str, most: int = 2000) -> str:
+    """Text that is safe to print: no control characters, by which a name could steer a terminal, and no endless length."""
+    cut = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(character if character.isprintable() else "?" for character in cut)
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import os
 import socket
 import time
@@ -11,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .files import finite
+
 HEARTBEAT_LIMIT_S = 120.0  # a trainer beats every few seconds, but one slow step or validation must not look like death
 SLOWEST = "slowest_beat_s"  # of a status: the longest that this attempt was silent for and lived
 PATIENCE = 4.0  # times that
 LONGEST_LIMIT_S = 6 * 3600.0
+LARGEST_PID = 2**31 - 1
 _WATCHED = 4096  # runs whose heartbeats are remembered
 
 
@@ -41,8 +43,8 @@ class Process:
             host=str(values.get("host", "")),
             boot=str(values.get("boot_id", "")),
             namespace=str(values.get("pid_namespace", _machine()[2])),  # writers other than ours need not know of namespaces
-            pid=pid if isinstance(pid, int) else 0,
-            start=float(start) if isinstance(start, (int, float)) else None,
+            pid=pid if isinstance(pid, int) and abs(pid) <= LARGEST_PID else 0,
+            start=finite(start),
         )
 
 
@@ -162,19 +164,12 @@ def run_alive(path: Path, status: dict[str, Any], *, own: bool) -> bool:
         if process.pid == here.pid and process.start in (None, here.start):
             return own  # the process lives, but its training may have ended without being able to say so
         return process_alive(process)
-    heartbeat, slowest_s = seconds(status.get("heartbeat")), seconds(status.get(SLOWEST))
+    heartbeat, slowest_s = finite(status.get("heartbeat")), finite(status.get(SLOWEST))
     if heartbeat is None:
         return False
     if process.host == here.host and heartbeat < machine_started():
         return False  # the last sign of life comes from before this machine, or this container, started again
     return HEARTBEATS.alive(path, heartbeat, slowest_s=slowest_s or 0.0)
-
-
-def seconds(value: Any) -> float | None:
-    """A finite number as it is, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def machine_started() -> float:

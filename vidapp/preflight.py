@@ -110,7 +110,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
         blocks=sizes.blocks,
         parameters=sizes.parameters,
         tokenizer_parameters=sizes.tokenizer,
-        memory=memory_of(config, sizes.parameters, sizes.tokenizer, max(step.bytes, first.bytes)),
+        memory=memory_of(config, sizes.parameters, sizes.tokenizer, max(step.bytes, first.bytes), as_floats=trains_tokenizer),
         free=free_on(device),
         seconds=total / rate,
         flops=step.flops,
@@ -130,9 +130,12 @@ def of_a_rank(config: Config, ranks: int) -> Config:
     return config.replace({"recipe.batch_size": share, "recipe.micro_batches": parts})
 
 
-def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activations: int) -> int:
-    """Bytes: weights in all their copies, what a step computes with, and torch itself."""
-    return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + FIXED
+def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activations: int, *, as_floats: bool = False) -> int:
+    """Bytes: weights in all their copies, what a step computes with, the validation clips (`as_floats` too, where a tokenizer is
+    trained), and torch itself."""
+    data = config.data
+    validation = config.run.validation_clips * data.clip_frames * data.channels * data.size**2 * (5 if as_floats else 1)
+    return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + validation + FIXED
 
 
 def sampling_memory(config: Config, clips: int = 1) -> int:
@@ -140,7 +143,8 @@ def sampling_memory(config: Config, clips: int = 1) -> int:
 
     Attention within frames keeps its scores twice, before and after the softmax; attention over all tokens none, as `attend` computes it
     where they are many. Biases on the scores are kept for all layers. All of it grows with the fourth power of the grid, and little of it
-    can be told from the size of a checkpoint file.
+    can be told from the size of a checkpoint file. Of the codes there are the logits of a frame, three times over, and for a learned
+    codebook the distances of all tokens to each of them.
     """
     model, frames, places = config.model, config.data.clip_frames, config.grid**2
     full = model.attention == "full"
@@ -148,7 +152,20 @@ def sampling_memory(config: Config, clips: int = 1) -> int:
     biases = model.layers * pairs * (model.heads if model.positions == "relative" else int(full))
     scores = 0 if full else 2 * clips * frames * model.heads * pairs
     rows = clips * frames * places * model.width
-    return 4 * (biases + scores + rows * (2 * model.layers + 3 * model.mlp_ratio))
+    compared = 3 * places + (frames * places if config.tokenizer.quantizer == "vq" else 0)
+    codes = clips * compared * config.tokenizer.codebook_size
+    return 4 * (biases + scores + rows * (2 * model.layers + 3 * model.mlp_ratio) + codes)
+
+
+def refuse_too_large_to_sample(config: Config, name: str, clips: int = 1) -> None:
+    """ValueError where sampling so many clips at once with the checkpoint of that name would take more memory than is free: a system ends
+    the whole process for that. A GPU only refuses, which is told where it happens."""
+    if pick_device("auto").type == "cuda":
+        return
+    need, free = sampling_memory(config, clips), free_memory()
+    if need > free:
+        many = f"{clips} futures at once" if clips > 1 else "a future"
+        raise ValueError(f"{name} would take about {gib(need)} of memory for {many}, and {gib(free)} are free here")
 
 
 def needed(config: Config, device: torch.device) -> str:

@@ -1,5 +1,6 @@
 """Where everything lies in a run folder: the names that whoever trains and whoever watches agree on."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,16 @@ _STEP = re.compile(r"(?P<prefix>step|tokenizer-step)-(?P<step>\d{8,18})", re.ASC
 def runs_folder() -> Path:
     """Where runs live: VIDAPP_RUNS, else `runs` in the working folder. It need not exist yet."""
     return Path(os.environ.get("VIDAPP_RUNS") or "runs").absolute()
+
+
+def refuse_links(folder: Path) -> None:
+    """ValueError where a part of a run folder is a link, or neither file nor folder: whoever trains writes and deletes in it."""
+    for place in (folder, folder / "checkpoints", folder / "samples"):
+        with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+            for entry in entries:
+                if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                    name = Path(entry.path).relative_to(folder)
+                    raise ValueError(f"{name} of run {folder.name!r} is a link or no ordinary file: put what it stands for in its place")
 
 
 def step_stem(step: int, phase: str = "transformer") -> str:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from . import run_folder
 from .config import Config
 from .failures import told_to_strangers
-from .files import FileLock, plain, read_json, resolve_inside, safe_name, write_json
-from .liveness import run_alive, seconds
+from .files import FileLock, finite, open_ordinary, parse_object, plain, read_json, resolve_inside, safe_name, write_json
+from .liveness import run_alive
 from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 
 OPEN_HERE: set[Path] = set()  # folders that this process writes at the moment; kept by RunWriter
@@ -131,7 +131,7 @@ class RunReader:
         """
         start = Cursor.parse(cursor)
         try:
-            with open(self.path / run_folder.METRICS, "rb") as file:
+            with open_ordinary(self.path / run_folder.METRICS) as file:
                 before = b""
                 if start.offset:
                     file.seek(max(0, start.offset - _TAIL))
@@ -212,15 +212,8 @@ def list_runs(folder: Path | None = None) -> list[RunReader]:
 
 def parse_lines(content: bytes) -> list[dict[str, Any]]:
     """The objects in complete JSON lines; what a crash tore apart is skipped."""
-    lines = []
-    for text in content.split(b"\n"):
-        try:
-            value = json.loads(text) if text.strip() else None
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            lines.append(value)
-    return lines
+    found = [parse_object(text) for text in content.split(b"\n") if text.strip()]
+    return [line for line in found if line is not None]
 
 
 def json_line(values: dict[str, Any]) -> bytes:
@@ -260,5 +253,5 @@ def _whole(value: Any) -> int:
 
 def unix_time(value: Any) -> float:
     """Seconds since 1970 as a file holds them; 0 for anything that is no time."""
-    found = seconds(value)
+    found = finite(value)
     return found if found is not None and 0 <= found <= LATEST else 0.0

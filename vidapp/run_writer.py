@@ -122,6 +122,7 @@ class RunWriter:
         used = _resumed_config(name, before, config)
         lock = FileLock(path / run_folder.LOCK)
         _refuse_live(reader)
+        run_folder.refuse_links(path)
         if not lock.acquire():
             raise ValueError(f"run {name!r} is being written by another process: stop that one first")
         try:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, field_of
 from ..failures import told_to_strangers
-from ..files import expanded, plain
+from ..files import expanded, plain, printable
 from ..markdown import put_between
 
 MOST_NAMED = 10  # of what is left out
@@ -131,6 +131,7 @@ def whole(text: str, low: int, high: int) -> int:
 
 def table(rows: list[list[str]]) -> str:
     """Rows of equal length as text: the first column to the left, the others to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
         "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
@@ -221,5 +222,5 @@ def left_out(skipped: "list[Skipped]") -> list[str]:
     """What was left out and why, a line each, and how many more."""
     from ..data.clips import by_weight
 
-    lines = [f"{name}: {reason}" for name, reason in by_weight(skipped)[:MOST_NAMED]]
+    lines = [printable(f"{name}: {reason}") for name, reason in by_weight(skipped)[:MOST_NAMED]]
     return lines if len(skipped) <= MOST_NAMED else [*lines, f"and {len(skipped) - MOST_NAMED} more"]

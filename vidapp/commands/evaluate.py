@@ -81,6 +81,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
     from ..evaluate import evaluate, format_table
+    from ..preflight import refuse_too_large_to_sample
 
     config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
@@ -93,6 +94,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     with in_terms_of_flags(data, context, frames):
         source = open_data(data)
+    refuse_too_large_to_sample(config, Path(arguments.checkpoint).name)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     note_unseen(config, context, frames)
     if arguments.samples > 1 and config.sampling.choice == "expected":

@@ -38,12 +38,14 @@ class Case:
         """Where the checkpoint loses most on so many clips; told the share that is done. strip: a picture to draw the first clip into."""
 
         def evaluated(progress: Callable[[float], None]) -> "Lost":
-            from ..checkpoint import load_checkpoint
+            from ..checkpoint import load_checkpoint, read_header
             from ..device import pick_device
             from ..evaluate import evaluate
+            from ..preflight import refuse_too_large_to_sample
             from ..stages import lost
 
             assert self.checkpoint
+            refuse_too_large_to_sample(read_header(self.checkpoint).config, self.checkpoint.name)
             loaded = load_checkpoint(self.checkpoint, pick_device("auto"))
             source = open_data(loaded.config.data, quiet=True)
             shown: dict[str, np.ndarray] = {}

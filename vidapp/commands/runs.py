@@ -3,6 +3,7 @@
 import argparse
 import time
 
+from ..files import printable
 from ..run_compare import differing_settings, newest_figures, own_config, standing
 from ..speedrun import TARGETS, minutes, render, row, speedrun
 from .common import add_json, as_text, number, positive, print_json, progress_bar, table, wants_json
@@ -65,7 +66,7 @@ def list_trash(arguments: argparse.Namespace) -> int:
     if wants_json(arguments):
         print_json({"trash": places})
     else:
-        print("\n".join(places) or "the trash is empty")
+        print("\n".join(map(printable, places)) or "the trash is empty")
     return 0
 
 
@@ -88,10 +89,10 @@ def show(arguments: argparse.Namespace) -> int:
     if wants_json(arguments):
         print_json(facts)
         return 0
-    print(f"{facts['name']}: {run.status().sentence}\nfolder: {facts['path']}")
+    print(f"{printable(facts['name'])}: {printable(run.status().sentence)}\nfolder: {printable(facts['path'])}")
     for phase, figures in facts["figures"].items():
-        print(f"\n{phase}\n{table([[key, number(value)] for key, value in figures.items()])}")
-    print("\ncheckpoints" + "".join(f"\n{path}" for path in facts["checkpoints"] or ["none yet"]))
+        print(f"\n{printable(phase)}\n{table([[key, number(value)] for key, value in figures.items()])}")
+    print("\ncheckpoints" + "".join(f"\n{printable(path)}" for path in facts["checkpoints"] or ["none yet"]))
     if config:
         settings = [[f"{section}.{key}", as_text(value)] for section, part in facts["config"].items() for key, value in part.items()]
         print(f"\nsettings\n{table(settings)}")

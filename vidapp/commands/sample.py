@@ -52,6 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     refuse_missing({"CHECKPOINT": arguments.checkpoint, "--input": arguments.input})
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
+    from ..preflight import refuse_too_large_to_sample
 
     header = read_header(arguments.checkpoint)
     if header.phase == "tokenizer":
@@ -61,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     config = header.config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
+    refuse_too_large_to_sample(config, Path(arguments.checkpoint).name)
     given_u8 = given_frames(config, arguments.input, context)
     checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
     note_unseen(config, context, frames)

@@ -141,12 +141,15 @@ def is_whole(path: Path, size: int, channels: int) -> bool:
 
 def write_clips(output: BinaryIO, source: Decoded, name: str, size: int, channels: int) -> None:
     """Stream every clip of `source` into a .npy; its length is often known at the end only, so the header comes twice."""
-    if source.count > 1 and source.count * (source.frames or 0) > MAX_FRAMES:
-        raise ClipError(f"{name} has {source.count * (source.frames or 0)} frames, above the limit of {MAX_FRAMES}: split it")
+    known, frame_bytes = source.count * (source.frames or 0), channels * size**2
+    if source.count > 1 and known > MAX_FRAMES:
+        raise ClipError(f"{name} has {known} frames, above the limit of {MAX_FRAMES}: split it")
+    if known * frame_bytes > LARGEST_CACHE_BYTES:
+        raise ClipError(f"{name} takes {known * frame_bytes >> 30} GiB once decoded to {size} pixels, above the limit: split it")
     header = write_header(output, (source.count, source.frames or 0, channels, size, size))
     frames = 0
     for index in range(source.count):
-        for frame in itertools.islice(source.read(index), MAX_FRAMES - frames):
+        for frame in itertools.islice(source.read(index), min(MAX_FRAMES, LARGEST_CACHE_BYTES // frame_bytes) - frames):
             if frames % 1000 == 0:
                 check_disk(output, 1000 * frame.nbytes)
             output.write(frame.tobytes())

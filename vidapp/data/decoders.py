@@ -20,6 +20,8 @@ from numpy.lib import format as npy_format
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 4096 * 4096  # in one frame
+MAX_DRAWN = 1 << 35  # of all frames of a .gif: minutes
+MAX_HEADER = 1 << 16  # bytes of a .npy's header
 MOST_SAID = 4096  # bytes of what ffmpeg complains of that are looked at
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -73,6 +75,10 @@ def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
         version = npy_format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ClipError(f"{path.name} is a .npy of an unknown version {version}: save it again with numpy.save")
+        begin, length = file.tell(), 2 if version == (1, 0) else 4
+        if int.from_bytes(file.read(length), "little") > MAX_HEADER:  # numpy reads it whole before it looks
+            raise ClipError(f"{path.name} has a header that no clip has: save it again with numpy.save")
+        file.seek(begin)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read_header(file)
         if not all(type(side) is int and side >= 0 for side in shape):
@@ -127,12 +133,16 @@ def gif_frames(path: Path) -> Frames:
     """The pictures of a .gif as they are stored, one after another; their durations are not looked at."""
     with explained(path.name), Image.open(path, formats=("GIF",)) as image:
         check_pixels(path.name, *image.size)
+        drawn = 0
         for index in itertools.count():
             try:
                 image.seek(index)
             except EOFError:
                 return
             check_pixels(path.name, *image.size)  # a later frame may enlarge the picture
+            drawn += image.width * image.height  # whole, however little of it a frame of a few bytes changes
+            if drawn > MAX_DRAWN:
+                raise ClipError(f"{path.name} takes more than {MAX_DRAWN:,} pixels to draw: make it smaller or shorter first")
             yield image
 
 

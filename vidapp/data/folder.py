@@ -14,10 +14,10 @@ from .archive import held_open
 from .cache import cached_clip, open_cached
 from .clips import ClipFile, clip_name, find_clips, nothing_in
 from .decoders import ClipError
+from .fixed import room_for
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = 0.1  # share of the clips (or, of one or two clips, of the frames) in each of validation and test
-MAX_FIXED_BYTES = 2 << 30  # of one answer of fixed_clips
 
 Progress = Callable[[int, int, str], None]  # (clip files done, clip files in all, name of the next)
 
@@ -108,9 +108,7 @@ class FolderSource:
         """
         windows = self._windows(split, frames)
         count = max(0, min(count, len(windows) - first))
-        if count * frames * self.config.channels * self.config.size**2 > MAX_FIXED_BYTES:
-            raise ValueError(f"{count} clips of {frames} frames take more than {MAX_FIXED_BYTES >> 30} GiB at once: ask for fewer clips")
-        clips = np.empty((count, frames, self.config.channels, self.config.size, self.config.size), np.uint8)
+        clips = room_for(count, frames, self.config)
         for clip, number in zip(clips, windows.fixed_order(split, first + count)[first:], strict=True):
             clip[:] = windows[int(number)]
         return clips

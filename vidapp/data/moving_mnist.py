@@ -11,6 +11,7 @@ import numpy as np
 
 from ..config import DataConfig
 from ..randomness import numpy_generator
+from .fixed import room_for
 
 ASSET = Path(__file__).resolve().parents[2] / "assets" / "mnist_5k.npz"
 SPEED = 0.1  # of the free span, a frame
@@ -70,8 +71,10 @@ class MovingMnist:
 
     def fixed_clips(self, split: str, count: int, frames: int, first: int = 0) -> np.ndarray:
         """`count` clips uint8 (N, T, C, H, W) of a split from number `first` on; the same ones on every call and every machine."""
-        numbers = range(first, first + count)
-        return np.stack([self.make_clip(split, numpy_generator(0, "fixed", split, number), frames) for number in numbers])
+        clips = room_for(count, frames, self.config)
+        for number, clip in enumerate(clips, start=first):
+            clip[:] = self.make_clip(split, numpy_generator(0, "fixed", split, number), frames)
+        return clips
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""

@@ -21,6 +21,7 @@ from .folder import FolderSource, Segment, Windows, split_by_name, split_by_time
 COLOURS = 1 << 24
 SPREAD = 0x9E3779  # odd, so that ids times it are all different colours, and far apart
 GATHER = pow(SPREAD, -1, COLOURS)
+MAX_CLIPS = 1_000_000
 LARGEST_CODEBOOK = 65536
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 OPEN_FILES = 16
@@ -69,6 +70,8 @@ class TokenSource(FolderSource):
         refuse_misfit(config, file)
         self.config, self.file, self.name, self.skipped = config, file, file.path.name, []
         self._found: dict[tuple[str, int], Windows] = {}
+        if file.shape[0] > MAX_CLIPS:
+            raise ValueError(f"{self.name} has {file.shape[0]:,} clips, above the limit of {MAX_CLIPS:,}: split it")
         clips: list[Segment] = [
             IdSegment(f"{file.path.name}[{index}]", file.path, index, 0, file.frames, file) for index in range(file.shape[0])
         ]

@@ -103,18 +103,10 @@ def check(path: Path) -> None:
 
 
 def refuse_too_large(path: Path, clips: int = 1) -> None:
-    """ValueError where sampling so many clips at once would take more memory than is free: a system ends the whole app for that. A GPU
-    only refuses, which is told where it happens."""
-    from ..device import pick_device
-    from ..memory import free_memory
-    from ..preflight import sampling_memory
+    """ValueError where sampling so many clips at once would take more memory than is free."""
+    from ..preflight import refuse_too_large_to_sample
 
-    if pick_device("auto").type == "cuda":
-        return
-    need, free = sampling_memory(read_header(path).config, clips), free_memory()
-    if need > free:
-        many = f"{clips} futures at once" if clips > 1 else "a future"
-        raise ValueError(f"{path.name} would take about {need / 2**30:.1f} GiB of memory for {many}, and {free / 2**30:.1f} are free here")
+    refuse_too_large_to_sample(read_header(path).config, path.name, clips)
 
 
 class CheckpointCache:

@@ -463,7 +463,7 @@ def test_a_checkpoint_that_would_take_more_memory_than_is_free_is_refused_before
     monkeypatch.setattr("vidapp.preflight.free_memory", lambda: 1000)
     monkeypatch.setattr("vidapp.checkpoint.load_checkpoint", None)
     for command in (["sample", checkpoint_of(tiny), "--out", tmp_path / "a.gif"], ["evaluate", checkpoint_of(tiny)]):
-        assert "GiB of memory for a future, and 0.0 GiB are free here" in shell.refuses(*command)
+        assert "GiB of memory for a future, and 0.0 are free here" in shell.refuses(*command)
 
 
 def test_names_in_files_of_strangers_steer_no_terminal(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:

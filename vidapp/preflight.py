@@ -165,7 +165,7 @@ def refuse_too_large_to_sample(config: Config, name: str, clips: int = 1) -> Non
     need, free = sampling_memory(config, clips), free_memory()
     if need > free:
         many = f"{clips} futures at once" if clips > 1 else "a future"
-        raise ValueError(f"{name} would take about {gib(need)} of memory for {many}, and {gib(free)} are free here")
+        raise ValueError(f"{name} would take about {gib(need)} of memory for {many}, and {free / GIB:.1f} are free here")
 
 
 def needed(config: Config, device: torch.device) -> str:

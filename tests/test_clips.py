@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 from numpy.lib import format as npy_format
 from PIL import ExifTags, Image
 
-from vidapp.config import DataConfig
+from vidapp.config import Config, DataConfig
 from vidapp.data import archive, cache, clips, decoders, glance
 from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
 from vidapp.data.decoders import ClipError, layout_of
 from vidapp.data.folder import FolderSource
+from vidapp.data.source import person_clip
 from vidapp.media import write_clip, write_gif, write_mp4, write_npy
 
 
@@ -252,6 +254,37 @@ def read_or_refused(path: Path, name: str) -> int:
         if name not in str(error):
             raise
         return 0
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 11, 50])
+@pytest.mark.parametrize("kind", [".npy", ".gif", "pictures", ".zip"])
+def test_every_so_manieth_frame_is_read_where_that_is_asked_for(tmp_path: Path, kind: str, step: int) -> None:
+    clip = moving_square(frames=11)
+    path = tmp_path / f"a{kind}"
+    if kind == "pictures":
+        save_pictures(path, clip)
+    elif kind == ".zip":
+        zip_of(path, {"a.npy": npy_bytes(clip[:, 0])})
+    else:
+        write_clip(path, clip)
+    assert np.array_equal(read_clip(path, 16, 1, 99, step), clip[::step])
+    assert np.array_equal(read_clip(path, 16, 1, 2, step), clip[::step][:2])
+    (file,), _ = find_clips(path)
+    whole, thinned = (np.load(cache.cached_clip(file, 16, 1, one)) for one in (1, step))
+    assert np.array_equal(whole[0], clip)
+    assert np.array_equal(thinned[0], clip[::step])
+
+
+def test_own_clips_are_windows_of_every_so_manieth_frame(tmp_path: Path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", moving_square(frames=20)[:, 0])
+    data = DataConfig(source=str(tmp_path), size=16, clip_frames=4, context_frames=1, frame_step=5)
+    clip = moving_square(frames=20)[::5]
+    assert np.array_equal(FolderSource(data).training_clip(0, 0, 0, 4), clip)
+    config = Config().replace({"data.frame_step": 5, "data.size": 32})
+    assert person_clip(tmp_path / "0.npy", config, 9).shape == (4, 1, 32, 32)
+    with pytest.raises(ValueError, match="the longest has 4"):
+        FolderSource(replace(data, clip_frames=5))
 
 
 def test_a_small_file_that_takes_long_to_decode_or_much_to_keep_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,11 @@ def test_what_is_adjusted_is_said() -> None:
         assert part in said
 
 
+def test_a_step_between_frames_that_are_made_is_said_to_change_nothing() -> None:
+    assert "data.frame_step changes nothing" in " ".join(preflight.preflight(tiny(data__frame_step=3)).notices)
+    assert "data.frame_step changes nothing" not in " ".join(preflight.preflight(tiny(data__frame_step=3, data__source="/clips")).notices)
+
+
 def test_validation_clips_are_counted_and_as_floats_too_where_a_tokenizer_is_trained() -> None:
     few, many = (tiny(data__clip_frames=64, run__validation_clips=clips) for clips in (1, 2001))
     each = 2000 * 64 * 32 * 32

@@ -59,7 +59,7 @@ def test_clips_shorter_than_the_curriculum_are_shown_and_it_says_what_is_too_lon
     choice = keep([npy(tmp_path, f"{name}.npy", 12) for name in "abcdef"], "short")
     with gr.Blocks():
         tab = build(readonly=True)
-    WISHES.claim("page", SHOW, (choice, "train", 32, 1, 12, 4, 0.0, 0.0, 0.5, 0.0, 3, "5, 10, 15, 20", ""))
+    WISHES.claim("page", SHOW, (choice, "train", 32, 1, 12, 4, 0.0, 0.0, 0.5, 0.0, 3, "5, 10, 15, 20", 1, ""))
     *_, found = tab.show(SimpleNamespace(session_hash="page"), progress=lambda *_, **__: None)  # type: ignore[arg-type]
     assert "Curriculum, 15 frames: " in found[tab.message]
     assert "at most 12" in found[tab.message]
@@ -90,6 +90,14 @@ def test_brought_files_are_shown_or_skipped_with_a_reason(tmp_path: Path) -> Non
     assert [name for name, _ in brought.clips] == ["good.npy"]
     assert brought.usable == [paths[0]]
     assert {name for name, _ in brought.skipped} == {"short.npy", "broken.gif"}
+
+
+def test_clips_are_looked_at_as_far_apart_as_asked_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "film.npy", np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((12, 16, 16), np.uint8))
+    *_, (_, brought) = read_brought([str(tmp_path / "film.npy")], brought_data(32, 1, 4, 3))
+    assert [int(frame[0, 0, 0]) for frame in brought.clips[0][1]] == [0, 3, 6, 9]
+    chosen = dataclasses.replace(CHOSEN, source=keep(brought.usable * 3, "film"), frames=4, step=3)
+    assert [int(frame[0, 0, 0]) for frame in clips_of(opened(chosen.data), chosen)[0].frames] == [0, 3, 6, 9]
 
 
 def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:

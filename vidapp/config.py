@@ -147,6 +147,9 @@ class DataConfig(Section):
     clip_frames: int = option(20, "Frames in a training clip.", unit="frames", low=1, high=256)
     context_frames: int = option(10, "Given frames; the rest of the clip is to be predicted.", unit="frames", low=1, high=255)
     digits: int = option(2, "Digits in a Moving MNIST clip.", low=1, high=6)
+    frame_step: int = option(
+        1, "Take every n-th frame of your own clips: from one frame of a video to the next hardly anything moves.", low=1, high=120
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .config import Config
+from .config import MOVING_MNIST, Config
 from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision
 from .dry_run import Cost, tokenizer_step, transformer_step
 from .heap import PLENTY, freed_memory
@@ -197,6 +197,8 @@ def adjustments(config: Config, device: torch.device, precision: str) -> list[st
     for key in ("own_past", "context_corruption"):
         if getattr(recipe, key) and recipe.clean_past and config.model.attention == "framewise":
             found.append(f"recipe.{key} changes nothing: with model.attention=framewise no frame sees another.")
+    if config.data.frame_step > 1 and (config.data.source in MOVING_MNIST or config.tokenizer.quantizer == "ids"):
+        found.append("data.frame_step changes nothing: it is for clips of your own that are frames.")
     if config.run.device == "auto":
         found.append(f"run.device=auto takes {device.type}.")
     if recipe.precision == "auto":

@@ -44,21 +44,21 @@ def data_folder() -> Path:
     return folder.resolve()
 
 
-def cached_clip(file: ClipFile, size: int, channels: int) -> Path:
-    """Path of the .npy of a clip file, decoded now if it is not there yet: uint8 (N, T, C, size, size).
+def cached_clip(file: ClipFile, size: int, channels: int, step: int = 1) -> Path:
+    """Path of the .npy of a clip file's every `step`-th frame, decoded now if it is not there yet: uint8 (N, T, C, size, size).
 
     The key is the files' paths, times of change and sizes. Of several processes that want it, one decodes. Raises ClipError for
     a file that cannot be decoded and ValueError where the disk is full.
     """
     folder = data_folder() / "clips"
     folder.mkdir(exist_ok=True)
-    key = cache_key(file, size, channels)
+    key = cache_key(file, size, channels, step)
     path = folder / f"{key}.npy"
     if is_whole(path, size, channels):
         return path
     with only_one(folder / f".lock-{int(key[:8], 16) % LOCKS:02d}"):
         if not is_whole(path, size, channels):  # nobody else has decoded it meanwhile
-            decode_to(path, file, size, channels)
+            decode_to(path, file, size, channels, step)
             prune(folder, LARGEST_CACHE_BYTES)
     return path
 
@@ -74,10 +74,10 @@ def only_one(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def decode_to(path: Path, file: ClipFile, size: int, channels: int) -> None:
+def decode_to(path: Path, file: ClipFile, size: int, channels: int, step: int) -> None:
     open_cached.cache_clear()  # a damaged one may be mapped already
     try:
-        with decoded(file, size, channels) as source, replacing(path) as temporary, open(temporary, "wb") as output:
+        with decoded(file, size, channels, step) as source, replacing(path) as temporary, open(temporary, "wb") as output:
             write_clips(output, source, file.name, size, channels)
     except OSError as error:
         raise ValueError(
@@ -118,7 +118,7 @@ def open_cached(path: Path) -> np.ndarray:
     return array
 
 
-def cache_key(file: ClipFile, size: int, channels: int) -> str:
+def cache_key(file: ClipFile, size: int, channels: int, step: int) -> str:
     stats = []
     for path in file.images or (file.path,):
         try:
@@ -126,7 +126,7 @@ def cache_key(file: ClipFile, size: int, channels: int) -> str:
         except OSError as error:
             raise ClipError(f"{path.name} cannot be read: check that it still exists") from error
         stats.append([str(path.resolve()), stat.st_mtime_ns, stat.st_size])
-    facts = [VERSION, size, channels, stats, file.entries]
+    facts = [VERSION, size, channels, stats, file.entries, *([step] if step > 1 else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
 
 

@@ -69,8 +69,8 @@ class Clip:
     frames: np.ndarray
 
 
-def read_clip(path: str | Path, size: int, channels: int, max_frames: int) -> np.ndarray:
-    """The clip in a file, or the first of several: uint8 (T, C, size, size), at most `max_frames` frames from its start.
+def read_clip(path: str | Path, size: int, channels: int, max_frames: int, step: int = 1) -> np.ndarray:
+    """The clip in a file, or the first of several: uint8 (T, C, size, size), every `step`-th frame, at most `max_frames` from its start.
 
     Frames are cut to their central square and resized with antialiasing; `channels` is 1 (grey) or 3 (colour).
     At most 1 GiB is read. Raises ClipError (a ValueError) for unknown, damaged or hostile files.
@@ -78,11 +78,13 @@ def read_clip(path: str | Path, size: int, channels: int, max_frames: int) -> np
     files, skipped = find_clips(path)
     if not files:
         raise nothing_in(Path(path), skipped)
-    with decoded(files[0], size, channels) as source:
+    with decoded(files[0], size, channels, step) as source:
         return gathered(files[0].name, source.read(0), frame_limit(size, channels, max_frames, MAX_READ_BYTES))
 
 
-def read_clips(path: str | Path, size: int, channels: int, max_frames: int, max_clips: int) -> tuple[list[Clip], list[Skipped]]:
+def read_clips(
+    path: str | Path, size: int, channels: int, max_frames: int, max_clips: int, step: int = 1
+) -> tuple[list[Clip], list[Skipped]]:
     """The first `max_clips` clips in a file, folder or zip, as `read_clip` has them, and (name, reason) of what was skipped.
 
     Raises ClipError where nothing can be looked through or where not one clip could be read. At most 1 GiB is read in all.
@@ -92,7 +94,7 @@ def read_clips(path: str | Path, size: int, channels: int, max_frames: int, max_
     room = MAX_READ_BYTES
     for file in files:
         try:
-            with decoded(file, size, channels) as source:
+            with decoded(file, size, channels, step) as source:
                 for index in range(min(source.count, max_clips - len(clips))):
                     frames = gathered(file.name, source.read(index), frame_limit(size, channels, max_frames, room))
                     clips.append(Clip(clip_name(file, source.count, index), frames))
@@ -256,13 +258,13 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 @contextlib.contextmanager
-def decoded(file: ClipFile, size: int, channels: int) -> Iterator[Decoded]:
-    """The clip or clips of a file as streams of uint8 frames (C, size, size), good until the block is left."""
+def decoded(file: ClipFile, size: int, channels: int, step: int = 1) -> Iterator[Decoded]:
+    """The clip or clips of a file as streams of uint8 frames (C, size, size), every `step`-th one, good until the block is left."""
     if file.entries:
         with extracted(file.path, file.entries) as paths, renamed(file, paths):
-            yield decoded_paths(paths, size, channels)
+            yield decoded_paths(paths, size, channels, step)
     else:
-        yield decoded_paths(list(file.images) or [file.path], size, channels)
+        yield decoded_paths(list(file.images) or [file.path], size, channels, step)
 
 
 @contextlib.contextmanager
@@ -277,20 +279,22 @@ def renamed(file: ClipFile, paths: list[Path]) -> Iterator[None]:
         raise ClipError(text) from error
 
 
-def decoded_paths(paths: list[Path], size: int, channels: int) -> Decoded:
+def decoded_paths(paths: list[Path], size: int, channels: int, step: int) -> Decoded:
     first = paths[0]
     suffix = first.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
-        return Decoded(1, len(paths), lambda _: (fitted(path.name, image_frame(path), size, channels) for path in paths))
+        kept = paths[::step]
+        return Decoded(1, len(kept), lambda _: (fitted(path.name, image_frame(path), size, channels) for path in kept))
+    fit = partial(all_fitted, first.name, size=size, channels=channels, step=step)
     if suffix == ".npy":
         layout = npy_layout(first)
-        return Decoded(layout.clips, layout.frames, lambda index: all_fitted(first.name, npy_frames(first, layout, index), size, channels))
+        return Decoded(layout.clips, len(range(0, layout.frames, step)), lambda index: fit(npy_frames(first, layout, index)))
     open_frames = partial(gif_frames if suffix == ".gif" else video_frames, first)
-    return Decoded(1, None, lambda _: all_fitted(first.name, open_frames(), size, channels))
+    return Decoded(1, None, lambda _: fit(open_frames()))
 
 
-def all_fitted(name: str, images: Frames, size: int, channels: int) -> Iterator[np.ndarray]:
-    """Resized frames; a stream that is left early closes its decoder at once."""
+def all_fitted(name: str, images: Frames, *, size: int, channels: int, step: int) -> Iterator[np.ndarray]:
+    """Every `step`-th frame, resized; a stream that is left early closes its decoder at once."""
     with contextlib.closing(images):
-        for image in images:
+        for image in itertools.islice(images, 0, None, step):
             yield fitted(name, image, size, channels)

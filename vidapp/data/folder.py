@@ -54,7 +54,8 @@ class TooShortError(ValueError):
 
 
 class FolderSource:
-    """Clips from `config.source`: a file, a folder or a .zip, resized and cropped to the model's size.
+    """Clips from `config.source`: a file, a folder or a .zip, resized and cropped to the model's size, every `config.frame_step`-th frame
+    of them, which is what all numbers of frames count.
 
     Every clip goes whole into one of train, validation and test, by a hash of its name, so that adding clips moves none
     (except that an empty split takes one). One or two clips are split by time instead. `skipped` holds (name, reason) of
@@ -88,7 +89,7 @@ class FolderSource:
             if progress:
                 progress(done, len(files), file.name)
             try:
-                path = cached_clip(file, self.config.size, self.config.channels)
+                path = cached_clip(file, self.config.size, self.config.channels, self.config.frame_step)
             except ClipError as error:
                 self.skipped.append((file.name, str(error)))
                 continue

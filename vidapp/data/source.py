@@ -46,12 +46,12 @@ def open_source(config: DataConfig) -> ClipSource:
 
 
 def person_clip(path: Path, config: Config, frames: int) -> np.ndarray:
-    """At most so many frames uint8 (T, C, H, W) of a clip that a person gives to a model of that config: frames fitted to the model's, or,
-    where it knows ids alone, a .npy of these. ValueError where the file is neither."""
+    """At most so many frames uint8 (T, C, H, W) of a clip that a person gives to a model of that config: frames fitted to the model's, as
+    far apart as those that it was trained on, or, where it knows ids alone, a .npy of these. ValueError where the file is neither."""
     if config.tokenizer.quantizer == "ids":
         from .token_ids import read_id_clip
 
         return read_id_clip(path, config, frames)
     from .clips import read_clip
 
-    return read_clip(path, config.data.size, config.data.channels, frames)
+    return read_clip(path, config.data.size, config.data.channels, frames, config.data.frame_step)

@@ -79,13 +79,13 @@ class DataTab:
         except ValueError as error:
             return {**shown, self.message: told(error)}
 
-    def look(self, files: list[str] | None, size: Any, channels: Any, frames: Any) -> Iterator[Updates]:
+    def look(self, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any) -> Iterator[Updates]:
         """Uploaded files, read one after the other: what they show, and what was skipped and why."""
         own = self.own
         if not files:
             yield {own.screen: None, own.skipped: ""}
             return
-        for done, brought in own_clips.read_brought(files, brought_data(size, channels, frames)):  # noqa: B007 - the last one counts
+        for done, brought in own_clips.read_brought(files, brought_data(size, channels, frames, step)):  # noqa: B007 - the last one counts
             if done < len(files):
                 yield {own.message: said(f"Reading {done + 1} of {len(files)}…")}
         clips = [Shown(frames_u8, name) for name, frames_u8 in brought.clips]
@@ -96,10 +96,10 @@ class DataTab:
             own.skipped: skipped_html(brought.skipped),
         }
 
-    def keep(self, files: list[str] | None, size: Any, channels: Any, frames: Any, name: str) -> Iterator[Updates]:
+    def keep(self, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any, name: str) -> Iterator[Updates]:
         """Copy the usable files to the folder that training from the page may use, and choose them as the source."""
         yield {self.own.message: said("Reading them once more…")}
-        *_, (_, brought) = own_clips.read_brought(files or [], brought_data(size, channels, frames))
+        *_, (_, brought) = own_clips.read_brought(files or [], brought_data(size, channels, frames, step))
         choice = own_clips.keep(brought.usable, name or "")
         yield {
             self.own.message: said(f"Kept as {choice.removeprefix(sources.PREFIX)!r}: it can be chosen above and in Train.", "good"),
@@ -113,10 +113,12 @@ class DataTab:
         return {self.source: gr.Dropdown(choices=choices) if known else gr.Dropdown(choices=choices, value=choices[0][1])}
 
 
-def brought_data(size: Any, channels: Any, frames: Any) -> DataConfig:
+def brought_data(size: Any, channels: Any, frames: Any, step: Any = 1) -> DataConfig:
     if size not in data_view.SIZES or channels not in (1, 3) or not frames or not 2 <= int(frames) <= data_view.LONGEST:
         raise ValueError("choose a size, grey or colour, and a clip length above")
-    return DataConfig(source="own", size=int(size), channels=int(channels), clip_frames=int(frames), context_frames=1)
+    return DataConfig(
+        source="own", size=int(size), channels=int(channels), clip_frames=int(frames), context_frames=1, frame_step=int(step or 1)
+    )
 
 
 def build(*, readonly: bool) -> DataTab:
@@ -151,6 +153,7 @@ def build(*, readonly: bool) -> DataTab:
             1, data_view.LONGEST - 1, value=default.context_frames, step=1, label="Given frames", info="Grey border; the others are to be predicted.",
             elem_id="data-given", min_width=180,
         )  # fmt: skip
+        step = form.slider("data.frame_step", Config(), 1, 15, 1, elem_id="data-step", min_width=180)
     message = message_box(elem_id="data-message")
     screen = wall(label="Clips as the model sees them", elem_id="data-wall")
     survey = gr.HTML("", css_template=static("survey.css"), elem_id="data-survey", apply_default_css=False, padding=False)
@@ -175,7 +178,7 @@ def build(*, readonly: bool) -> DataTab:
     )  # fmt: skip
     lengths = wall(label="One clip at the lengths of the curriculum", elem_id="data-length-wall")
     own = build_own(readonly)
-    inputs = [source, split, size, channels, frames, given, flip, rotation, brightness, contrast, draw, lengths_text]
+    inputs = [source, split, size, channels, frames, given, flip, rotation, brightness, contrast, draw, lengths_text, step]
     return DataTab(inputs, message, screen, survey, before_after, lengths, own, gr.Textbox("", visible=False))
 
 
@@ -213,10 +216,10 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
     claim = {"inputs": [*tab.inputs, tab.shown], "outputs": None, "queue": False, **quick}
     outputs = [tab.message, tab.screen, tab.survey, tab.before_after, tab.lengths, tab.shown]
     looking = {**in_turn("clips"), "show_progress": "minimal", "show_progress_on": tab.screen, **PRIVATE, **AGAIN}
-    source, split, size, channels, frames, given, *recipe, draw, lengths = tab.inputs
+    source, split, size, channels, frames, given, *recipe, draw, lengths, step = tab.inputs
 
     place.select(quiet(tab.refresh), tab.source, [tab.message, tab.source], **quick)
-    shows = [source.change, split.input, size.input, channels.input, frames.release, given.release]
+    shows = [source.change, split.input, size.input, channels.input, frames.release, given.release, step.release]
     changes = [*(control.release for control in recipe), draw.change, lengths.submit, lengths.blur]
     for kind, events in ((OPEN, [place.select]), (SHOW, shows), (CHANGE, changes)):
         gr.on(events, claiming(kind), **claim).then(guard(tab.show), None, outputs, **looking)
@@ -224,7 +227,7 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
     own = tab.own
     guard_own = guarded(own.message)
     reading = {**COMPUTE, "show_progress": "hidden", **PRIVATE, **AGAIN}
-    seen = [own.files, size, channels, frames]
+    seen = [own.files, size, channels, frames, step]
     brought = [
         own.files.upload,
         own.files.clear,
@@ -232,6 +235,7 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
         size.input,
         channels.input,
         frames.release,
+        step.release,
     ]  # these say how to read them
     gr.on(brought, guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **reading)
     if own.keeping is not None:

@@ -41,6 +41,7 @@ class Chosen:
     contrast: float
     draw: int
     lengths: str
+    step: int = 1
 
     @property
     def data(self) -> DataConfig:
@@ -57,6 +58,7 @@ class Chosen:
             channels=self.channels,
             clip_frames=self.frames,
             context_frames=min(self.given, self.frames - 1),
+            frame_step=self.step,
         )
         return sources.resolved(Config(data=data)).data
 
@@ -72,7 +74,7 @@ def chosen_from(*values: Any) -> Chosen:
     for name, value in chosen.items():
         if value is None:
             raise ValueError(f"{name} is empty: give a value")
-    for name in ("size", "channels", "frames", "given", "draw"):
+    for name in ("size", "channels", "frames", "given", "draw", "step"):
         chosen[name] = int(chosen[name])
     return Chosen(**chosen)
 

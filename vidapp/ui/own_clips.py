@@ -44,7 +44,7 @@ def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brou
     for done, path in enumerate(map(Path, paths)):
         yield done, brought
         try:
-            found, skipped = read_clips(path, data.size, data.channels, data.clip_frames, SHOWN)
+            found, skipped = read_clips(path, data.size, data.channels, data.clip_frames, SHOWN, data.frame_step)
         except (ValueError, OSError) as error:
             brought.skipped.append((path.name, str(error)))
             continue

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from vidapp.config import DataConfig
+from vidapp.config import Config, DataConfig
 from vidapp.ui import own_clips, sources
 from vidapp.ui.data_tab import SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
@@ -98,6 +98,13 @@ def test_clips_are_looked_at_as_far_apart_as_asked_for(tmp_path: Path) -> None:
     assert [int(frame[0, 0, 0]) for frame in brought.clips[0][1]] == [0, 3, 6, 9]
     chosen = dataclasses.replace(CHOSEN, source=keep(brought.usable * 3, "film"), frames=4, step=3)
     assert [int(frame[0, 0, 0]) for frame in clips_of(opened(chosen.data), chosen)[0].frames] == [0, 3, 6, 9]
+
+
+def test_a_run_takes_over_what_is_shown() -> None:
+    settings = dataclasses.replace(CHOSEN, size=64, channels=3, frames=12, given=20, step=2).settings
+    assert Config().replace(settings).data == DataConfig(size=64, channels=3, clip_frames=12, context_frames=11, frame_step=2)
+    with pytest.raises(ValueError, match="choose 2 to 64 frames"):
+        _ = dataclasses.replace(CHOSEN, frames=99).settings
 
 
 def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:

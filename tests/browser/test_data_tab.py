@@ -82,3 +82,34 @@ def test_own_clips_are_shown_skipped_ones_named_and_good_ones_kept_once(data: Pa
     expect(data.locator("#data-survey")).to_contain_text("no frame is in two splits")
     data.locator("#own-keep").click()
     expect(data.locator("#own-message .message.bad")).to_contain_text("nothing is overwritten")
+
+
+def test_own_clips_are_shown_as_they_would_be_read_and_a_run_takes_that_over(data: Page, tmp_path: Path) -> None:
+    film = np.zeros((24, 40, 40, 3), np.uint8)
+    film[..., 0] = np.arange(24)[:, None, None] * 10
+    for number in range(3):
+        np.save(tmp_path / f"red {number}.npy", film)
+    data.locator("#own-files input[type=file]").set_input_files(sorted(tmp_path.iterdir()))
+    wait_for_clips(data, "#own-wall", 3)
+    grey = key(data, "#own-wall")
+    data.locator("#data-channels input").click()
+    data.get_by_role("option", name="colour").click()
+    wait_for_clips(data, "#own-wall", 3, other_than=grey)
+    colour = key(data, "#own-wall")
+    data.locator("#data-frames input[type=number]").fill("6")
+    data.locator("#data-frames input[type=number]").press("Tab")
+    wait_for_clips(data, "#own-wall", 3, other_than=colour)
+    near = key(data, "#own-wall")
+    data.locator("#data-step input[type=number]").fill("4")
+    data.locator("#data-step input[type=number]").press("Tab")
+    wait_for_clips(data, "#own-wall", 3, other_than=near)
+
+    data.locator("#own-name input, #own-name textarea").fill("red")
+    old = key(data, "#data-wall")
+    data.locator("#own-keep").click()
+    expect(data.locator("#own-message")).to_contain_text("Kept as 'red'")
+    data.wait_for_function("(key) => document.querySelector('#data-wall .wall').dataset.key !== key", arg=old)
+    data.locator("#data-train").click()
+    for told in ("own/red", "1 → 3", "20 → 6", "1 → 4"):
+        expect(data.locator("#train-chips")).to_contain_text(told)
+    expect(data.locator("#new-data-source input")).to_have_value("your clips: red")

@@ -304,6 +304,22 @@ def test_a_picture_chooses_its_clip_which_is_generated(page: Page) -> None:
     page.wait_for_function(made, arg=before)
 
 
+def test_pictures_are_of_the_clips_of_the_chosen_checkpoint(page: Page, tiny_run: str) -> None:
+    picture = page.get_by_role("button", name="Test clip 3", exact=True).locator("img")
+    before = picture.get_attribute("src")
+    assert before
+    choose(page, "#checkpoint", tiny_run)
+    expect(picture).not_to_have_attribute("src", before)
+    assert picture.evaluate("image => image.naturalWidth") == tiny_config().data.size
+    choose(page, "#checkpoint", "Moving MNIST (bundled)")
+    expect(picture).to_have_attribute("src", before)
+
+
+def test_frames_that_go_by_are_not_read_out(page: Page) -> None:
+    expect(page.locator(".player .place")).to_contain_text("frame")
+    expect(page.locator(".player :is(output, [role=status], [role=alert], [aria-live])")).to_have_count(0)
+
+
 def test_a_released_slider_generates_again(ready: Page) -> None:
     first = generate(ready)
     before = ready.locator(".player").get_attribute("data-key")

@@ -108,6 +108,38 @@ def test_the_microscope_follows_the_frame_that_is_shown(tokens: Page) -> None:
     expect(tokens.locator(".scope h3")).to_contain_text("Frame 15, row 4, column 5")
 
 
+SLOW_PATCHES = """() => {
+  const decode = HTMLImageElement.prototype.decode;
+  HTMLImageElement.prototype.decode = async function () {
+    await decode.call(this);
+    if (this.naturalWidth <= 8) await new Promise((done) => setTimeout(done, 2500));
+  };
+}"""
+
+
+def test_the_microscope_outlives_a_clip_that_is_exchanged_while_it_is_answered(tokens: Page) -> None:
+    key = tokens.locator(".tokens").get_attribute("data-key") or ""
+    tokens.evaluate(SLOW_PATCHES)
+    with tokens.expect_response(lambda response: "component_server" in response.url):
+        click_cell(tokens, 3, 4)
+    tokens.locator("#tokens-number input[type=number]").fill("5")
+    tokens.locator("#tokens-show").click()
+    wait_for_frames(tokens, FRAMES, other_than=key)
+    tokens.locator(".tokens .scrubber").fill("9")
+    click_cell(tokens, 2, 2)
+    looked(tokens, "9,2,2,0")
+    expect(tokens.locator(".scope .belief")).to_contain_text("entropy")
+
+
+def test_playing_is_not_read_out(tokens: Page) -> None:
+    readout, play = tokens.locator(".tokens .readout"), tokens.locator(".tokens .play")
+    expect(readout).to_have_attribute("aria-live", "polite")
+    play.click()
+    expect(readout).to_have_attribute("aria-live", "off")
+    play.click()
+    expect(readout).to_have_attribute("aria-live", "polite")
+
+
 def test_an_id_outside_the_codebook_is_refused_where_it_was_typed(tokens: Page) -> None:
     click_cell(tokens, 0, 0)
     tokens.locator(".scope .other-id").fill("2560")

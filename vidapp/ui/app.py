@@ -94,6 +94,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         tokens.wire(tokens_place, looking, generating.made, tabs, generating.screen, generating.decoded)
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
+        join_data(tabs, clips, configuring, training)
         join_draft(tabs, configuring, training, *edits)
         debug.wire(page, debug_place, debugging, training.picker)
         runs_tab.wire(page, runs_place, runs)
@@ -148,6 +149,21 @@ def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: tra
         follow(edited, configuring.draft, training.new, quick)
     for edited in there:
         follow(edited, configuring.draft, configuring, quick)
+
+
+def join_data(tabs: gr.Tabs, clips: data_tab.DataTab, configuring: configure.ConfigureTab, training: train.TrainTab) -> None:
+    """The new run takes over the clips that Data shows, with their size, colours and length."""
+    if clips.train is None or training.new is None:
+        return
+    quick = {**QUICK, **PRIVATE, **AGAIN}
+
+    def take(held: Any, *values: Any) -> dict[Any, Any]:
+        return {tabs: gr.Tabs(selected="train"), configuring.draft: drafts.Draft.held(held).edited(clips.settings(*values)).value}
+
+    given, outputs = [configuring.draft, *clips.inputs], [clips.message, tabs, configuring.draft]
+    taken = clips.train.click(guarded(clips.message)(take), given, outputs, **quick)
+    for tab in (configuring, training.new):
+        follow(taken, configuring.draft, tab, quick)
 
 
 def follow(changed: Any, draft: gr.BrowserState, tab: configure.ConfigureTab | new_run.NewRun, settings: dict[str, Any]) -> None:

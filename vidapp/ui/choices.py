@@ -11,7 +11,7 @@ from .drawing import drawn_clip
 from .generation import DRAWN, LONGEST_FUTURE, SOURCES, TEST, TEST_CLIPS, UPLOAD, Clip, data_clip, source_of, uploaded_clip
 
 LARGEST_SEED = 2**31 - 1
-LARGEST = 1e9  # of any number given here
+LARGEST = 1e15  # of any number given here
 LONGEST_GIVEN = 64
 BOUNDS = {  # of what no config knows; how to sample is checked by the sampling settings themselves
     "number": ("clip number", 0, TEST_CLIPS - 1),

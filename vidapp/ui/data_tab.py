@@ -44,6 +44,7 @@ class DataTab:
     message: gr.HTML
     screen: gr.HTML
     survey: gr.HTML
+    train: gr.Button | None  # leads to a run on what is shown; only where there can be one
     before_after: gr.HTML
     lengths: gr.HTML
     own: OwnClips
@@ -106,6 +107,10 @@ class DataTab:
             self.source: gr.Dropdown(choices=sources.choices(), value=choice),
         }
 
+    def settings(self, *values: Any) -> dict[str, Any]:
+        """What a run on what is shown is given, by dotted key; ValueError where it cannot be."""
+        return chosen_from(*values).settings
+
     def refresh(self, choice: str) -> Updates:
         """The data that there is now; what is chosen is left alone where it still exists."""
         choices = sources.choices()
@@ -157,6 +162,7 @@ def build(*, readonly: bool) -> DataTab:
     message = message_box(elem_id="data-message")
     screen = wall(label="Clips as the model sees them", elem_id="data-wall")
     survey = gr.HTML("", css_template=static("survey.css"), elem_id="data-survey", apply_default_css=False, padding=False)
+    train = None if readonly else gr.Button("Train on these clips, as they are shown", size="sm", elem_id="data-train")
     gr.HTML("<h2 class='heading'>Augmentation, before and after</h2>", apply_default_css=False, padding=False)
     with gr.Row(equal_height=False):
         shown_first = Config().replace(
@@ -179,7 +185,7 @@ def build(*, readonly: bool) -> DataTab:
     lengths = wall(label="One clip at the lengths of the curriculum", elem_id="data-length-wall")
     own = build_own(readonly)
     inputs = [source, split, size, channels, frames, given, flip, rotation, brightness, contrast, draw, lengths_text, step]
-    return DataTab(inputs, message, screen, survey, before_after, lengths, own, gr.Textbox("", visible=False))
+    return DataTab(inputs, message, screen, survey, train, before_after, lengths, own, gr.Textbox("", visible=False))
 
 
 def build_own(readonly: bool) -> OwnClips:

@@ -63,6 +63,13 @@ class Chosen:
         return sources.resolved(Config(data=data)).data
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What a run on these clips is given, by dotted key; ValueError where they cannot be."""
+        data = self.data
+        found = {f"data.{name}": getattr(data, name) for name in ("size", "channels", "clip_frames", "context_frames", "frame_step")}
+        return {"data.source": self.source, **found}
+
+    @property
     def recipe(self) -> RecipeConfig:
         return RecipeConfig(horizontal_flip=self.flip, rotation=self.rotation, brightness=self.brightness, contrast=self.contrast)
 

@@ -17,8 +17,8 @@ MAX_UNPACKED_BYTES = 16 << 30
 MAX_RATIO = 200  # unpacked / packed; sparse uint8 clips stay below 100
 RATIO_FREE_BYTES = 64 << 20  # archives that unpack to less may have any ratio
 SPARE_DISK_BYTES = 256 << 20
-Held = tuple[contextlib.ExitStack, dict[Path, zipfile.ZipFile]]
-HELD: ContextVar[Held | None] = ContextVar("HELD", default=None)  # of `held_open`, which one thread is in
+Held = tuple[contextlib.ExitStack, dict[Path, zipfile.ZipFile]]  # one at most is open
+HELD: ContextVar[Held | None] = ContextVar("HELD", default=None)  # of `held_open`
 
 
 def zip_entries(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
@@ -36,8 +36,8 @@ def zip_entries(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 @contextlib.contextmanager
 def held_open() -> Iterator[None]:
-    """While inside, a zip is opened once for all of its entries: its list is read whole each time, which for many entries takes longer
-    than they do."""
+    """While inside, a zip is opened once for all of its entries that follow one another: its list is read whole each time, which for many
+    entries takes longer than they do."""
     with contextlib.ExitStack() as stack:
         token = HELD.set((stack, {}))
         try:
@@ -55,9 +55,12 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
         return
     stack, archives = held
-    if path not in archives:
-        archives[path] = stack.enter_context(opened_anew(path))
-    yield archives[path]
+    with explained(path.name):
+        if path not in archives:
+            stack.close()
+            archives.clear()
+            archives[path] = stack.enter_context(opened_anew(path))
+        yield archives[path]
 
 
 @contextlib.contextmanager

@@ -503,6 +503,7 @@ def test_clips_whose_colours_would_be_lost_are_noticed(tmp_path: Path, channels:
     (tmp_path / "damaged.gif").write_bytes(b"GIF89a")
     clip = np.full((5, 20, 20, 3), 90, np.uint8)
     clip[:, 5:12, 5:12] = (200, 40, 40) if painted else 200
+    clip[0] = 0
     np.save(tmp_path / "film.npy", clip)
     assert glance.glance(DataConfig(source=str(tmp_path), size=16, channels=channels)) == said
     assert glance.glance(DataConfig()) == ""

@@ -1,6 +1,7 @@
 """A glance at somebody's clips before any is decoded whole: is there one at all, and would training lose its colours?"""
 
 import contextlib
+import itertools
 
 import numpy as np
 
@@ -27,8 +28,8 @@ def glance(config: DataConfig) -> str:
         return ""
     for file in files[:LOOKED_AT]:
         with contextlib.suppress(ClipError), decoded(file, config.size, 3) as source:
-            for frame_CHW in source.read(0):
-                return IN_GREY if in_colour(frame_CHW) else ""
+            frames = itertools.islice(source.read(0), config.clip_frames)  # more than the first: many films begin in black
+            return IN_GREY if any(in_colour(frame_CHW) for frame_CHW in frames) else ""
     return ""
 
 

@@ -131,16 +131,16 @@ def build(*, readonly: bool) -> DataTab:
     default = Config().data
     with gr.Row(equal_height=False):
         source = gr.Dropdown(
-            sources.choices(), value=sources.MADE[1], label="Data", elem_id="data-source", min_width=240, scale=2,
-            info="Built-in data, and clips of your own that were kept here.",
+            sources.choices(), value=sources.MADE[1], label="Data", elem_id="data-source", min_width=180,
+            info="Built-in, or your own, kept here.",
         )  # fmt: skip
         split = gr.Radio(
             [("Training", "train"), ("Validation", "validation"), ("Test", "test")], value="train", label="Split", elem_id="data-split",
-            info="Which share of the data to look at.", min_width=270, scale=2,
+            info="Which share of the data to look at.", min_width=320, scale=2,
         )  # fmt: skip
         size = gr.Dropdown(
             [(f"{side} × {side}", side) for side in data_view.SIZES], value=default.size, label="Frame size", elem_id="data-size",
-            info="Clips are cut square and resized.", min_width=140,
+            info="Cut square, resized.", min_width=110,
         )  # fmt: skip
         channels = gr.Dropdown(
             [("grey", 1), ("colour", 3)],
@@ -148,7 +148,7 @@ def build(*, readonly: bool) -> DataTab:
             label="Colour",
             info="What the model gets.",
             elem_id="data-channels",
-            min_width=110,
+            min_width=90,
         )
         frames = form.Slider(
             2, data_view.LONGEST, value=default.clip_frames, step=1, label="Clip length", info="Frames in a training clip.", elem_id="data-frames",
@@ -158,7 +158,7 @@ def build(*, readonly: bool) -> DataTab:
             1, data_view.LONGEST - 1, value=default.context_frames, step=1, label="Given frames", info="Grey border; the others are to be predicted.",
             elem_id="data-given", min_width=180,
         )  # fmt: skip
-        step = form.slider("data.frame_step", Config(), 1, 15, 1, elem_id="data-step", min_width=180)
+        step = form.slider("data.frame_step", Config(), 1, 15, 1, info="Every n-th frame of your own.", elem_id="data-step", min_width=180)
     message = message_box(elem_id="data-message")
     screen = wall(label="Clips as the model sees them", elem_id="data-wall")
     survey = gr.HTML("", css_template=static("survey.css"), elem_id="data-survey", apply_default_css=False, padding=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .checkpoint import load_tokenizer, refuse_unfilled
 from .config import Config
-from .files import read_json, write_json
+from .files import finite, read_json, write_json
 from .optimizer import refuse_partial_state
 from .ranks import Ranks
 from .run_folder import TOKENIZER
@@ -42,9 +42,14 @@ class Resume:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """(step, validation loss) of the best checkpoint up to this one."""
+        """(step, validation loss) of the best checkpoint up to this one; ValueError where they are no numbers."""
         found = self.state.get("best")
-        return (int(found[0]), float(found[1])) if isinstance(found, list) and len(found) == 2 else None
+        if not isinstance(found, list) or len(found) != 2:
+            return None
+        step, loss = map(finite, found)
+        if step is None or loss is None:
+            raise ValueError("its resume part holds no numbers of the best checkpoint")
+        return int(step), loss
 
     def tokenizer(self, config: Config) -> Tokenizer:
         tokenizer = new_tokenizer(config.tokenizer, config.data.channels)
@@ -71,14 +76,13 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
             found = Resume(step, load_file(tensors_path), state)
             refuse_misfit(run.config, phase, found)
             return found
-        except (OSError, ValueError, TypeError, OverflowError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
     return None
 
 
 def refuse_misfit(config: Config, phase: str, found: Resume) -> None:
-    """ValueError, or what reading the best checkpoint's figures raises, where what lies beside a checkpoint is not of this config's
-    models but of another run, say, or not whole."""
+    """ValueError where what lies beside a checkpoint is not of this config's models but of another run, say, or not whole."""
     tensors, _ = found.tensors, found.best
     with torch.device("meta"):
         models: dict[str, nn.Module] = {"tokenizer.": Tokenizer(config.tokenizer, config.data.channels)}

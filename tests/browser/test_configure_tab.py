@@ -78,6 +78,7 @@ def test_nothing_is_trained_but_what_the_form_shows(form: Page) -> None:
     expect(form.locator("#start")).to_be_disabled()
 
     form.reload()
+    form.wait_for_selector(".player")  # a tab that is chosen before the page is whole is left again
     form.get_by_role("tab", name="Configure").click()
     expect(form.locator("#set-model-width input")).to_have_value("7")
     fill(form, "model.width", "64")

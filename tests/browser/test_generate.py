@@ -435,7 +435,7 @@ def test_a_sheet_ends_with_its_page_and_lets_those_in_who_see_that_they_wait(bro
     leaving.close()
     begun = time.monotonic()
     mine.wait_for_function("() => { const p = document.querySelector('.player').dataset; return p.key !== 'opening' && p.predicted > 0 }")
-    assert time.monotonic() - begun < left_s / 2
+    assert time.monotonic() - begun < left_s  # after a sheet that went on it would be more by a generation
     waiting.close()
 
 

@@ -17,6 +17,7 @@ from vidapp.cli import main
 from vidapp.commands import evaluate
 from vidapp.config import Config
 from vidapp.data.clips import read_clip
+from vidapp.data.glance import IN_GREY
 from vidapp.failures import STRANGERS
 from vidapp.presets import preset
 from vidapp.run_trash import discard
@@ -455,6 +456,17 @@ def test_clips_of_ones_own_are_found_from_any_folder_and_a_checkpoint_without_th
     others = ["evaluate", checkpoint, "--clips", 1, "--no-stages", "--data"]
     assert "copies of what was trained on" in shell.run(*others, tmp_path / "gone")[2]
     assert "copies of what was trained on" not in shell.run(*others, "moving-mnist")[2]
+
+
+def test_colours_that_a_training_would_lose_are_noted_there_and_nowhere_else(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    folder = clips_of(tmp_path / "clips", 5)
+    for path in folder.iterdir():
+        np.save(path, np.stack([np.load(path), *np.zeros((2, 5, 32, 32), np.uint8)], axis=-1))
+    arguments = ["train", "--steps", 1, "--tokenizer", checkpoint_of(tiny), "--run", "red", "--data", folder, "--set", *TINY]
+    assert shell.run(*arguments)[2].count(f"note: {IN_GREY}") == 1
+    code, _, err = shell.run("evaluate", checkpoint_of(open_run("red")), "--clips", 1, "--no-stages")
+    assert code == 0
+    assert IN_GREY not in err
 
 
 def test_a_checkpoint_that_would_take_more_memory_than_is_free_is_refused_before_it_is_loaded(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vidapp.config import Config, DataConfig
+from vidapp.data.clips import CLIP_SUFFIXES
 from vidapp.ui import own_clips, sources
 from vidapp.ui.data_tab import SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
@@ -115,6 +116,10 @@ def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing is overwritten"):
         keep([npy(tmp_path, "other.npy")], "traffic")
     assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
+
+
+def test_boxes_for_clips_offer_what_can_be_read() -> None:
+    assert set(own_clips.CLIP_FILES) == {*CLIP_SUFFIXES, ".zip"}
 
 
 def test_a_zip_that_is_kept_can_be_trained_on(tmp_path: Path) -> None:

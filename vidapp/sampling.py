@@ -139,7 +139,8 @@ def decode(
 
     generators: one for each clip. tokens: int64 (B, ...); masked: bool of the same shape. logits_fn is given the tokens, with the mask id
     where masked, and asked at the M masked places alone (clips with fewer of them are asked at others too), and no more once nothing is
-    masked. Committed tokens are never drawn again. ValueError where the logits are no numbers. Neither argument is changed. codes_VK: what the choice `expected` compares ids by.
+    masked. Committed tokens are never drawn again. Neither argument is changed. ValueError where the logits are no numbers. codes_VK: what
+    the choice `expected` compares ids by.
     draws: where given, one for each clip: its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
     shape, masked_BN = tokens.shape, masked.flatten(1).clone()

@@ -19,6 +19,7 @@ from ..markdown import put_between
 MOST_NAMED = 10  # of what is left out
 
 if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
     from ..data.clips import Skipped
     from ..data.source import ClipSource
 
@@ -198,7 +199,6 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
     if data.source in MOVING_MNIST or quiet:
         return open_source(data)
     from ..data.folder import FolderSource
-    from ..data.glance import glance
     from ..data.token_ids import is_token_data
 
     if is_token_data(data.source):
@@ -213,9 +213,17 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
         bar.update((bar.total or 0) - bar.n)
     if source.skipped:
         print("\n  ".join([f"note: {len(source.skipped)} left out of {source.name}:", *left_out(source.skipped)]), file=sys.stderr)
-    if notice := glance(data):
-        print(f"note: {notice}", file=sys.stderr)
     return source
+
+
+def load_to_sample(path: Path) -> "Checkpoint":
+    """The checkpoint of a file, on the fastest device; ValueError, before it is loaded, where sampling would take more memory than is free."""
+    from ..checkpoint import load_checkpoint, read_header
+    from ..device import pick_device
+    from ..preflight import refuse_too_large_to_sample
+
+    refuse_too_large_to_sample(read_header(path).config, path.name)
+    return load_checkpoint(path, pick_device("auto"))
 
 
 def left_out(skipped: "list[Skipped]") -> list[str]:

@@ -21,6 +21,7 @@ from .common import (
     check_output,
     clip_lengths,
     given_settings,
+    load_to_sample,
     note_unseen,
     open_data,
     positive,
@@ -78,10 +79,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.strip:
         check_output("--strip", arguments.strip, STRIP_FORMATS)
     refuse_missing({"CHECKPOINT": arguments.checkpoint, "--data": arguments.data})
-    from ..checkpoint import load_checkpoint, read_header
-    from ..device import pick_device
+    from ..checkpoint import read_header
     from ..evaluate import evaluate, format_table
-    from ..preflight import refuse_too_large_to_sample
 
     config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
@@ -94,8 +93,7 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     with in_terms_of_flags(data, context, frames):
         source = open_data(data)
-    refuse_too_large_to_sample(config, Path(arguments.checkpoint).name)
-    checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    checkpoint = load_to_sample(arguments.checkpoint)
     note_unseen(config, context, frames)
     if arguments.samples > 1 and config.sampling.choice == "expected":
         print(f"note: what is expected is one future, whatever the seed: the {arguments.samples} samples are alike", file=sys.stderr)

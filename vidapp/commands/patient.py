@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from .common import open_data
+from .common import load_to_sample, open_data
 from .evaluate import BATCH, draw
 
 if TYPE_CHECKING:
@@ -38,15 +38,11 @@ class Case:
         """Where the checkpoint loses most on so many clips; told the share that is done. strip: a picture to draw the first clip into."""
 
         def evaluated(progress: Callable[[float], None]) -> "Lost":
-            from ..checkpoint import load_checkpoint, read_header
-            from ..device import pick_device
             from ..evaluate import evaluate
-            from ..preflight import refuse_too_large_to_sample
             from ..stages import lost
 
             assert self.checkpoint
-            refuse_too_large_to_sample(read_header(self.checkpoint).config, self.checkpoint.name)
-            loaded = load_checkpoint(self.checkpoint, pick_device("auto"))
+            loaded = load_to_sample(self.checkpoint)
             source = open_data(loaded.config.data, quiet=True)
             shown: dict[str, np.ndarray] = {}
             found = evaluate(

@@ -11,6 +11,7 @@ from .common import (
     check_output,
     clip_lengths,
     given_settings,
+    load_to_sample,
     note_unseen,
     open_data,
     positive,
@@ -50,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     check_output("--out", arguments.out, FORMATS)
     refuse_missing({"CHECKPOINT": arguments.checkpoint, "--input": arguments.input})
-    from ..checkpoint import load_checkpoint, read_header
-    from ..device import pick_device
-    from ..preflight import refuse_too_large_to_sample
+    from ..checkpoint import read_header
 
     header = read_header(arguments.checkpoint)
     if header.phase == "tokenizer":
@@ -62,9 +61,8 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     config = header.config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
-    refuse_too_large_to_sample(config, Path(arguments.checkpoint).name)
     given_u8 = given_frames(config, arguments.input, context)
-    checkpoint = load_checkpoint(arguments.checkpoint, pick_device("auto"))
+    checkpoint = load_to_sample(arguments.checkpoint)
     note_unseen(config, context, frames)
     future_u8 = generate(checkpoint, given_u8, frames, config.sampling, arguments.seed)
     write(arguments.out, given_u8, future_u8, ids=config.tokenizer.quantizer == "ids")

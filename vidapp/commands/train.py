@@ -97,6 +97,7 @@ def refuse_other_start(arguments: argparse.Namespace) -> None:
 def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, source: "ClipSource", ranks: int = 1) -> "RunWriter":
     """The run's folder, after a look ahead; ValueError, and nothing taken, where the run cannot be."""
     from ..calibration import calibrated
+    from ..data.glance import glance
     from ..preflight import of_a_rank, refuse_too_large
     from ..run_folder import complete_steps
     from ..run_queue import open_writer
@@ -117,7 +118,7 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     each = f"{ranks} processes, each: " if ranks > 1 else ""
     print(f"{each}{ahead.line}", file=sys.stderr)
     taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
-    for notice in (*taken, *ahead.notices):
+    for notice in filter(None, [*taken, glance(config.data), *ahead.notices]):
         print(f"note: {notice}", file=sys.stderr)
     return run
 

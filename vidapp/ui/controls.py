@@ -13,10 +13,9 @@ from .choices import FIRST, SLIDERS
 from .drawing import pad
 from .generation import DRAWN, TEST, UPLOAD
 from .opening import opening
+from .own_clips import CLIP_FILES
 from .player import frame_uris
 from .theme import static
-
-CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
 WISHES = Wishes()
-CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 Updates = dict[Any, Any]
 
 
@@ -193,7 +192,7 @@ def build_own(readonly: bool) -> OwnClips:
         "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures.</p>"
     )
     gr.HTML(heading, apply_default_css=False, padding=False)
-    files = gr.File(label="Your clips", file_types=CLIP_FILES, file_count="multiple", height=150, elem_id="own-files")
+    files = gr.File(label="Your clips", file_types=own_clips.CLIP_FILES, file_count="multiple", height=150, elem_id="own-files")
     message = message_box(elem_id="own-message")
     screen = wall(label="Your clips as the model would see them", elem_id="own-wall")
     skipped = gr.HTML("", css_template=static("survey.css"), elem_id="own-skipped", apply_default_css=False, padding=False)

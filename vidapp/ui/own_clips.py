@@ -20,6 +20,7 @@ MOST_FILES = 500
 MOST_BYTES = 4 << 30  # kept at once
 SPARE_BYTES = 1 << 30  # of disk that is left free
 SHOWN = 12
+CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]  # offered by every box for clips
 
 
 @dataclass

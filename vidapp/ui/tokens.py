@@ -17,6 +17,7 @@ from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said
+from .own_clips import CLIP_FILES
 from .plot import chart, figure_value
 from .theme import static
 from .token_files import token_files
@@ -28,7 +29,6 @@ from .words import count, short
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
 
-CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]
 LAST = "last"
 OPEN, SHOW, PICK = "open", "show", "pick"  # kinds of wishes: OPEN is content with what is shown already, PICK wants a frame
 LONGEST = 64  # frames

@@ -158,6 +158,7 @@ def test_what_sampling_takes_grows_with_the_codes(monkeypatch: pytest.MonkeyPatc
     places, frames = few.grid**2, few.data.clip_frames
     assert preflight.sampling_memory(many) - preflight.sampling_memory(few) == 4 * 4096 * places * (3 + frames)
     monkeypatch.setattr(preflight, "free_memory", lambda: preflight.sampling_memory(few))
+    monkeypatch.setattr(preflight, "pick_device", lambda name: torch.device("cpu"))  # a GPU refuses by itself
     preflight.refuse_too_large_to_sample(few, "few.safetensors")
     with pytest.raises(ValueError, match=r"many\.safetensors would take about 0\.0 GiB of memory for a future, and 0\.0 are free here"):
         preflight.refuse_too_large_to_sample(many, "many.safetensors")

@@ -22,13 +22,23 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float)
     gradient is needed and the scores of a head would not fit into a cache.
     """
     if q.device.type != "cpu" or not (torch.is_grad_enabled() or q.shape[-2] * k.shape[-2] <= PLAIN_SCORES):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
+        return fused(q, k, v, bias, dropout)
     if torch.is_grad_enabled():
         k = k.contiguous()  # else the product copies it transposed, at five times the cost
     scores = q @ k.transpose(-2, -1)
     if bias is not None:
         scores += bias  # in place: no pass keeps what a product gave
     return dropped(softmax(scores), dropout) @ v
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """As `attend`, by torch's own choice of kernel. The fast ones know one axis of sequences, besides those of heads, rows and d."""
+    lead = q.shape[:-3]
+    if bias is not None:
+        own = bias.shape[:-3].numel() > 1  # for each sequence, or for some of their axes
+        bias = (bias.expand(*lead, -1, -1, -1) if own else bias).reshape(-1, *bias.shape[-3:])
+    y = F.scaled_dot_product_attention(q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4), attn_mask=bias, dropout_p=dropout, scale=1.0)
+    return y.unflatten(0, lead)
 
 
 def softmax(scores: Tensor) -> Tensor:

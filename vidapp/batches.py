@@ -9,6 +9,7 @@ from torch import Tensor
 from .config import Config
 from .data.augment import augment, augments
 from .data.source import ClipSource
+from .device import to_device
 from .masking import ClipMask, draw_context, draw_mask
 from .randomness import numpy_generator, torch_generator
 from .schedules import clip_frames, progress_of
@@ -42,12 +43,12 @@ class TokenBatch:
     def cut_B(self, device: torch.device) -> Tensor | None:
         """True for clips whose frames must not see each other; None where there are none."""
         cuts = [mask.objective == "individual" for mask in self.masks]
-        return torch.tensor(cuts, device=device) if any(cuts) else None
+        return to_device(torch.tensor(cuts), device) if any(cuts) else None
 
 
 def chosen(tokens_BTHW: Tensor, clips: list[int]) -> Tensor:
     """The token grids of some clips."""
-    return tokens_BTHW[torch.tensor(clips).to(tokens_BTHW.device, non_blocking=True)]
+    return tokens_BTHW[to_device(torch.tensor(clips), tokens_BTHW.device)]
 
 
 def training_clips(config: Config, source: ClipSource, step: int, samples: range, frames: int) -> np.ndarray:
@@ -62,7 +63,7 @@ def training_clips(config: Config, source: ClipSource, step: int, samples: range
 @torch.no_grad()
 def encode_clips(config: Config, tokenizer: Tokenizer, clips_u8: np.ndarray, step: int, samples: range, device: torch.device) -> Tensor:
     """Augment and tokenize: int64 (B, T, h, w). Always in float32, the recorded precision of encoding."""
-    frames = torch.from_numpy(clips_u8).to(device, non_blocking=True).float() / 255
+    frames = to_device(clips_u8, device).float() / 255
     if augments(config.recipe):
         frames = augment(frames, config.recipe, config.run.seed, step, samples)
     return tokenizer.encode(frames)
@@ -91,11 +92,11 @@ def corrupt(tokens_BTHW: Tensor, config: Config, step: int, samples: range) -> T
     share = config.recipe.context_corruption
     if not share:
         return tokens_BTHW
-    corrupted = tokens_BTHW.clone()
-    for clip, sample in zip(corrupted, samples, strict=True):
+    hits, ids, shape = [], [], tokens_BTHW.shape[1:]
+    for sample in samples:
         generator = torch_generator(config.run.seed, "corrupt", step, sample)
         amount = 2 * share * torch.rand((), generator=generator)
-        hit = torch.rand(clip.shape, generator=generator) < amount
-        ids = torch.randint(config.tokenizer.codebook_size, clip.shape, generator=generator)
-        clip.copy_(torch.where(hit.to(clip.device), ids.to(clip.device), clip))
-    return corrupted
+        hits.append(torch.rand(shape, generator=generator) < amount)
+        ids.append(torch.randint(config.tokenizer.codebook_size, shape, generator=generator))
+    hit_BTHW, ids_BTHW = (to_device(torch.stack(drawn), tokens_BTHW.device) for drawn in (hits, ids))
+    return torch.where(hit_BTHW, ids_BTHW, tokens_BTHW)

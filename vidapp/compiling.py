@@ -12,6 +12,7 @@ from .transformer import VideoTransformer
 
 BACKEND = "inductor"
 PAYS_AFTER_S = 900.0  # of training, by the estimate: compiling takes a minute or two, to be earned back at about a fifth of the time
+KINDS = 32
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
@@ -45,9 +46,17 @@ def obstacle_to_compiling(device: torch.device) -> str | None:
 
 
 def compile_blocks(model: VideoTransformer) -> None:
-    """From now on every block runs compiled; all of them share what is compiled. Names of weights stay as they are."""
+    """From now on every block runs compiled; all of them share what is compiled. Names of weights stay as they are.
+
+    For sizes of any kind from the start: parts of a batch have other clips and frames in every step. What is left to tell apart (one
+    clip or several, with a past or without, the last layer or another) is more than the few kinds that torch would allow for.
+    """
+    torch._dynamo.config.recompile_limit = max(KINDS, torch._dynamo.config.recompile_limit)
+    torch._inductor.config.triton.mix_order_reduction = (
+        False  # of torch 2.10 on; fails to compile these gradients, and computes some others wrong
+    )
     for block in model.blocks:
-        block.compile(backend=BACKEND)
+        block.compile(backend=BACKEND, dynamic=True)
 
 
 def forget_compiled(model: VideoTransformer) -> None:

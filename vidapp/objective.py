@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batches import TokenBatch, chosen
-from .config import SamplingConfig
+from .device import to_device
 from .masking import alike
-from .sampling import draw
+from .sampling import COLDEST, inverse
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
-ANY_TOKEN = SamplingConfig(top_k=0, top_p=1.0)
+LOGITS_AT_ONCE = 1 << 24
 Tallies = dict[str, tuple[float, int]]  # figure -> (sum, number of terms): what a mean over several parts is made of
 
 
@@ -48,8 +48,8 @@ def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: boo
         places.append(np.flatnonzero(part.masked_BTHW) + shifts(part, clips))
     positions = np.concatenate(places)
     order = np.argsort(positions)
-    hidden = states[0] if len(parts) == 1 else torch.cat(states)[on_device(order, device)]
-    targets = tokens.flatten()[on_device(positions[order], device)]
+    hidden = states[0] if len(parts) == 1 else torch.cat(states)[to_device(order, device)]
+    targets = tokens.flatten()[to_device(positions[order], device)]
     return MaskedLogits(model.logits(hidden).float(), targets, positions[order])
 
 
@@ -68,21 +68,37 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
     given = chosen(tokens_BTHW, wanted)[:, :-1]
     view = clean_past_view(frames - 1, earliest, frames, device)
     hidden = model(torch.cat([given, torch.full_like(given[:, earliest - 1 :], model.mask_id)], dim=1), view, skip=frames - 1)
-    own = tokens_BTHW.clone()
-    for clip, states in zip(wanted, hidden, strict=True):
+    places, temperatures, chances = hidden.shape[2], [], []
+    read: list[int] = []
+    written: list[int] = []
+    for row, clip in enumerate(wanted):
         first, generator = max(1, starts_B[clip]), generators[clip]
-        logits = model.logits(states[first - earliest :]).float()
-        temperature = torch.rand((), generator=generator).item()
-        uniform = torch.rand(logits.shape[:-1], generator=generator, device=generator.device).to(device)
-        own[clip, first:] = draw(logits, ANY_TOKEN, temperature, uniform).reshape(own[clip, first:].shape)
+        temperatures.append(torch.rand((), generator=generator).expand(frames - first))
+        chances.append(torch.rand((frames - first, places), generator=generator))
+        read.extend(range(row * hidden.shape[1] + first - earliest, (row + 1) * hidden.shape[1]))
+        written.extend(range(clip * frames + first, (clip + 1) * frames))
+    drawn = drawn_frames(model, hidden.flatten(0, 1)[to_device(np.array(read), device)], torch.cat(temperatures), torch.cat(chances))
+    own = tokens_BTHW.clone()
+    own.view(-1, places)[to_device(np.array(written), device)] = drawn
     return own
+
+
+def drawn_frames(model: VideoTransformer, hidden_RND: Tensor, temperature_R: Tensor, uniform_RN: Tensor) -> Tensor:
+    """Ids (R, N) of frames with these states, each at a temperature of its own; a few frames at a time, for logits take room."""
+    device, table = hidden_RND.device, model.token_table()
+    at_once = max(1, LOGITS_AT_ONCE // (uniform_RN.shape[1] * model.codebook_size))
+    coldness_R, uniform_RN = (to_device(values, device) for values in (1 / temperature_R.clamp_min(COLDEST), uniform_RN))
+    parts = zip(*(values.split(at_once) for values in (hidden_RND, coldness_R, uniform_RN)), strict=True)
+    return torch.cat(
+        [inverse(model.logits(hidden, table).float() * coldness[:, None, None], uniform) for hidden, coldness, uniform in parts]
+    )
 
 
 def masked_states(model: VideoTransformer, batch: TokenBatch, past_BTHW: Tensor | None) -> Tensor:
     """The model's states (P, D) at the masked positions in their order; against a clean past where one is given, else in one stream."""
     tokens, device = batch.tokens_BTHW, batch.tokens_BTHW.device
     frames, masked = tokens.shape[1], batch.masked_BTHW
-    hidden_input = torch.where(torch.from_numpy(masked).to(device, non_blocking=True), model.mask_id, tokens)
+    hidden_input = torch.where(to_device(masked, device), model.mask_id, tokens)
     cut_B = batch.cut_B(device)
     if past_BTHW is not None:
         first, clean = batch.first, frames - 1
@@ -91,18 +107,13 @@ def masked_states(model: VideoTransformer, batch: TokenBatch, past_BTHW: Tensor 
     else:
         first = 0
         hidden = model(hidden_input, clip_view(frames, model.config.causal, device, cut_B))
-    return hidden.reshape(-1, hidden.shape[-1])[on_device(np.flatnonzero(masked[:, first:]), device)]
+    return hidden.reshape(-1, hidden.shape[-1])[to_device(np.flatnonzero(masked[:, first:]), device)]
 
 
 def shifts(part: TokenBatch, clips: list[int]) -> np.ndarray:
     """What to add to each masked position of a part to make it one of the whole batch, whose `clips` it holds."""
     moved = (np.array(clips) - np.arange(len(clips))) * part.tokens_BTHW[0].numel()
     return np.repeat(moved, [int(mask.mask_THW.sum()) for mask in part.masks])
-
-
-def on_device(indices: np.ndarray, device: torch.device) -> Tensor:
-    """Indices come from the masks as they are on the host: no wait for the device."""
-    return torch.from_numpy(indices).to(device, non_blocking=True)
 
 
 def objective_losses(losses_P: np.ndarray, positions_P: np.ndarray, batch: TokenBatch) -> Tallies:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import RecipeConfig
+from .muon import Muon
 from .schedules import learning_rate
 
 State = dict[str, Tensor]
@@ -22,7 +23,7 @@ class Optimizers:
         adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=1.0, betas=(0.9, recipe.beta2), fused=True)
         self.all: list[tuple[torch.optim.Optimizer, float]] = [(adamw, recipe.learning_rate)]
         if hidden:
-            muon = torch.optim.Muon(hidden, lr=1.0, weight_decay=recipe.weight_decay, momentum=0.95)
+            muon = Muon(hidden, lr=1.0, weight_decay=recipe.weight_decay, momentum=0.95)
             for parameter in hidden:
                 muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             self.all.append((muon, recipe.muon_learning_rate))
@@ -89,18 +90,13 @@ def laid_out(value: Tensor, like: Tensor) -> Tensor:
 
 
 def step_on_device(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
-    """One update that the device leaves out where `skip` holds: the fused kernel can, Muon's weights and momenta are put back."""
+    """One update that the device leaves out where `skip` holds: both optimisers can."""
     if isinstance(optimizer, torch.optim.AdamW):
         optimizer.grad_scale, optimizer.found_inf = None, skip.float()  # type: ignore[attr-defined]  # as torch's own GradScaler hands it over
         optimizer.step()
-        return
-    touched = [p for group in optimizer.param_groups for p in group["params"]]
-    touched += [optimizer.state[p]["momentum_buffer"] for p in touched]
-    before = [tensor.detach().clone() for tensor in touched]
-    optimizer.step()
-    with torch.no_grad():
-        for tensor, old in zip(touched, before, strict=True):
-            tensor.copy_(torch.where(skip, old, tensor))
+    else:
+        assert isinstance(optimizer, Muon)
+        optimizer.step(skip=skip)
 
 
 def sort_parameters(module: nn.Module, optimizer: str) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:

@@ -74,9 +74,13 @@ def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: 
     if temperature < COLDEST or settings.top_k == 1:
         return logits.argmax(dim=-1)
     choices, ids = sharpen(logits, temperature, settings.top_k, settings.top_p)
-    cumulative = choices.softmax(dim=-1).cumsum(dim=-1)
-    place = (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(choices.shape[-1] - 1)
-    return ids.gather(-1, place[..., None])[..., 0]
+    return ids.gather(-1, inverse(choices, uniform)[..., None])[..., 0]
+
+
+def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Where the cumulative distribution of softmax(logits (..., V)) reaches uniform (...) in [0, 1): int64 (...) in [0, V)."""
+    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
+    return (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
 
 
 def expected(logits: Tensor, codes_VK: Tensor) -> Tensor:

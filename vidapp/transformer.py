@@ -6,7 +6,7 @@ pass and in who sees whom. Axes: B clips, F frames passed (of one or two streams
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,10 +185,17 @@ class Block(nn.Module):
         return self.space.out(self.space(q, k, v, bias).transpose(-3, -2).flatten(-2))
 
     def time_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None, skip: int = 0) -> Tensor:
-        q, k, v = (part.permute(0, 2, 3, 1, 4) for part in self.time.split(x_BFND))  # (B, N, heads, F, d)
+        q, k, v = self.along_time(x_BFND)  # (B, N, heads, F, d)
         k, v = with_cache(k, v, view, layer, view.keep)
         y = self.time(q[..., skip:, :], k, v, without(bias, skip))
         return self.time.out(y.permute(0, 3, 1, 2, 4).flatten(-2))
+
+    def along_time(self, x_BFND: Tensor) -> tuple[Tensor, ...]:
+        """q, k and v (B, N, heads, F, d). A GPU's attention kernels know one stride from sequence to sequence: there x is laid out so first,
+        where else q, k and v would be copied, each of them."""
+        if x_BFND.device.type == "cpu":
+            return tuple(part.permute(0, 2, 3, 1, 4) for part in self.time.split(x_BFND))
+        return tuple(part.transpose(-3, -2) for part in self.time.split(x_BFND.transpose(1, 2)))
 
     def full_attention(self, x_BFND: Tensor, view: View, layer: int, bias: Tensor | None, skip: int = 0) -> Tensor:
         frames, places = x_BFND.shape[1:3]
@@ -303,9 +310,7 @@ class VideoTransformer(nn.Module):
 
     def prepared(self, view: View) -> View:
         """The view with its biases, for several passes that see the same: they hold for the weights as they are now."""
-        return replace(
-            view, biases=tuple(self.biases(view, layer, compute_dtype(self.place_embedding)) for layer in range(self.config.layers))
-        )
+        return replace(view, biases=self.biases(view, compute_dtype(self.place_embedding)))
 
     def forward(self, tokens_BFHW: Tensor, view: View, skip: int = 0, table: Tensor | None = None) -> Tensor:
         """Hidden states (B, F - skip, N, D) after the final norm, of the frames after the first `skip`.
@@ -322,8 +327,7 @@ class VideoTransformer(nn.Module):
         if self.config.positions == "learned":
             x_BFND = x_BFND + self.time_embedding[view.times_F][:, None]
         x_BFND = x_BFND.to(compute_dtype(x_BFND))
-        for layer, block in enumerate(self.blocks):
-            biases = view.biases[layer] if view.biases else self.biases(view, layer, x_BFND.dtype)
+        for layer, (block, biases) in enumerate(zip(self.blocks, view.biases or self.biases(view, x_BFND.dtype), strict=True)):
             leave = skip if layer + 1 == len(self.blocks) else 0
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
                 x_BFND = checkpoint(block, x_BFND, view, layer, *biases, leave, use_reentrant=False)
@@ -337,39 +341,43 @@ class VideoTransformer(nn.Module):
 
     def stem_sums(self, stem: Stem, tokens_BFN: Tensor, view: View, table: Tensor) -> Tensor:
         """What the stem adds to the embeddings (B, F, N, D)."""
-        narrow, cache, there_BKN = stem.table(table), view.cache, tokens_BFN
-        sums = stem.own_frame(tokens_BFN, narrow)
-        if stem.before is None:
-            return sums
-        if cache:
-            there_BKN = tokens_BFN if cache.tokens_BKN is None else torch.cat([cache.tokens_BKN, tokens_BFN], dim=1)
-            cache.tokens_BKN = there_BKN[:, : cache.frames + view.keep]
-        return sums + stem.frames_before(there_BKN, stem.sources(view.allowed_BFK, view.times_F, view.key_times_K), narrow)
+        cache, there_BKN, sources = view.cache, tokens_BFN, None
+        if stem.before:
+            if cache:
+                there_BKN = tokens_BFN if cache.tokens_BKN is None else torch.cat([cache.tokens_BKN, tokens_BFN], dim=1)
+                cache.tokens_BKN = there_BKN[:, : cache.frames + view.keep]
+            sources = stem.sources(view.allowed_BFK, view.times_F, view.key_times_K)
+        return stem.sums(tokens_BFN, there_BKN, sources, stem.table(table))
 
     def logits(self, hidden: Tensor, table: Tensor | None = None) -> Tensor:
         """Logits (..., V) of hidden states (..., D): pass those of masked positions only."""
         table = self.token_table() if table is None else table
         return F.linear(hidden, table[: self.codebook_size]) + self.head_bias
 
-    def biases(self, view: View, layer: int, dtype: torch.dtype) -> Biases:
-        """(space bias (heads or 1, N, N) or None, time bias): what is added to the attention scores of this layer."""
-        kind = self.config.attention
+    def biases(self, view: View, dtype: torch.dtype) -> tuple[Biases, ...]:
+        """Of each layer (space bias (heads or 1, N, N) or None, time bias): what is added to its attention scores."""
+        layers, kind = self.config.layers, self.config.attention
         relative = self.config.positions == "relative"
-        space = self.place_bias[layer][:, self.offsets_NN].to(dtype) if relative else None
+        spaces: Sequence[Tensor | None] = self.place_bias[:, :, self.offsets_NN].to(dtype).unbind() if relative else [None] * layers
         if kind == "framewise":
-            return space, None
+            return tuple((space, None) for space in spaces)
         hidden = torch.zeros(view.allowed_BFK.shape, dtype=dtype, device=view.allowed_BFK.device)
-        time_BHFK = hidden.masked_fill(~view.allowed_BFK, float("-inf"))[:, None]
+        hidden_B1FK = hidden.masked_fill(~view.allowed_BFK, float("-inf"))[:, None]
+        times = [hidden_B1FK] * layers
         if relative:
             steps_FK = view.times_F[:, None] - view.key_times_K[None, :] + self.max_frames - 1
-            time_BHFK = time_BHFK + self.time_bias[layer][:, steps_FK].to(dtype)
+            times = [hidden_B1FK + time_HFK for time_HFK in self.time_bias[:, :, steps_FK].to(dtype)]
         if kind == "factorized":
-            return space, time_BHFK[:, None]  # (B or 1, 1 place, heads or 1, F, K)
+            return tuple(
+                (space, time_BHFK[:, None]) for space, time_BHFK in zip(spaces, times, strict=True)
+            )  # (B or 1, 1 place, heads or 1, F, K)
+        return tuple((None, self.over_all(time_BHFK, space, view)) for space, time_BHFK in zip(spaces, times, strict=True))
+
+    def over_all(self, time_BHFK: Tensor, space_HNN: Tensor | None, view: View) -> Tensor:
+        """The bias (B or 1, heads or 1, F*N, K*N) of attention over all tokens, of that along time and that within frames."""
         places = self.grid**2
         full = time_BHFK.repeat_interleave(places, -2).repeat_interleave(places, -1)
-        if space is not None:
-            full = full + space.repeat(1, len(view.times_F), len(view.key_times_K))
-        return None, full
+        return full if space_HNN is None else full + space_HNN.repeat(1, len(view.times_F), len(view.key_times_K))
 
 
 def code_features(codebook_VK: Tensor, count: int) -> Tensor:

@@ -62,6 +62,7 @@ class TransformerPhase:
         generator = torch_generator(config.run.seed, "transformer")
         self.model = self.new_model(generator)
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
+        self.drawn: tuple[int, list[ClipMask]] | None = None
         self.compiled = compiled
         if compiled:
             compile_blocks(self.model)
@@ -98,8 +99,14 @@ class TransformerPhase:
         frames = clip_frames(self.config.recipe, self.config.data, progress_of(step, self.steps))
         clips = training_clips(self.config, self.source, step, samples, frames)
         return TokenBatch(
-            encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), draw_masks(self.config, step, samples)
+            encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), [self.masks(step)[sample] for sample in samples]
         )
+
+    def masks(self, step: int) -> list[ClipMask]:
+        """Of all clips of a step, drawn once: how many places are masked in all is asked before the first of them is passed."""
+        if self.drawn is None or self.drawn[0] != step:
+            self.drawn = step, draw_masks(self.config, step, range(self.config.recipe.batch_size))
+        return self.drawn[1]
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
@@ -109,7 +116,7 @@ class TransformerPhase:
         self.seed_dropout(step)
         self.model.train()
         self.update.begin()
-        masked = sum(int(mask.mask_THW.sum()) for mask in draw_masks(self.config, step, range(self.config.recipe.batch_size)))
+        masked = sum(int(mask.mask_THW.sum()) for mask in self.masks(step))
         look = LayerLook(self.model) if measure else None
         with look or contextlib.nullcontext():
             results = self.passes(step, masked, measure)

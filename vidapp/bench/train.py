@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -19,13 +20,17 @@ from .effort import Effort, typical
 from .machine import MatrixRate, wait
 
 HEADLINE = "bf16"
-LEAST_STEPS = 3
+LEAST_TIMES = 3
+IN_A_ROW = {
+    "cuda": 10
+}  # steps that are timed together: the host runs ahead of a GPU, as in a training, which waits for it at logged steps alone
+WARM_UP = {"cuda": 12}  # steps: kernels are chosen, and compiled for every kind of batch
 CPU_BATCH = {"base": 8}  # clips in a step of `base` where there is no GPU: its time a clip is what counts
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What a config's training steps took: seconds, FLOPs and the matrix rate beside each of them."""
+    """What a config's training steps took: seconds and FLOPs of a step, and the matrix rate beside it, of each stretch that was timed."""
 
     config: Config
     parameters: dict[str, int]
@@ -70,6 +75,9 @@ def measure(effort: Effort) -> dict[str, object]:
     small = effort.config("small")
     headline, plain = (train_steps(small, device, precision, effort) for precision in (HEADLINE, "float32"))
     base = train_steps(base_config(effort, device), device, HEADLINE, effort)
+    compiled = {}
+    if device.type == "cuda":
+        compiled["base_compiled"] = train_steps(base_config(effort, device, run__compile="on"), device, HEADLINE, effort).figures()
     return {
         **headline.figures(),
         "precision": HEADLINE,
@@ -78,13 +86,14 @@ def measure(effort: Effort) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "small_float32": plain.figures(),
         "base": base.figures(),
+        **compiled,
         "base_over_small": compare(base, headline),
     }
 
 
-def base_config(effort: Effort, device: torch.device) -> Config:
-    more = {} if device.type == "cuda" else {"recipe__batch_size": CPU_BATCH["base"]}
-    return effort.config("base", **more)
+def base_config(effort: Effort, device: torch.device, **more: Any) -> Config:
+    batch = {} if device.type == "cuda" else {"recipe__batch_size": CPU_BATCH["base"]}
+    return effort.config("base", **batch, **more)
 
 
 def compare(large: Steps, small: Steps) -> dict[str, float]:
@@ -108,21 +117,25 @@ def new_phase(config: Config, device: torch.device, precision: str) -> Transform
 
 
 def train_steps(config: Config, device: torch.device, precision: str, effort: Effort) -> Steps:
-    """Steps of a new training after one that does not count, a matrix product before each."""
+    """Steps of a new training after some that do not count, a matrix product before each stretch."""
     phase, rate = new_phase(config, device, precision), MatrixRate(device, precision, effort.side)
     found = Steps(config, phase.model.parameter_counts, [], [], [])
-    step = 1
+    in_a_row, step = IN_A_ROW.get(device.type, 1), WARM_UP.get(device.type, 1)
     with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:  # as the trainer does
-        phase.train_step(0, False)
-        freed.look()
-        while len(found.seconds) < LEAST_STEPS or sum(found.seconds) < effort.seconds:
+        for warm in range(step):
+            phase.train_step(warm, False)
+            freed.look()
+        while len(found.seconds) < LEAST_TIMES or in_a_row * sum(found.seconds) < effort.seconds:
             found.rates.append(rate.measure())
+            steps = range(step, step + in_a_row)
             wait(device)
             start = time.perf_counter()
-            phase.train_step(step, False)
-            freed.look()
+            for step in steps:
+                phase.train_step(step, False)
+                freed.look()
             wait(device)
-            found.seconds.append(time.perf_counter() - start)
-            found.flops.append(step_flops(config, draw_masks(config, step, range(config.recipe.batch_size))))
-            step += 1
+            found.seconds.append((time.perf_counter() - start) / in_a_row)
+            masks = (draw_masks(config, step, range(config.recipe.batch_size)) for step in steps)
+            found.flops.append(sum(step_flops(config, drawn) for drawn in masks) // in_a_row)
+            step = steps.stop
     return found

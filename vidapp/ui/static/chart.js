@@ -20,6 +20,7 @@ async function draw() {
   box.hidden = !props.value;
   if (!props.value) return;
   await loadPlotly(props.plotly);
+  if (!props.value) return; // taken away meanwhile
   const style = getComputedStyle(box);
   const line = style.getPropertyValue('--border-color-primary').trim() || '#888';
   const scale = pageScale(box);

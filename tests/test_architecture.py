@@ -37,7 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "sick_runs",
     ),
     "scores": ("metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
-    "step": ("ranks", "launched", "batches", "objective", "muon", "optimizer", "update", "layers"),
+    "step": ("ranks", "launched", "batches", "feed", "objective", "muon", "optimizer", "update", "layers"),
     "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "train"),
     "evaluation": (
         "stages",

@@ -61,7 +61,9 @@ def training_clips(config: Config, source: ClipSource, step: int, samples: range
 
 
 @torch.no_grad()
-def encode_clips(config: Config, tokenizer: Tokenizer, clips_u8: np.ndarray, step: int, samples: range, device: torch.device) -> Tensor:
+def encode_clips(
+    config: Config, tokenizer: Tokenizer, clips_u8: np.ndarray | Tensor, step: int, samples: range, device: torch.device
+) -> Tensor:
     """Augment and tokenize: int64 (B, T, h, w). Always in float32, the recorded precision of encoding."""
     frames = to_device(clips_u8, device).float() / 255
     if augments(config.recipe):
@@ -89,14 +91,27 @@ def draw_masks(config: Config, step: int, samples: range) -> list[ClipMask]:
 
 def corrupt(tokens_BTHW: Tensor, config: Config, step: int, samples: range) -> Tensor:
     """Tokens with a share of them replaced by random ids; each clip draws its share from 0 to twice the recipe's."""
+    return corrupted(tokens_BTHW, corruption(config, step, samples))
+
+
+def corruption(config: Config, step: int, samples: range) -> tuple[Tensor, Tensor] | None:
+    """What a step corrupts of these clips: where (bool) and to which ids (int64), both (B, T, h, w); None where the recipe corrupts nothing."""
     share = config.recipe.context_corruption
     if not share:
-        return tokens_BTHW
-    hits, ids, shape = [], [], tokens_BTHW.shape[1:]
+        return None
+    hits, ids = [], []
+    shape = (clip_frames(config.recipe, config.data, progress_of(step, config.run.steps)), config.grid, config.grid)
     for sample in samples:
         generator = torch_generator(config.run.seed, "corrupt", step, sample)
         amount = 2 * share * torch.rand((), generator=generator)
         hits.append(torch.rand(shape, generator=generator) < amount)
         ids.append(torch.randint(config.tokenizer.codebook_size, shape, generator=generator))
-    hit_BTHW, ids_BTHW = (to_device(torch.stack(drawn), tokens_BTHW.device) for drawn in (hits, ids))
+    return torch.stack(hits), torch.stack(ids)
+
+
+def corrupted(tokens_BTHW: Tensor, drawn: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Tokens with what `corruption` has drawn."""
+    if drawn is None:
+        return tokens_BTHW
+    hit_BTHW, ids_BTHW = (to_device(part, tokens_BTHW.device) for part in drawn)
     return torch.where(hit_BTHW, ids_BTHW, tokens_BTHW)

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
+from .batches import TokenBatch, corrupted, encode_clips
 from .checkpoint import save_checkpoint
 from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
+from .feed import Feed, Made, Part, made, made_part, workers_for
 from .layers import LayerLook
 from .masking import ClipMask, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
@@ -21,7 +22,7 @@ from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks, split
 from .rollout import future_tokens
-from .schedules import OBJECTIVES, SHORTEST_OWN_PAST, clip_frames, context_frames, learning_rate, own_past, progress_of
+from .schedules import OBJECTIVES, SHORTEST_OWN_PAST, context_frames, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
 from .tokenizer_phase import under
 from .transformer import VideoTransformer
@@ -62,7 +63,9 @@ class TransformerPhase:
         generator = torch_generator(config.run.seed, "transformer")
         self.model = self.new_model(generator)
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
-        self.drawn: tuple[int, list[ClipMask]] | None = None
+        self.now: Made | None = None
+        workers = workers_for(device, ranks.count)
+        self.feed = Feed(config, self.parts(), workers) if workers else None
         self.compiled = compiled
         if compiled:
             compile_blocks(self.model)
@@ -96,17 +99,22 @@ class TransformerPhase:
             return self.tokenizer.encode(torch.from_numpy(clips_u8).to(self.device).float() / 255)
 
     def batch(self, step: int, samples: range) -> TokenBatch:
-        frames = clip_frames(self.config.recipe, self.config.data, progress_of(step, self.steps))
-        clips = training_clips(self.config, self.source, step, samples, frames)
+        clips, _ = self.made_part(step, samples)
+        masks = self.made(step).masks
         return TokenBatch(
-            encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), [self.masks(step)[sample] for sample in samples]
+            encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), [masks[sample] for sample in samples]
         )
 
-    def masks(self, step: int) -> list[ClipMask]:
-        """Of all clips of a step, drawn once: how many places are masked in all is asked before the first of them is passed."""
-        if self.drawn is None or self.drawn[0] != step:
-            self.drawn = step, draw_masks(self.config, step, range(self.config.recipe.batch_size))
-        return self.drawn[1]
+    def made(self, step: int) -> Made:
+        """What the host has made of a step."""
+        if self.now is None or self.now.step != step:
+            self.now = self.feed.get(step) if self.feed else made(self.config, self.source, step, self.parts())
+        return self.now
+
+    def made_part(self, step: int, samples: range) -> Part:
+        """For these samples, which another cut than that into micro-batches may ask for, too."""
+        parts = self.parts()
+        return self.made(step).parts[parts.index(samples)] if samples in parts else made_part(self.config, self.source, step, samples)
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
@@ -116,7 +124,7 @@ class TransformerPhase:
         self.seed_dropout(step)
         self.model.train()
         self.update.begin()
-        masked = sum(int(mask.mask_THW.sum()) for mask in self.masks(step))
+        masked = sum(int(mask.mask_THW.sum()) for mask in self.made(step).masks)
         look = LayerLook(self.model) if measure else None
         with look or contextlib.nullcontext():
             results = self.passes(step, masked, measure)
@@ -187,7 +195,7 @@ class TransformerPhase:
         """The forward pass of one micro-batch."""
         batch, clean_past = self.batch(step, samples), self.config.recipe.clean_past
         with autocast(self.device, self.precision):
-            past = corrupt(self.past(batch, step, samples), self.config, step, samples) if clean_past else None
+            past = corrupted(self.past(batch, step, samples), self.made_part(step, samples)[1]) if clean_past else None
             return batch, masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
 
     def backward(self, step: int, samples: range, masked: int, measure: bool) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,40 @@
+"""What the host makes of a step: the same, whoever makes it."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny
+
+from vidapp.data.source import open_source
+from vidapp.feed import Feed, Made, made, workers_for
+
+CONFIG = tiny(recipe__context_corruption=0.5, recipe__micro_batches=2, recipe__curriculum="2,4")
+PARTS = [range(2), range(2, 4)]
+
+
+def assert_same(one: Made, other: Made) -> None:
+    assert one.step == other.step
+    assert [mask.objective for mask in one.masks] == [mask.objective for mask in other.masks]
+    assert all(np.array_equal(a.mask_THW, b.mask_THW) for a, b in zip(one.masks, other.masks, strict=True))
+    for (clips, drawn), (clips_too, drawn_too) in zip(one.parts, other.parts, strict=True):
+        assert torch.equal(clips, clips_too)
+        assert drawn is not None
+        assert drawn_too is not None
+        assert all(map(torch.equal, drawn, drawn_too))
+
+
+def test_workers_make_the_steps_that_are_made_here_in_a_row_and_out_of_it() -> None:
+    feed, source = Feed(CONFIG, PARTS, workers=1), open_source(CONFIG.data)
+    for step in (2, 3, CONFIG.run.steps - 1, CONFIG.run.steps + 5):
+        assert_same(feed.get(step), made(CONFIG, source, step, PARTS))
+
+
+def test_what_a_worker_cannot_read_is_said_in_one_sentence(tmp_path: object) -> None:
+    config = CONFIG.replace({"data.source": str(tmp_path)})
+    with pytest.raises(ValueError, match="^[^\\n]*$"):
+        Feed(config, PARTS, workers=1).get(0)
+
+
+def test_a_cpu_makes_its_steps_itself() -> None:
+    assert workers_for(torch.device("cpu"), 1) == 0
+    assert 0 <= workers_for(torch.device("cuda"), 8) <= workers_for(torch.device("cuda"), 1)

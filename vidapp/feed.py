@@ -1,0 +1,94 @@
+"""What the host makes of a step before a device computes it: clips, masks, and what of a clean past is corrupted.
+
+A GPU would wait for the host: worker processes then make the steps to come. All of a step is a function of (seed, step), so that nothing
+depends on who made it, or when.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .batches import corruption, draw_masks, training_clips
+from .config import Config
+from .data.source import ClipSource, open_source
+from .masking import ClipMask
+from .schedules import clip_frames, progress_of
+
+MOST_WORKERS = 4
+Part = tuple[Tensor, tuple[Tensor, Tensor] | None]
+"""Of some samples: clips uint8 (B, T, C, H, W), and what `batches.corruption` draws for them."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """masks: of all clips of the step. parts: for the samples of each micro-batch."""
+
+    step: int
+    masks: list[ClipMask]
+    parts: list[Part]
+
+
+def made(config: Config, source: ClipSource, step: int, parts: list[range]) -> Made:
+    """All that the host makes of a step."""
+    return Made(step, draw_masks(config, step, range(config.recipe.batch_size)), [made_part(config, source, step, part) for part in parts])
+
+
+def made_part(config: Config, source: ClipSource, step: int, samples: range) -> Part:
+    frames = clip_frames(config.recipe, config.data, progress_of(step, config.run.steps))
+    return torch.from_numpy(training_clips(config, source, step, samples, frames)), corruption(config, step, samples)
+
+
+class Steps(Dataset[tuple[list[ClipMask], list[Part]] | str]):
+    """By step, in a worker: (masks, parts), or the sentence that says why there are none."""
+
+    def __init__(self, config: Config, parts: list[range]) -> None:
+        self.config, self.parts = config, parts
+        self.source: ClipSource | None = None
+
+    def __getitem__(self, step: int) -> tuple[list[ClipMask], list[Part]] | str:
+        try:
+            self.source = self.source or open_source(self.config.data)
+            found = made(self.config, self.source, step, self.parts)
+        except ValueError as error:  # a loader would wrap it into its own traceback
+            return str(error)
+        return found.masks, found.parts
+
+
+class Feed:
+    """Steps in a row, made ahead by `workers` processes; at a step out of the row a new row begins."""
+
+    def __init__(self, config: Config, parts: list[range], workers: int) -> None:
+        self.config, self.parts, self.workers = config, parts, workers
+        self.next = -1
+        self.row: Iterator[tuple[list[ClipMask], list[Part]] | str] = iter(())
+
+    def get(self, step: int) -> Made:
+        """ValueError where its clips cannot be read."""
+        if step != self.next:
+            self.row = self.begin(step)
+        self.next, found = step + 1, next(self.row)
+        if isinstance(found, str):
+            raise ValueError(found)
+        return Made(step, *found)
+
+    def begin(self, step: int) -> Iterator[tuple[list[ClipMask], list[Part]] | str]:
+        steps = range(step, max(step + 1, self.config.run.steps))
+        return iter(
+            DataLoader(
+                Steps(self.config, self.parts),
+                batch_size=None,
+                sampler=steps,
+                num_workers=self.workers,
+                multiprocessing_context="spawn",  # a fork would copy threads in the middle of their work
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
+
+
+def workers_for(device: torch.device, processes: int) -> int:
+    """How many workers a training on `device` gets, of `processes` that share the machine: none on a CPU, which has better to do."""
+    return min(MOST_WORKERS, (os.cpu_count() or 1) // (2 * processes)) if device.type == "cuda" else 0

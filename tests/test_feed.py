@@ -24,15 +24,17 @@ def assert_same(one: Made, other: Made) -> None:
 
 
 def test_workers_make_the_steps_that_are_made_here_in_a_row_and_out_of_it() -> None:
-    feed, source = Feed(CONFIG, PARTS, workers=1), open_source(CONFIG.data)
-    for step in (2, 3, CONFIG.run.steps - 1, CONFIG.run.steps + 5):
-        assert_same(feed.get(step), made(CONFIG, source, step, PARTS))
+    source = open_source(CONFIG.data)
+    with Feed(CONFIG, source, PARTS, workers=1) as feed:
+        for step in (2, 3, 0, CONFIG.run.steps + 5, 4):
+            assert_same(feed.get(step), made(CONFIG, source, step, PARTS))
+        assert feed.next == 5
 
 
 def test_what_a_worker_cannot_read_is_said_in_one_sentence(tmp_path: object) -> None:
     config = CONFIG.replace({"data.source": str(tmp_path)})
-    with pytest.raises(ValueError, match="^[^\\n]*$"):
-        Feed(config, PARTS, workers=1).get(0)
+    with Feed(config, open_source(CONFIG.data), PARTS, workers=1) as feed, pytest.raises(ValueError, match="^[^\\n]*$"):
+        feed.get(0)
 
 
 def test_a_cpu_makes_its_steps_itself() -> None:

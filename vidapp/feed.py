@@ -7,6 +7,7 @@ depends on who made it, or when.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from .batches import corruption, draw_masks, training_clips
 from .config import Config
 from .data.source import ClipSource, open_source
 from .masking import ClipMask
+from .ranks import Ranks, split
 from .schedules import clip_frames, progress_of
 
 MOST_WORKERS = 4
@@ -59,29 +61,40 @@ class Steps(Dataset[tuple[list[ClipMask], list[Part]] | str]):
 
 
 class Feed:
-    """Steps in a row, made ahead by `workers` processes; at a step out of the row a new row begins."""
+    """The steps of a training in a row, made ahead by worker processes from the first that is asked for; one out of the row is made here.
 
-    def __init__(self, config: Config, parts: list[range], workers: int) -> None:
-        self.config, self.parts, self.workers = config, parts, workers
-        self.next = -1
-        self.row: Iterator[tuple[list[ClipMask], list[Part]] | str] = iter(())
+    with Feed(config, source, parts, workers) as feed:
+        feed.get(step)
+    """
+
+    def __init__(self, config: Config, source: ClipSource, parts: list[range], workers: int) -> None:
+        self.config, self.source, self.parts, self.workers = config, source, parts, workers
+        self.row: Iterator[tuple[list[ClipMask], list[Part]] | str] | None = None
+        self.next = 0
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.row = None  # which ends the workers
 
     def get(self, step: int) -> Made:
         """ValueError where its clips cannot be read."""
-        if step != self.next:
-            self.row = self.begin(step)
+        if self.workers and self.row is None:
+            self.row, self.next = self.begin(step), step
+        if self.row is None or step != self.next:
+            return made(self.config, self.source, step, self.parts)
         self.next, found = step + 1, next(self.row)
         if isinstance(found, str):
             raise ValueError(found)
         return Made(step, *found)
 
     def begin(self, step: int) -> Iterator[tuple[list[ClipMask], list[Part]] | str]:
-        steps = range(step, max(step + 1, self.config.run.steps))
         return iter(
             DataLoader(
                 Steps(self.config, self.parts),
                 batch_size=None,
-                sampler=steps,
+                sampler=range(step, max(step + 1, self.config.run.steps)),
                 num_workers=self.workers,
                 multiprocessing_context="spawn",  # a fork would copy threads in the middle of their work
                 pin_memory=torch.cuda.is_available(),
@@ -92,3 +105,8 @@ class Feed:
 def workers_for(device: torch.device, processes: int) -> int:
     """How many workers a training on `device` gets, of `processes` that share the machine: none on a CPU, which has better to do."""
     return min(MOST_WORKERS, (os.cpu_count() or 1) // (2 * processes)) if device.type == "cuda" else 0
+
+
+def micro_batches(config: Config, ranks: Ranks) -> list[range]:
+    """The samples of each micro-batch of a rank."""
+    return [part for part in split(ranks.share(range(config.recipe.batch_size)), config.recipe.micro_batches) if part]

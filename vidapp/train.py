@@ -28,6 +28,7 @@ from .data.source import open_source
 from .data.token_ids import refuse_mismatch
 from .device import memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
+from .feed import Feed, micro_batches, workers_for
 from .heap import freed_memory
 from .media import film_strip, to_u8
 from .preflight import needed
@@ -120,11 +121,12 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     compiled, word = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
     if word:
         run.notify(word)
-    phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled)
-    if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
-        weights = ranks.tensors_from_first(lambda: first_weights(phase, start))
-        ranks.together(lambda: phase.start_from(weights))
-    yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
+    with Feed(config, source, micro_batches(config, ranks), workers_for(device, ranks.count)) as feed:
+        phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled, feed=feed)
+        if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
+            weights = ranks.tensors_from_first(lambda: first_weights(phase, start))
+            ranks.together(lambda: phase.start_from(weights))
+        yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
 
 
 def first_weights(phase: TransformerPhase, init: str | None) -> dict[str, Tensor]:

@@ -14,13 +14,13 @@ from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
-from .feed import Feed, Made, Part, made, made_part, workers_for
+from .feed import Feed, Made, Part, made_part, micro_batches
 from .layers import LayerLook
 from .masking import ClipMask, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
-from .ranks import ALONE, Ranks, split
+from .ranks import ALONE, Ranks
 from .rollout import future_tokens
 from .schedules import OBJECTIVES, SHORTEST_OWN_PAST, context_frames, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
@@ -56,6 +56,7 @@ class TransformerPhase:
         ranks: Ranks = ALONE,
         *,
         compiled: bool = False,
+        feed: Feed | None = None,
     ) -> None:
         self.config, self.source, self.device, self.precision, self.ranks = config, source, device, precision, ranks
         self.steps = config.run.steps
@@ -63,9 +64,9 @@ class TransformerPhase:
         generator = torch_generator(config.run.seed, "transformer")
         self.model = self.new_model(generator)
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
+        self.parts = micro_batches(config, ranks)  # of this rank
+        self.feed = feed or Feed(config, source, self.parts, workers=0)
         self.now: Made | None = None
-        workers = workers_for(device, ranks.count)
-        self.feed = Feed(config, self.parts(), workers) if workers else None
         self.compiled = compiled
         if compiled:
             compile_blocks(self.model)
@@ -108,13 +109,14 @@ class TransformerPhase:
     def made(self, step: int) -> Made:
         """What the host has made of a step."""
         if self.now is None or self.now.step != step:
-            self.now = self.feed.get(step) if self.feed else made(self.config, self.source, step, self.parts())
+            self.now = self.feed.get(step)
         return self.now
 
     def made_part(self, step: int, samples: range) -> Part:
         """For these samples, which another cut than that into micro-batches may ask for, too."""
-        parts = self.parts()
-        return self.made(step).parts[parts.index(samples)] if samples in parts else made_part(self.config, self.source, step, samples)
+        if samples in self.parts:
+            return self.made(step).parts[self.parts.index(samples)]
+        return made_part(self.config, self.source, step, samples)
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
@@ -156,7 +158,7 @@ class TransformerPhase:
     def passes(self, step: int, masked: int, measure: bool) -> list[tuple[Tensor, Tensor | None]]:
         """The forward and backward passes of this rank's micro-batches; where torch.compile fails, made and from then on without it."""
         try:
-            return [self.backward(step, part, masked, measure) for part in self.parts()]
+            return [self.backward(step, part, masked, measure) for part in self.parts]
         except Exception as error:
             if not (self.compiled and compiler_failed(error)):
                 raise
@@ -166,11 +168,7 @@ class TransformerPhase:
         self.update.notices.append(f"torch.compile failed at step {step + 1} ({reason}): going on without it.")
         self.optimizers.zero_grad()
         self.seed_dropout(step)
-        return [self.backward(step, part, masked, measure) for part in self.parts()]
-
-    def parts(self) -> list[range]:
-        """The samples of this rank's micro-batches."""
-        return [part for part in split(self.ranks.share(range(self.config.recipe.batch_size)), self.config.recipe.micro_batches) if part]
+        return [self.backward(step, part, masked, measure) for part in self.parts]
 
     def seed_dropout(self, step: int) -> None:
         """Dropout alone draws from torch's process-wide generator: its state is a function of step (and rank) too."""
@@ -210,7 +208,7 @@ class TransformerPhase:
     def replay(self, step: int) -> None:
         """The forward passes of a step once more."""
         self.seed_dropout(step)
-        for part in self.parts():
+        for part in self.parts:
             self.predict(step, part)
 
     @torch.no_grad()

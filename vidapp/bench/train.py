@@ -11,9 +11,11 @@ from ..compiling import compile_choice
 from ..config import Config
 from ..data.source import open_source
 from ..device import pick_device, pick_precision
+from ..feed import Feed, micro_batches, workers_for
 from ..flops import step_flops
 from ..heap import freed_memory
 from ..randomness import torch_generator
+from ..ranks import ALONE
 from ..tokenizer import new_tokenizer
 from ..transformer_phase import TransformerPhase
 from .effort import Effort, typical
@@ -109,16 +111,22 @@ def compare(large: Steps, small: Steps) -> dict[str, float]:
     }
 
 
-def new_phase(config: Config, device: torch.device, precision: str) -> TransformerPhase:
+def new_phase(config: Config, device: torch.device, precision: str, feed: Feed | None = None) -> TransformerPhase:
     """A training that can be stepped, with a new tokenizer: what its tokens say makes no difference to the time."""
     tokenizer = new_tokenizer(config.tokenizer, config.data.channels, torch_generator(0, "tokenizer")).eval()
     compiled, _ = compile_choice(config, device)
-    return TransformerPhase(config, open_source(config.data), tokenizer, device, precision, compiled=compiled)
+    return TransformerPhase(config, open_source(config.data), tokenizer, device, precision, compiled=compiled, feed=feed)
 
 
 def train_steps(config: Config, device: torch.device, precision: str, effort: Effort) -> Steps:
     """Steps of a new training after some that do not count, a matrix product before each stretch."""
-    phase, rate = new_phase(config, device, precision), MatrixRate(device, precision, effort.side)
+    rate = MatrixRate(device, precision, effort.side)
+    with Feed(config, open_source(config.data), micro_batches(config, ALONE), workers_for(device, 1)) as feed:
+        return timed_steps(new_phase(config, device, precision, feed), rate, effort)
+
+
+def timed_steps(phase: TransformerPhase, rate: MatrixRate, effort: Effort) -> Steps:
+    config, device = phase.config, phase.device
     found = Steps(config, phase.model.parameter_counts, [], [], [])
     in_a_row, step = IN_A_ROW.get(device.type, 1), WARM_UP.get(device.type, 1)
     with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:  # as the trainer does

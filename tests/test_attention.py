@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidapp.attention import HALF_LANES, attend, softmax
+from vidapp.attention import HALF_LANES, attend, fused, softmax
 
 
 @pytest.mark.parametrize("with_bias", [False, True])
@@ -23,6 +23,14 @@ def test_it_and_its_gradients_are_those_of_torchs_own_attention(keys: int, with_
         found.append([y, *(leaf.grad for leaf in leaves), *([] if added is None else [added.grad])])
     for mine, torchs in zip(*found, strict=True):
         torch.testing.assert_close(mine, torchs)
+
+
+@pytest.mark.parametrize("bias_shape", [None, (3, 5, 7), (1, 1, 3, 5, 7), (2, 1, 1, 5, 7), (2, 4, 3, 5, 7)])
+def test_sequences_along_two_axes_attend_by_the_fused_kernel_too(bias_shape: tuple[int, ...] | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 4, 3, rows, 8, generator=generator, dtype=torch.float64) for rows in (5, 7, 7))
+    bias = None if bias_shape is None else torch.randn(bias_shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(fused(q, k, v, bias, 0.0), attend(q, k, v, bias, 0.0))
 
 
 @pytest.mark.parametrize("keys", [HALF_LANES - 3, HALF_LANES])

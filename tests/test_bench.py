@@ -184,6 +184,21 @@ def test_an_operation_is_of_one_kind(name: str, kind: str) -> None:
     assert profile.kind_of(name) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("nvjet_sm90_tst_128x256_64x4_1x2_h_bz_coopA_TNN", PRODUCTS),
+        ("fmha_cutlassB_bf16_aligned_64x64_k64_dropout_sm80(PyTorchMemEffAttention::AttentionBackwardKernel)", PRODUCTS),
+        ("void at::native::(anonymous namespace)::GammaBetaBackwardCUDAKernelTemplate<float, float, 32u>", "layer norm"),
+        ("void at::native::vectorized_elementwise_kernel<8, at::native::bfloat16_copy_kernel_cuda>", "copies into another order or type"),
+        ("sm80_xmma_fprop_implicit_gemm_f32f32_f32f32_f32_nchwkcrs_nchw", "convolutions of the tokenizer"),
+        ("void at::native::vectorized_elementwise_kernel<8, at::native::CUDAFunctor_add<c10::BFloat16> >", profile.REST),
+    ],
+)
+def test_a_kernel_is_of_one_kind(name: str, kind: str) -> None:
+    assert profile.kind_of_kernel(name) == kind
+
+
 def test_a_readme_is_for_the_tables_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "data", "--toy", "--readme", "README.md"]) == 2
     assert "name one of them" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import random_tokens, roughen, tiny, tiny_tokenizer, tiny_transformer
 from torch import Tensor
 
-from vidapp import transformer_phase
+from vidapp import objective, transformer_phase
 from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
@@ -286,6 +286,17 @@ def test_own_past_begins_where_a_later_frame_looks_back_at_it(monkeypatch: pytes
     for step in range(30):
         phase.past(phase.batch(step, range(4)), step, range(4))
     assert set(starts) == {1, 2, 3, 4}
+
+
+def test_own_past_does_not_depend_on_how_many_frames_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = tiny_transformer(dtype=torch.float32), random_tokens(clips=3)
+
+    def own() -> Tensor:
+        return with_own_past(model, tokens, [2, 1, 1], [torch_generator(0, clip) for clip in range(3)])
+
+    together = own()
+    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", 1)
+    assert torch.equal(own(), together)
 
 
 def test_own_past_of_a_sure_model_is_its_prediction() -> None:

@@ -162,6 +162,19 @@ def test_a_stem_is_a_convolution_over_the_embeddings() -> None:
     assert torch.allclose(stem.own_frame(tokens, table).flatten(0, 1), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_stem_convolves_to_what_it_looks_up(frames: int) -> None:
+    stem = Stem(tiny(model__stem_frames=frames).model, grid=4).double()
+    table, tokens = stem.table(torch.randn(17, 16, dtype=torch.float64)), random_tokens(TINY).flatten(2)
+    view = clean_past_view(FRAMES - 1, 2, FRAMES, CPU)
+    passed = torch.cat([tokens[:, : FRAMES - 1], tokens[:, 2:]], dim=1)
+    expected, sources = stem.own_frame(passed, table), None
+    if stem.before:
+        sources = stem.sources(view.allowed_BFK, view.times_F, view.key_times_K)
+        expected = expected + stem.frames_before(passed, sources, table)
+    torch.testing.assert_close(stem.sums(passed, passed, sources, table), expected)
+
+
 def test_a_framewise_model_has_no_stem_that_looks_at_other_frames() -> None:
     with pytest.raises(ValueError, match="model.stem_frames 3 shows frames to each other"):
         tiny(model__attention="framewise", model__stem_frames=3)

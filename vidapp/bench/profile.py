@@ -1,9 +1,11 @@
 """Where the time goes: the shares of a training step of `small` and `base`, and of a clip's future, by kind of operation."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from ..config import Config
@@ -36,6 +38,16 @@ KINDS = {  # by the beginnings of torch's names, the first that fits
     "random numbers": ("random_", "uniform_", "normal_", "bernoulli_"),
 }
 REST = "element by element, and what starts operations"
+KERNELS = {  # by parts of the names of a GPU's kernels, the first that fits
+    "convolutions of the tokenizer": ("fprop", "dgrad", "wgrad", "conv"),
+    "matrix products, attention's too": ("nvjet", "gemm", "cutlass", "fmha", "flash", "sdpa"),
+    "loss, choice of tokens": ("nll_loss", "LogSoftMax", "topk", "sort", "ArgMax"),
+    "softmax": ("SoftMax", "softmax"),
+    "layer norm": ("layer_norm", "GammaBeta", "LayerNorm"),
+    "random numbers": ("distribution", "dropout"),
+    "copies into another order or type": ("copy_kernel", "CatArray", "Memcpy"),
+}
+IDLE = "the GPU waits for the host"
 
 
 def measure(effort: Effort) -> dict[str, object]:
@@ -46,7 +58,8 @@ def measure(effort: Effort) -> dict[str, object]:
         "base": step_shares(base_config(effort, device), device),
         "sampling": sampling_shares(effort.config("small"), device),
     }
-    rows = [{"kind": kind, **{name: shares[kind] for name, shares in found.items()}} for kind in (*KINDS, REST)]
+    kinds = (*KINDS, REST, *([IDLE] if device.type == "cuda" else []))
+    rows = [{"kind": kind, **{name: shares[kind] for name, shares in found.items()}} for kind in kinds]
     return {"rows": rows, "device": device.type, "precision": HEADLINE, "threads": torch.get_num_threads()}
 
 
@@ -68,22 +81,35 @@ def sampling_shares(config: Config, device: torch.device) -> dict[str, float]:
 
 
 def shares(action: Callable[[], object], device: torch.device) -> dict[str, float]:
-    """The share of each kind in the time that `action` takes (on CUDA: the GPU)."""
+    """The share of each kind in the time that `action` takes; on CUDA in the time of the GPU, which has one of its own: IDLE."""
     on_gpu = device.type == "cuda"
+    wait(device)
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as seen:
+        start = time.perf_counter()
         action()
         wait(device)
+        passed_us = 1e6 * (time.perf_counter() - start)
     taken = dict.fromkeys((*KINDS, REST), 0.0)
     for event in seen.key_averages():
-        taken[kind_of(event.key)] += event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        if not on_gpu:
+            taken[kind_of(event.key)] += event.self_cpu_time_total
+        elif event.device_type == DeviceType.CUDA and "#" not in event.key:  # what a kernel took, and no stretch that has a name
+            taken[kind_of_kernel(event.key)] += event.self_device_time_total
+    if on_gpu:
+        taken[IDLE] = max(0.0, passed_us - sum(taken.values()))
     total = sum(taken.values())
-    return {kind: time / total for kind, time in taken.items()}
+    return {kind: share / total for kind, share in taken.items()}
 
 
 def kind_of(name: str) -> str:
     """The kind of an operation of torch, e.g. `aten::mm`."""
     operation = name.removeprefix("aten::")
     return next((kind for kind, names in KINDS.items() if name != operation and operation.startswith(names)), REST)
+
+
+def kind_of_kernel(name: str) -> str:
+    """The kind of a GPU's kernel, e.g. `nvjet_sm90_tst_128x256_64x4_1x2_h_bz_coopA_TNN`."""
+    return next((kind for kind, parts in KERNELS.items() if any(part in name for part in parts)), REST)
 
 
 def table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

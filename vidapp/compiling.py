@@ -55,6 +55,8 @@ def compile_blocks(model: VideoTransformer) -> None:
     triton = torch._inductor.config.triton
     triton.coalesce_tiling_analysis = False  # torch 2.11: an assertion of its own fails where sizes are open, for which it is not made yet
     triton.mix_order_reduction = False  # torch 2.10 on: known to compute some gradients wrong
+    if torch.cuda.is_available():
+        torch.cuda.init()  # else compiling does, also for a CPU: within a checkpoint, which torch then refuses
     for block in model.blocks:
         block.compile(backend=BACKEND, dynamic=True)
 

@@ -82,9 +82,10 @@ class Feed:
         """ValueError where its clips cannot be read."""
         if self.workers and self.row is None:
             self.row, self.next = self.begin(step), step
-        if self.row is None or step != self.next:
+        found = next(self.row, None) if self.row and step == self.next else None
+        if found is None:
             return made(self.config, self.source, step, self.parts)
-        self.next, found = step + 1, next(self.row)
+        self.next = step + 1
         if isinstance(found, str):
             raise ValueError(found)
         return Made(step, *found)

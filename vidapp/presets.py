@@ -37,9 +37,10 @@ def scale_up() -> Config:
 
 
 def motion() -> Config:
-    """What the bundled model was trained with, at 256 wide and 6 layers: a stem over three frames and pixels to see motion, Muon, everything masked, own past against drift.
+    """What the bundled model was trained with, at 256 wide and 6 layers.
 
-    Own past begins half-way, when there is something to learn from it: set own_past_from to 0 where a run begins with trained weights.
+    A stem over three frames and pixels to see motion, Muon, everything masked, own past against drift. Own past begins half-way, when
+    there is something to learn from it: set own_past_from to 0 where a run begins with trained weights.
     """
     return Config(
         model=ModelConfig(width=192, layers=4, heads=4, attention="factorized", positions="relative", stem_frames=3, pixel_embedding=True),

@@ -295,7 +295,7 @@ def test_own_past_does_not_depend_on_how_many_frames_are_drawn_at_once(monkeypat
         return with_own_past(model, tokens, [2, 1, 1], [torch_generator(0, clip) for clip in range(3)])
 
     together = own()
-    monkeypatch.setattr(objective, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(objective, "ELSEWHERE_AT_ONCE", 1)
     assert torch.equal(own(), together)
 
 

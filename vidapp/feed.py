@@ -27,7 +27,7 @@ Part = tuple[Tensor, tuple[Tensor, Tensor] | None]
 
 @dataclass(frozen=True)
 class Made:
-    """masks: of all clips of the step. parts: for the samples of each micro-batch."""
+    """masks: of all clips of the step. parts: for the samples of each micro-batch; none where they are made when they are needed."""
 
     step: int
     masks: list[ClipMask]
@@ -40,8 +40,13 @@ def made(config: Config, source: ClipSource, step: int, parts: list[range]) -> M
 
 
 def made_part(config: Config, source: ClipSource, step: int, samples: range) -> Part:
+    return clips_of(config, source, step, samples), corruption(config, step, samples)
+
+
+def clips_of(config: Config, source: ClipSource, step: int, samples: range) -> Tensor:
+    """Clips uint8 (B, T, C, H, W), as long as they are at that step."""
     frames = clip_frames(config.recipe, config.data, progress_of(step, config.run.steps))
-    return torch.from_numpy(training_clips(config, source, step, samples, frames)), corruption(config, step, samples)
+    return torch.from_numpy(training_clips(config, source, step, samples, frames))
 
 
 class Steps(Dataset[tuple[list[ClipMask], list[Part]] | str]):
@@ -61,14 +66,14 @@ class Steps(Dataset[tuple[list[ClipMask], list[Part]] | str]):
 
 
 class Feed:
-    """The steps of a training in a row, made ahead by worker processes from the first that is asked for; one out of the row is made here.
+    """The steps of a training in a row, made ahead by worker processes from the first that is asked for; of one out of the row the masks.
 
-    with Feed(config, source, parts, workers) as feed:
+    with Feed(config, parts, workers) as feed:
         feed.get(step)
     """
 
-    def __init__(self, config: Config, source: ClipSource, parts: list[range], workers: int) -> None:
-        self.config, self.source, self.parts, self.workers = config, source, parts, workers
+    def __init__(self, config: Config, parts: list[range], workers: int) -> None:
+        self.config, self.parts, self.workers = config, parts, workers
         self.row: Iterator[tuple[list[ClipMask], list[Part]] | str] | None = None
         self.next = 0
 
@@ -83,8 +88,8 @@ class Feed:
         if self.workers and self.row is None:
             self.row, self.next = self.begin(step), step
         found = next(self.row, None) if self.row and step == self.next else None
-        if found is None:
-            return made(self.config, self.source, step, self.parts)
+        if found is None:  # the parts one after the other: a step in many of them is to take little memory
+            return Made(step, draw_masks(self.config, step, range(self.config.recipe.batch_size)), [])
         self.next = step + 1
         if isinstance(found, str):
             raise ValueError(found)

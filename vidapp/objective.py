@@ -14,7 +14,10 @@ from .masking import alike
 from .sampling import COLDEST, inverse
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
-LOGITS_AT_ONCE = 1 << 24
+LOGITS_AT_ONCE = {
+    "cuda": 1 << 24
+}  # logits of frames that are drawn together: a GPU wants few large operations, a CPU those that its caches hold
+ELSEWHERE_AT_ONCE = 1 << 21
 Tallies = dict[str, tuple[float, int]]  # figure -> (sum, number of terms): what a mean over several parts is made of
 
 
@@ -86,7 +89,8 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
 def drawn_frames(model: VideoTransformer, hidden_RND: Tensor, temperature_R: Tensor, uniform_RN: Tensor) -> Tensor:
     """Ids (R, N) of frames with these states, each at a temperature of its own; a few frames at a time, for logits take room."""
     device, table = hidden_RND.device, model.token_table()
-    at_once = max(1, LOGITS_AT_ONCE // (uniform_RN.shape[1] * model.codebook_size))
+    logits = LOGITS_AT_ONCE.get(device.type, ELSEWHERE_AT_ONCE)
+    at_once = max(1, logits // (uniform_RN.shape[1] * model.codebook_size))
     coldness_R, uniform_RN = (to_device(values, device) for values in (1 / temperature_R.clamp_min(COLDEST), uniform_RN))
     parts = zip(*(values.split(at_once) for values in (hidden_RND, coldness_R, uniform_RN)), strict=True)
     return torch.cat(

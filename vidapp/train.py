@@ -121,7 +121,7 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     compiled, word = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
     if word:
         run.notify(word)
-    with Feed(config, source, micro_batches(config, ranks), workers_for(device, ranks.count)) as feed:
+    with Feed(config, micro_batches(config, ranks), workers_for(device, ranks.count)) as feed:
         phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled, feed=feed)
         if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
             weights = ranks.tensors_from_first(lambda: first_weights(phase, start))

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import TokenBatch, corrupted, encode_clips
+from .batches import TokenBatch, corrupted, corruption, encode_clips
 from .checkpoint import save_checkpoint
 from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
 from .data.source import ClipSource
 from .device import autocast
-from .feed import Feed, Made, Part, made_part, micro_batches
+from .feed import Feed, Made, Part, clips_of, micro_batches
 from .layers import LayerLook
 from .masking import ClipMask, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
@@ -65,7 +65,7 @@ class TransformerPhase:
         self.model = self.new_model(generator)
         self.model.gradient_checkpointing = config.recipe.gradient_checkpointing
         self.parts = micro_batches(config, ranks)  # of this rank
-        self.feed = feed or Feed(config, source, self.parts, workers=0)
+        self.feed = feed or Feed(config, self.parts, workers=0)
         self.now: Made | None = None
         self.compiled = compiled
         if compiled:
@@ -100,8 +100,8 @@ class TransformerPhase:
             return self.tokenizer.encode(torch.from_numpy(clips_u8).to(self.device).float() / 255)
 
     def batch(self, step: int, samples: range) -> TokenBatch:
-        clips, _ = self.made_part(step, samples)
-        masks = self.made(step).masks
+        masks, part = self.made(step).masks, self.made_part(step, samples)
+        clips = part[0] if part else clips_of(self.config, self.source, step, samples)
         return TokenBatch(
             encode_clips(self.config, self.tokenizer, clips, step, samples, self.device), [masks[sample] for sample in samples]
         )
@@ -112,11 +112,13 @@ class TransformerPhase:
             self.now = self.feed.get(step)
         return self.now
 
-    def made_part(self, step: int, samples: range) -> Part:
-        """For these samples, which another cut than that into micro-batches may ask for, too."""
-        if samples in self.parts:
-            return self.made(step).parts[self.parts.index(samples)]
-        return made_part(self.config, self.source, step, samples)
+    def made_part(self, step: int, samples: range) -> Part | None:
+        """What was made ahead for these samples; None where it is to be made now."""
+        return next((part for mine, part in zip(self.parts, self.made(step).parts, strict=False) if mine == samples), None)
+
+    def corrupted(self, past_BTHW: Tensor, step: int, samples: range) -> Tensor:
+        part = self.made_part(step, samples)
+        return corrupted(past_BTHW, part[1] if part else corruption(self.config, step, samples))
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).
@@ -193,7 +195,7 @@ class TransformerPhase:
         """The forward pass of one micro-batch."""
         batch, clean_past = self.batch(step, samples), self.config.recipe.clean_past
         with autocast(self.device, self.precision):
-            past = corrupted(self.past(batch, step, samples), self.made_part(step, samples)[1]) if clean_past else None
+            past = self.corrupted(self.past(batch, step, samples), step, samples) if clean_past else None
             return batch, masked_logits(self.model, batch, clean_past=clean_past, past_BTHW=past)
 
     def backward(self, step: int, samples: range, masked: int, measure: bool) -> tuple[Tensor, Tensor | None]:

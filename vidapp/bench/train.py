@@ -121,7 +121,7 @@ def new_phase(config: Config, device: torch.device, precision: str, feed: Feed |
 def train_steps(config: Config, device: torch.device, precision: str, effort: Effort) -> Steps:
     """Steps of a new training after some that do not count, a matrix product before each stretch."""
     rate = MatrixRate(device, precision, effort.side)
-    with Feed(config, open_source(config.data), micro_batches(config, ALONE), workers_for(device, 1)) as feed:
+    with Feed(config, micro_batches(config, ALONE), workers_for(device, 1)) as feed:
         return timed_steps(new_phase(config, device, precision, feed), rate, effort)
 
 

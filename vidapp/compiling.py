@@ -7,12 +7,13 @@ import shutil
 import torch
 
 from .config import Config
+from .lent_gpu import gpu_is_lent
 from .preflight import preflight
 from .transformer import VideoTransformer
 
 BACKEND = "inductor"
 PAYS_AFTER_S = 900.0  # of training, by the estimate: compiling takes a minute or two, to be earned back at about a fifth of the time
-KINDS = 32
+KINDS = 32  # of batches that are compiled for, at most
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
@@ -55,7 +56,7 @@ def compile_blocks(model: VideoTransformer) -> None:
     triton = torch._inductor.config.triton
     triton.coalesce_tiling_analysis = False  # torch 2.11: an assertion of its own fails where sizes are open, for which it is not made yet
     triton.mix_order_reduction = False  # torch 2.10 on: known to compute some gradients wrong
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not gpu_is_lent():
         torch.cuda.init()  # else compiling does, also for a CPU: within a checkpoint, which torch then refuses
     for block in model.blocks:
         block.compile(backend=BACKEND, dynamic=True)

@@ -368,9 +368,8 @@ class VideoTransformer(nn.Module):
             steps_FK = view.times_F[:, None] - view.key_times_K[None, :] + self.max_frames - 1
             times = [hidden_B1FK + time_HFK for time_HFK in self.time_bias[:, :, steps_FK].to(dtype)]
         if kind == "factorized":
-            return tuple(
-                (space, time_BHFK[:, None]) for space, time_BHFK in zip(spaces, times, strict=True)
-            )  # (B or 1, 1 place, heads or 1, F, K)
+            times = [time_BHFK[:, None] for time_BHFK in times]  # (B or 1, 1 place, heads or 1, F, K)
+            return tuple(zip(spaces, times, strict=True))
         return tuple((None, self.over_all(time_BHFK, space, view)) for space, time_BHFK in zip(spaces, times, strict=True))
 
     def over_all(self, time_BHFK: Tensor, space_HNN: Tensor | None, view: View) -> Tensor:

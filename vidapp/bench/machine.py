@@ -22,9 +22,8 @@ class MatrixRate:
         self.device, self.side = device, side * (4 if device.type == "cuda" else 1)
         shape = (self.side, self.side)
         drawn = torch.Generator(device).manual_seed(0)
-        self.a, self.b = (
-            torch.randn(shape, device=device, generator=drawn).to(DTYPES[precision]) for _ in range(2)
-        )  # not ones: faster on a GPU
+        made = (torch.randn(shape, device=device, generator=drawn) for _ in range(2))  # not ones, of which a GPU makes more
+        self.a, self.b = (matrix.to(DTYPES[precision]) for matrix in made)
         self.found: list[float] = []
 
     @torch.no_grad()

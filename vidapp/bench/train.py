@@ -23,9 +23,7 @@ from .machine import MatrixRate, wait
 
 HEADLINE = "bf16"
 LEAST_TIMES = 3
-IN_A_ROW = {
-    "cuda": 10
-}  # steps that are timed together: the host runs ahead of a GPU, as in a training, which waits for it at logged steps alone
+IN_A_ROW = {"cuda": 10}  # steps timed together: the host runs ahead of a GPU, as in a training, which waits at logged steps alone
 WARM_UP = {"cuda": 12}  # steps: kernels are chosen, and compiled for every kind of batch
 CPU_BATCH = {"base": 8}  # clips in a step of `base` where there is no GPU: its time a clip is what counts
 

@@ -1,7 +1,8 @@
 """One file that can be sampled from: the weights of tokenizer and transformer, and the config that they belong to.
 
 Format: safetensors, with JSON under the key `vidapp` of the header's metadata. Nothing is ever unpickled. Header, names, shapes
-and dtypes are checked against the config's own model, on the meta device, before memory is taken for any weight.
+and dtypes are checked against the config's own model, on the meta device, before memory is taken for any weight. In a compact one the
+transformer's matrices have eight bits a weight, each with its rows' scales beside it.
 """
 
 import json
@@ -18,16 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .compact import SCALE, in_eight_bits, in_full
 from .config import Config
 from .files import open_ordinary, replacing
 from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that is read; 1 is written but for compact ones
 ENCODE_PRECISION = "float32"
 LARGEST_HEADER = 4 * 2**20
 LARGEST_FILE = 8 * 2**30
-BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1}
+BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1, "I8": 1}
 DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
 
@@ -42,6 +44,13 @@ class Header:
     precision: str
     phase: str
     tensors: dict[str, tuple[str, tuple[int, ...]]] = field(repr=False)
+
+    @property
+    def parameters(self) -> int:
+        """Of the transformer."""
+        return sum(
+            math.prod(shape) for name, (_, shape) in self.tensors.items() if name.startswith("transformer.") and not name.endswith(SCALE)
+        )
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,10 @@ def save_checkpoint(
     step: int,
     metrics: dict[str, Any],
     phase: str = "transformer",
+    compact: bool = False,
 ) -> None:
-    """Write a checkpoint atomically: the transformer's weights as float16, the tokenizer's as float32.
+    """Write a checkpoint atomically: the transformer's weights as float16 (its matrices in eight bits, if `compact`), the tokenizer's as
+    float32.
 
     Raises ValueError, and writes nothing, where a weight is not finite or too large for float16.
     """
@@ -99,11 +110,13 @@ def save_checkpoint(
                 f"weight {name} reaches {tensor.abs().max():.3g}, too large for a checkpoint in float16: lower the learning rate"
             )
         tensors[f"transformer.{name}"] = half
+        if compact and tensor.ndim == 2:
+            tensors[f"transformer.{name}"], tensors[f"transformer.{name}{SCALE}"] = in_eight_bits(tensor.detach())
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"weight {name} is not finite: the training diverged before step {step}; lower the learning rate")
     about = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 2 if compact else 1,
         "config": config.to_dict(),
         "step": step,
         "metrics": metrics,
@@ -177,18 +190,26 @@ def check_extent(path: Path, raw: dict[str, Any], size: int) -> None:
 
 
 def check_tensors(name: str, header: Header, model: nn.Module, prefix: str, kinds: tuple[str, ...]) -> None:
-    """Names, shapes and dtypes must be exactly those of `model` (which may be on the meta device)."""
-    expected = {prefix + key: tensor for key, tensor in model.state_dict().items()}
+    """Names, shapes and dtypes must be exactly those of `model` (which may be on the meta device): of its weights one of `kinds`, I8 for
+    matrices alone, with the scales of their rows."""
+    expected: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+    for key, tensor in model.state_dict().items():
+        known = kinds if tensor.is_floating_point() else (DTYPES[tensor.dtype],)
+        if tensor.ndim != 2:
+            known = tuple(kind for kind in known if kind != "I8")
+        expected[prefix + key] = known, tuple(tensor.shape)
+        if "I8" in known and header.tensors.get(prefix + key, ("", ()))[0] == "I8":
+            expected[prefix + key + SCALE] = ("F32",), tuple(tensor.shape[:1])
     found = {key for key in header.tensors if key.startswith(prefix)}
     if found != set(expected):
         odd = sorted(found ^ set(expected))
         raise ValueError(f"{name} does not fit its own config: {len(odd)} weights are missing or unknown, the first is {odd[0][:80]}")
-    for key, tensor in expected.items():
+    for key, (known, extents) in expected.items():
         kind, shape = header.tensors[key]
-        if shape != tuple(tensor.shape):
-            raise ValueError(f"{name} does not fit its own config: {key} has shape {shape} instead of {tuple(tensor.shape)}")
-        if kind not in (kinds if tensor.is_floating_point() else (DTYPES[tensor.dtype],)):
-            raise ValueError(f"{name} does not fit its own config: {key} has dtype {kind[:20]} instead of {' or '.join(kinds)}")
+        if shape != extents:
+            raise ValueError(f"{name} does not fit its own config: {key} has shape {shape} instead of {extents}")
+        if kind not in known:
+            raise ValueError(f"{name} does not fit its own config: {key} has dtype {kind[:20]} instead of {' or '.join(known)}")
 
 
 def checked_header(path: str | Path) -> Header:
@@ -197,19 +218,23 @@ def checked_header(path: str | Path) -> Header:
     with torch.device("meta"):
         tokenizer, transformer = Tokenizer(header.config.tokenizer, header.config.data.channels), VideoTransformer.of(header.config)
     check_tensors(Path(path).name, header, tokenizer, "tokenizer.", ("F32",))
-    check_tensors(Path(path).name, header, transformer, "transformer.", ("F16", "F32"))
+    check_tensors(Path(path).name, header, transformer, "transformer.", ("F16", "F32", "I8"))
     if extra := [key for key in header.tensors if not key.startswith(("tokenizer.", "transformer."))]:
         raise ValueError(f"{Path(path).name} holds an unknown weight {extra[0][:80]}")
     return header
 
 
 def tensors_of(path: Path, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors under a prefix by their full names, one at a time, as the file has them; ValueError for one that is not finite."""
+    """The tensors under a prefix by their full names, one at a time: as the file has them, or in full where it has eight bits and scales.
+    ValueError for one that is not finite."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                if key.startswith(prefix):
+            names = set(file.keys())
+            for key in sorted(names):
+                if key.startswith(prefix) and not (key.endswith(SCALE) and key.removesuffix(SCALE) in names):
                     tensor = file.get_tensor(key)
+                    if key + SCALE in names:
+                        tensor = in_full(tensor, file.get_tensor(key + SCALE))
                     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                         raise ValueError(f"{path.name} is damaged: weight {key} is not finite")
                     yield key, tensor

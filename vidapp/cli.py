@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from . import __version__
-from .commands import ablate, bench, check, evaluate, ladder, runs, sample, train
+from .commands import ablate, bench, check, compact, evaluate, ladder, runs, sample, train
 from .failures import RankLostError, describe_failure, out_of_memory
 from .files import printable
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "compact": compact,
     "check": check,
     "ladder": ladder,
     "ablate": ablate,

@@ -1,7 +1,6 @@
 """What the Generate tab says in words and curves: a checkpoint's card, a verdict, the error of each frame."""
 
 import html
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ def card_text(path: Path) -> str:
     header = session.read_header(path)
     config = header.config
     data = config.data
-    parameters = sum(math.prod(shape) for name, (_, shape) in header.tensors.items() if name.startswith("transformer."))
     parts = [
         f"{'Moving MNIST' if data.source in MOVING_MNIST else 'own clips'}, {data.size}×{data.size}",
-        f"{config.model.attention} attention, {parameters / 1e6:.1f} M parameters",
+        f"{config.model.attention} attention, {header.parameters / 1e6:.1f} M parameters",
         f"step {header.step:,}",
         f"trained on {data.context_frames} given + {count(data.clip_frames - data.context_frames, 'future frame')}",
     ]

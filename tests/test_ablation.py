@@ -112,6 +112,12 @@ def test_only_some_changes_still_have_the_baseline() -> None:
         Plan(only=("magic",))
 
 
+@pytest.mark.parametrize(("key", "flag"), [("run.steps", "--steps"), ("run.seed", "--seeds")])
+def test_what_has_a_flag_of_its_own_is_no_setting_of_all_runs(key: str, flag: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} is what {flag} sets"):
+        Plan(settings={key: 7})
+
+
 @given(st.integers(2, 64))
 def test_the_curriculum_fits_clips_of_any_length(frames: int) -> None:
     plan = Plan(settings={"data.clip_frames": frames, "data.context_frames": 1})

@@ -389,7 +389,7 @@ def test_a_config_larger_than_its_weights_is_refused_before_memory_is_taken(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda about: about.update(format_version=2), "format 3 and this version reads up to 2: update vidapp"),
+        (lambda about: about.update(format_version=3), "format 3 and this version reads up to 2: update vidapp"),
         (lambda about: about.pop("config"), "config"),
         (lambda about: about["config"]["model"].update(wings=2), "unknown setting of model 'wings'"),
         (lambda about: about["config"].update(engine={}), "unknown section 'engine'"),

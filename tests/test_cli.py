@@ -253,6 +253,13 @@ def test_weights_to_begin_with_that_are_not_there_leave_no_run(shell: Shell, tin
     assert "begun" not in shell.run("runs")[1]
 
 
+def test_weights_of_another_model_are_refused_before_a_tokenizer_is_trained(shell: Shell, tiny: RunReader) -> None:
+    said = shell.refuses("train", "--preset", "debug", "--run", "begun", "--init", checkpoint_of(tiny))
+    assert "holds another model" in said
+    assert "model.width 16" in said
+    assert "begun" not in shell.run("runs")[1]
+
+
 def test_a_resume_goes_on_with_the_runs_own_settings(shell: Shell, tiny: RunReader) -> None:
     code, out, err = shell.run("train", "--run", "tiny", "--resume", "--steps", "6")
     assert code == 0, err

@@ -5,7 +5,7 @@ import torch
 from tiny import tiny
 
 from vidapp import device as device_module
-from vidapp.device import Fastest, autocast, matrix_rate, memory_mib, pick_device, pick_precision
+from vidapp.device import Fastest, autocast, cpu_threads, matrix_rate, memory_mib, pick_device, pick_precision
 from vidapp.preflight import preflight
 
 CPU = torch.device("cpu")
@@ -65,6 +65,27 @@ def test_a_rate_is_the_fastest_seen_and_not_measured_again_at_once() -> None:
     assert [lasting(measure, "a"), lasting(measure, "a")] == [2.0, 2.0]
     assert [forgetful(measure, "a"), forgetful(measure, "a")] == [5.0, 5.0]
     assert next(speeds, None) is None
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        with cpu_threads(0):
+            assert torch.get_num_threads() == before + 1
+    with pytest.raises(ValueError, match="went wrong"), cpu_threads(before + 1):
+        raise ValueError("went wrong")
+    assert torch.get_num_threads() == before
+
+
+def test_a_rate_belongs_to_the_number_of_threads_that_it_was_measured_with() -> None:
+    def measure() -> float:
+        return float(torch.get_num_threads())
+
+    rates, before = Fastest(), torch.get_num_threads()
+    assert rates(measure) == before
+    with cpu_threads(before + 1):
+        assert rates(measure) == before + 1
 
 
 def test_autocast_is_on_for_bf16_alone() -> None:

@@ -244,6 +244,17 @@ def test_where_the_first_is_killed_the_others_end_too_and_the_run_reads_interrup
     assert words(tmp_path, 1) == ""
 
 
+def test_every_rank_on_a_gpu_computes_as_exactly_as_one_that_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = object.__new__(launched_module.ManyRanks)
+    ranks.count, ranks.own = 2, torch.device("cuda:1")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    forbidden: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", forbidden.append)
+    ranks.use(tiny(run__device="auto"))
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert forbidden == [False]
+
+
 def test_a_rank_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Work:
         def is_completed(self) -> bool:

@@ -262,6 +262,18 @@ def test_own_past_keeps_what_is_given_and_changes_no_clip_that_starts_beyond_its
     assert 0 <= int(own.min()) <= int(own.max()) < model.codebook_size
 
 
+def test_own_past_is_drawn_by_the_whole_model_as_in_sampling() -> None:
+    model, tokens = tiny_transformer(tiny(model__dropout=0.5)), random_tokens(tiny())
+
+    def own() -> Tensor:
+        return with_own_past(model, tokens, [1, 1], [torch_generator(0, clip) for clip in range(2)])
+
+    sampled = own()
+    model.train()
+    assert torch.equal(own(), sampled)
+    assert all(part.training for part in model.modules())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -103,6 +103,13 @@ def lines_of(path: Path, phase: str, key: str = "loss") -> list[dict[str, Any]]:
     return [line for line in RunReader(path).metrics()[0] if line["phase"] == phase and key in line]
 
 
+def test_the_threads_of_a_run_are_those_of_no_other(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    with RunWriter.create("few", tiny(run__threads=before + 1, run__steps=1), tmp_path) as run:
+        assert {torch.get_num_threads() for _ in train(run.config, run)} == {before + 1}
+    assert torch.get_num_threads() == before
+
+
 def test_both_phases_are_trained_one_after_the_other(finished: Path) -> None:
     lines = RunReader(finished).metrics()[0]
     assert [line["step"] for line in lines_of(finished, "tokenizer")] == [1, 2, 3, 4]

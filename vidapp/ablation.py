@@ -66,6 +66,7 @@ def changes(frames: int) -> tuple[Change, ...]:
     return tuple(Change(name=name, title=title, settings=settings) for name, title, settings in listed)
 
 
+OWN_FLAGS = {"run.steps": "--steps", "run.seed": "--seeds"}  # what a plan decides, whatever the settings of all runs say
 NAMES = tuple(change.name for change in changes(20))
 
 
@@ -93,6 +94,9 @@ class Plan:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.only if name not in NAMES]:
             raise ValueError(f"unknown changes {', '.join(unknown)}: use {', '.join(NAMES)}")
+        for key, flag in OWN_FLAGS.items():
+            if key in self.settings:
+                raise ValueError(f"{key} is what {flag} sets: use that")
 
     def base(self) -> Config:
         """The shared baseline: `tiny`, on clips of 10 frames, validated on 32 clips at its end."""

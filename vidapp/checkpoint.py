@@ -27,6 +27,8 @@ from .transformer import VideoTransformer
 
 FORMAT_VERSION = 2  # the newest that is read; 1 is written but for compact ones
 ENCODE_PRECISION = "float32"
+TRANSFORMER_KINDS = ("F16", "F32", "I8")
+SHAPING = ("model.", "tokenizer.", "data.clip_frames", "data.size", "data.channels")  # what the shapes of weights come of
 LARGEST_HEADER = 4 * 2**20
 LARGEST_FILE = 8 * 2**30
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1, "I8": 1}
@@ -218,10 +220,22 @@ def checked_header(path: str | Path) -> Header:
     with torch.device("meta"):
         tokenizer, transformer = Tokenizer(header.config.tokenizer, header.config.data.channels), VideoTransformer.of(header.config)
     check_tensors(Path(path).name, header, tokenizer, "tokenizer.", ("F32",))
-    check_tensors(Path(path).name, header, transformer, "transformer.", ("F16", "F32", "I8"))
+    check_tensors(Path(path).name, header, transformer, "transformer.", TRANSFORMER_KINDS)
     if extra := [key for key in header.tensors if not key.startswith(("tokenizer.", "transformer."))]:
         raise ValueError(f"{Path(path).name} holds an unknown weight {extra[0][:80]}")
     return header
+
+
+def refuse_other_model(path: str | Path, config: Config) -> None:
+    """ValueError where the transformer of a checkpoint is not of the kind and size that `config` describes."""
+    path, header = Path(path), checked_header(path)
+    with torch.device("meta"):
+        model = VideoTransformer.of(config)
+    try:
+        check_tensors(path.name, header, model, "transformer.", TRANSFORMER_KINDS)
+    except ValueError as error:
+        differing = [f"{key} {theirs}" for key, (_, theirs) in config.differences(header.config).items() if key.startswith(SHAPING)]
+        raise ValueError(f"{path.name} holds another model ({', '.join(differing)}): copy these settings, or leave it out") from error
 
 
 def tensors_of(path: Path, prefix: str = "") -> Iterator[tuple[str, Tensor]]:

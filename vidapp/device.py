@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,11 @@ class Fastest:
         self.kept: dict[tuple[Any, ...], tuple[float, float]] = {}  # -> when, rate
 
     def __call__(self, measure: Callable[..., float], *what: Any) -> float:
-        at, best = self.kept.get((measure, *what), (-math.inf, 0.0))
+        key = (measure, torch.get_num_threads(), *what)
+        at, best = self.kept.get(key, (-math.inf, 0.0))
         if time.monotonic() - at > self.fresh_s:
             best = max(best, measure(*what))
-            self.kept[measure, *what] = time.monotonic(), best
+            self.kept[key] = time.monotonic(), best
         return best
 
 
@@ -100,6 +101,17 @@ def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Within, a CPU computes with so many threads, 0 for as many as before; they belong to the whole process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def memory_mib(device: torch.device) -> float:

@@ -20,7 +20,7 @@ import torch.distributed as distributed
 from torch import Tensor, nn
 
 from .config import Config
-from .device import pick_device
+from .device import exact, pick_device
 from .failures import RankLostError, SharedError, describe_failure
 from .ranks import Ranks
 
@@ -47,6 +47,7 @@ class ManyRanks(Ranks):
         except (RuntimeError, OSError) as error:
             raise ValueError(f"the processes that were launched cannot be joined: {first_line(error)}") from error
         self.rank, self.count = int(state.process_index), int(state.num_processes)
+        self.here = int(os.environ.get("LOCAL_WORLD_SIZE", self.count))
         self.device = self.own = torch.device(state.device)
         self.pending: Any = None
 
@@ -57,6 +58,7 @@ class ManyRanks(Ranks):
             if asked.type not in ("cpu", self.own.type):
                 raise ValueError(f"run.device is {asked.type}, but the processes were launched for {self.own.type}: set run.device=auto")
             self.device = self.own if asked.type == self.own.type else asked
+        exact(self.own)
         if config.recipe.batch_size % self.count:
             raise ValueError(
                 f"recipe.batch_size {config.recipe.batch_size} does not divide by the {self.count} processes that were launched: "

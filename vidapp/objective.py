@@ -1,6 +1,7 @@
 """The training objective: cross-entropy at masked positions, and at no other."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,8 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
     earliest = max(1, min(starts_B[clip] for clip in wanted))
     given = chosen(tokens_BTHW, wanted)[:, :-1]
     view = clean_past_view(frames - 1, earliest, frames, device)
-    hidden = model(torch.cat([given, torch.full_like(given[:, earliest - 1 :], model.mask_id)], dim=1), view, skip=frames - 1)
+    with whole(model):
+        hidden = model(torch.cat([given, torch.full_like(given[:, earliest - 1 :], model.mask_id)], dim=1), view, skip=frames - 1)
     places, temperatures, chances = hidden.shape[2], [], []
     read: list[int] = []
     written: list[int] = []
@@ -84,6 +86,18 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
     own = tokens_BTHW.clone()
     own.view(-1, places)[to_device(np.array(written), device)] = drawn
     return own
+
+
+@contextlib.contextmanager
+def whole(model: VideoTransformer) -> Iterator[None]:
+    """Within, nothing drops out, as when it is sampled. One that never drops anything is left as it is: to torch.compile it would be another."""
+    was = model.training
+    if model.config.dropout:
+        model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)
 
 
 def drawn_frames(model: VideoTransformer, hidden_RND: Tensor, temperature_R: Tensor, uniform_RN: Tensor) -> Tensor:

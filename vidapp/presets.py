@@ -37,7 +37,7 @@ def scale_up() -> Config:
 
 
 def motion() -> Config:
-    """What the bundled model was trained with.
+    """What the bundled model was trained with, at 256 wide and 6 layers.
 
     A stem over three frames and pixels to see motion, Muon, everything masked, own past against drift. Own past begins half-way, when
     there is something to learn from it: set own_past_from to 0 where a run begins with trained weights.

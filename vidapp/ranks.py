@@ -18,6 +18,7 @@ class Ranks:
 
     rank = 0
     count = 1
+    here = 1  # of them, on this machine
     device: torch.device | None = None  # None: the config decides
 
     def share(self, samples: range) -> range:

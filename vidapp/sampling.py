@@ -163,11 +163,11 @@ def decode(
             else:
                 drawn_BM = choose(logits, settings, step, uniform, codes_VK)
             confidence_BM = logits.log_softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0].exp()
-            if step + 1 == settings.steps and bool(confidence_BM.isnan().any()):  # once: a GPU has to be waited for
-                raise ValueError(NOT_NUMBERS)
             confidence_BN.scatter_(1, places_BM, torch.where(open_BM, confidence_BM, 1.0))
             priority = order_scores(settings, confidence_BM, noise, places_BM, step).masked_fill(~open_BM, float("inf"))
             left = [still_masked(count, step, settings.steps) for count in begun]
+            if not any(left) and bool(confidence_BM.isnan().any()):  # once, at the last of them: a GPU has to be waited for
+                raise ValueError(NOT_NUMBERS)
             still_BM = lowest(priority, left)
             tokens_BN.scatter_(1, places_BM, torch.where(open_BM & ~still_BM, drawn_BM, tokens_BN.gather(1, places_BM)))
             masked_BN = masked_BN.scatter(1, places_BM, still_BM)

@@ -26,12 +26,12 @@ from .compiling import compile_choice
 from .config import Config
 from .data.source import open_source
 from .data.token_ids import refuse_mismatch
-from .device import memory_mib, pick_device, pick_precision
+from .device import cpu_threads, memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
 from .feed import Feed, micro_batches, workers_for
 from .heap import freed_memory
 from .media import film_strip, to_u8
-from .preflight import needed
+from .preflight import needed, of_a_rank
 from .ranks import ALONE, Ranks
 from .resume import Resume, environment, resume_from_first, starting_points, tokenizer_from_first
 from .run_writer import RunWriter
@@ -77,7 +77,7 @@ def train(
     impossible; NotEnoughMemoryError, with everything given back, where a step did not fit.
     """
     try:
-        with Tracker() if ranks.rank else open_tracker(config, run) as tracker:
+        with cpu_threads(config.run.threads), Tracker() if ranks.rank else open_tracker(config, run) as tracker:
             for line in phases(config, run, tokenizer, init, ranks):
                 if notice := tracker.log(line):
                     run.notify(notice)
@@ -89,15 +89,13 @@ def train(
         sentence = describe_failure(error)
         traceback.clear_frames(error.__traceback__)  # they hold the network, its optimiser and the batch
     gc.collect()
-    need = needed(config, ranks.device or pick_device(config.run.device))
+    need = needed(of_a_rank(config, ranks.count), ranks.device or pick_device(config.run.device))
     raise NotEnoughMemoryError(f"{sentence}{need}")  # out here, where it holds nothing of the error before
 
 
 def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | None, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """The tokenizer's training, where it is still to be done, then the transformer's."""
     device = ranks.device or pick_device(config.run.device)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
     refuse_mismatch(config)
     source = open_source(config.data)
     for notice in notices(config.recipe, config.run.steps, config.data):
@@ -118,10 +116,11 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
             return
         trained = tokenizer_from_first(ranks, config, lambda: first.tokenizer)
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
-    compiled, word = ranks.from_first(lambda: compile_choice(config, device, found.state.get("compile") if found else None))
+    own, before = of_a_rank(config, ranks.count), found.state.get("compile") if found else None
+    compiled, word = ranks.from_first(lambda: compile_choice(own, device, before))
     if word:
         run.notify(word)
-    with Feed(config, micro_batches(config, ranks), workers_for(device, ranks.count)) as feed:
+    with Feed(config, micro_batches(config, ranks), workers_for(device, ranks.here)) as feed:
         phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled, feed=feed)
         if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
             weights = ranks.tensors_from_first(lambda: first_weights(phase, start))

@@ -318,7 +318,7 @@ class VideoTransformer(nn.Module):
         Those are seen by the others, but what the last layer would make of them is not computed. table: `token_table()`,
         where it is at hand.
         """
-        if int(view.key_times_K.shape[0]) and tokens_BFHW.shape[1] != len(view.times_F):
+        if tokens_BFHW.shape[1] != len(view.times_F):
             raise ValueError(f"{tokens_BFHW.shape[1]} frames of tokens were passed with times for {len(view.times_F)}")
         tokens_BFN, table = tokens_BFHW.flatten(2), self.token_table() if table is None else table
         x_BFND = F.embedding(tokens_BFN, table) + self.place_embedding

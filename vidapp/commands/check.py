@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config, load_config, parse_assignments
+from ..config import load_config, parse_assignments
 from ..presets import PRESETS, preset
 from .common import (
     add_json,
@@ -78,13 +78,15 @@ def execute(arguments: argparse.Namespace) -> int:
     unknown = [name for name in arguments.only or () if name not in GROUPS]
     if unknown:
         raise ValueError(f"unknown checks {', '.join(unknown)}: use {', '.join(GROUPS)}")
-    if arguments.symptom:
-        return diagnosed(arguments)
+    from ..device import cpu_threads
+
     case = asked_case(arguments)
-    use_threads(case.config)
-    subject, notes = opened(arguments, case)
-    left = [group.title for group in GROUPS.values() if arguments.only and group.name not in arguments.only]
-    return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes, left)
+    with cpu_threads(case.config.run.threads):
+        if arguments.symptom:
+            return diagnosed(arguments, case)
+        subject, notes = opened(arguments, case)
+        left = [group.title for group in GROUPS.values() if arguments.only and group.name not in arguments.only]
+        return answer(arguments, lambda report: checklist(subject, arguments.only, report), notes, left)
 
 
 def refuse_flags(arguments: argparse.Namespace) -> None:
@@ -143,13 +145,11 @@ def opened(arguments: argparse.Namespace, case: "Case") -> "tuple[Subject, list[
         return open_subject(case.config, source, tokenizer, told)
 
 
-def diagnosed(arguments: argparse.Namespace) -> int:
+def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
     """From the symptom to its cause; 0 where nothing speaks for any."""
     from ..alarms import alarms
     from ..diagnosis import Diagnosis, Patient, diagnose
 
-    case = asked_case(arguments)
-    use_threads(case.config)
     found = alarms(case.lines, case.error, case.config)
     evaluate = case.evaluation(arguments.clips or DEFAULT_CLIPS, arguments.strip) if case.checkpoint else None
     patient = Patient(case.config, lambda: opened(arguments, case)[0], found, evaluate, case.lines, case.error)
@@ -189,13 +189,6 @@ def words_of(diagnosis: "Diagnosis") -> str:
         setting = " ".join(f"{key}={as_text(value)}" for key, value in finding.change.items())
         lines.append(f"{place}. {finding.title}\n   {finding.why}" + (f"\n   try --set {setting}" if setting else ""))
     return "\n".join(lines)
-
-
-def use_threads(config: Config) -> None:
-    import torch
-
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
 
 
 def own_model(arguments: argparse.Namespace) -> int:

@@ -38,6 +38,7 @@ def take_to_its_end(planned: Planned, tokenizer: Path | None) -> int:
 
     A run that exists goes on with its own settings. ValueError: it is trained by another process, or cannot fit into memory.
     """
+    from ..device import cpu_threads
     from ..preflight import refuse_too_large
     from ..run_folder import complete_steps
     from ..runs import RunReader, RunWriter, list_runs
@@ -46,7 +47,8 @@ def take_to_its_end(planned: Planned, tokenizer: Path | None) -> int:
     existing = next((run for run in list_runs() if run.name == planned.name), None)
     config = existing.config() if existing else planned.config
     made = complete_steps(existing.path) if existing else []
-    ahead = refuse_too_large(config, trains_tokenizer=tokenizer is None and not made, done=max(made, default=0))
+    with cpu_threads(config.run.threads):
+        ahead = refuse_too_large(config, trains_tokenizer=tokenizer is None and not made, done=max(made, default=0))
     run = RunWriter.resume(planned.name) if existing else RunWriter.create(planned.name, config)
     print(f"run {run.name} ({planned.title}), {'continued' if existing else 'new'}\n{ahead.line}", file=sys.stderr)
     for notice in ahead.notices:

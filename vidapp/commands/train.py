@@ -18,6 +18,7 @@ from .common import open_data, positive, progress_bar, refuse_missing, replaced,
 if TYPE_CHECKING:
     from ..data.source import ClipSource
     from ..launched import ManyRanks
+    from ..ranks import Ranks
     from ..runs import RunReader, RunWriter
 
 DEFAULT_PRESET = "small"
@@ -55,11 +56,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if one_of_several_asked_for():
         print(f"note: {ONE_PROCESS}", file=sys.stderr)
     config, tokenizer = settled(arguments)  # before torch, which takes seconds: what cannot be is refused at once
+    from ..ranks import ALONE
     from ..runs import RunReader
     from ..train import train
 
     source = open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
-    run = opened(arguments, config, tokenizer, source)
+    run = opened(arguments, config, tokenizer, source, ALONE)
     with run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)
@@ -72,9 +74,9 @@ def settled(arguments: argparse.Namespace) -> tuple[Config, Path | None]:
         refuse_other_start(arguments)
     refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer, "--init": arguments.init})
     if arguments.init:
-        from ..checkpoint import checked_header
+        from ..checkpoint import refuse_other_model
 
-        checked_header(arguments.init)
+        refuse_other_model(arguments.init, config)
     from ..tokenizer_choice import choose_tokenizer
 
     return config, choose_tokenizer(config, arguments.tokenizer)
@@ -94,10 +96,11 @@ def refuse_other_start(arguments: argparse.Namespace) -> None:
         raise ValueError(f"run {arguments.run} goes on with the tokenizer {began}: leave --tokenizer out, or name another run")
 
 
-def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, source: "ClipSource", ranks: int = 1) -> "RunWriter":
+def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None, source: "ClipSource", ranks: "Ranks") -> "RunWriter":
     """The run's folder, after a look ahead; ValueError, and nothing taken, where the run cannot be."""
     from ..calibration import calibrated
     from ..data.glance import glance
+    from ..device import cpu_threads
     from ..preflight import of_a_rank, refuse_too_large
     from ..run_folder import complete_steps
     from ..run_queue import open_writer
@@ -105,17 +108,17 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     from ..tokenizer_choice import ALL_BUNDLED
 
     made = complete_steps(open_run(arguments.run).path) if arguments.resume else []
-    own, trains_tokenizer = of_a_rank(config, ranks), tokenizer is None and not made
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if ranks > 1 else 1
-    ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=here, done=max(made, default=0))
-    if ahead.left:
-        ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
+    own, trains_tokenizer = of_a_rank(config, ranks.count), tokenizer is None and not made
+    with cpu_threads(config.run.threads):  # what is measured here is what the training will find
+        ahead = refuse_too_large(own, trains_tokenizer=trains_tokenizer, processes=ranks.here, done=max(made, default=0))
+        if ahead.left:
+            ahead = calibrated(ahead, own, source, trains_tokenizer=trains_tokenizer)
     run = open_writer(config, arguments.run, resume=arguments.resume)
     print(f"run {run.name} in {run.path}", file=sys.stderr)
     if not ahead.left:
         print(f"nothing is left to do: give --steps more than {ahead.steps}", file=sys.stderr)
         return run
-    each = f"{ranks} processes, each: " if ranks > 1 else ""
+    each = f"{ranks.count} processes, each: " if ranks.count > 1 else ""
     print(f"{each}{ahead.line}", file=sys.stderr)
     taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
     for notice in filter(None, [*taken, glance(config.data), *ahead.notices]):
@@ -170,7 +173,7 @@ def train_among(arguments: argparse.Namespace, ranks: "ManyRanks") -> int:
     ranks.together(lambda: ranks.use(config))
     source = ranks.together(lambda: open_data(config.data, quiet=ranks.rank > 0))
     runs: list[RunWriter] = []
-    ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, source, ranks.count)))
+    ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, source, ranks)))
     run = runs[0] if runs else SilentRun(config, resumed=arguments.resume)
     with run, stopping_on_signals(run, of_many=True) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init, ranks=ranks), config)

@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "tokenizer": ("tokenizer",),
     "masking": ("schedules", "masking"),
     "transformer": ("dropout", "linear", "attention", "stem", "flops", "transformer"),
-    "checkpoint": ("checkpoint", "tokenizer_choice"),
+    "checkpoint": ("compact", "checkpoint", "tokenizer_choice"),
     "sampler": ("sampling", "frame_pass", "rollout", "futures"),
     "run folder": (
         "run_folder",
@@ -61,6 +61,7 @@ QUICK = (
     "commands.sample",
     "commands.evaluate",
     "commands.check",
+    "commands.compact",
     "commands.bench",
     "commands.runs",
     "commands.ladder",

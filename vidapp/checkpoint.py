@@ -48,6 +48,10 @@ class Header:
     tensors: dict[str, tuple[str, tuple[int, ...]]] = field(repr=False)
 
     @property
+    def compact(self) -> bool:
+        return any(kind == "I8" for kind, _ in self.tensors.values())
+
+    @property
     def parameters(self) -> int:
         """Of the transformer."""
         return sum(

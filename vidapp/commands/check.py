@@ -1,4 +1,4 @@
-"""Go through the debugging checklist, or find the cause of a symptom; exit code 0 only when no check fails."""
+"""Go through the debugging checklist, or find the cause of a symptom; exit code 0 only when no check fails and the symptom has no cause."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Write a checkpoint in half the bytes, to give it away: eight bits a weight, and frames that hardly differ."""
+"""Write a checkpoint in little more than half the bytes, to give it away: eight bits a weight, and frames that hardly differ."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,9 @@ from .common import check_output, refuse_missing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors.")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. runs/NAME/checkpoints/step-00001000.safetensors."
+    )
     parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="FILE.safetensors, which must not exist yet.")
 
 
@@ -19,8 +21,10 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {out} exists already: choose another name")
     from ..checkpoint import load_tensors, load_tokenizer, read_header, save_checkpoint
 
-    tokenizer, config = load_tokenizer(source)
     header = read_header(source)
+    if header.compact:
+        raise ValueError(f"{source.name} is compact already")
+    tokenizer, config = load_tokenizer(source)
     weights = load_tensors(source, "transformer.")
     save_checkpoint(out, config, tokenizer, weights, step=header.step, metrics=header.metrics, phase=header.phase, compact=True)
     print(f"{out} ({megabytes(out)}; {source.name}: {megabytes(source)})")

@@ -153,7 +153,7 @@ def start_queued() -> str | None:
         if _ending or (_job is not None and _job.alive) or _adopted():
             return None
         for reader in queued():
-            with contextlib.suppress(ValueError):  # somebody else has just taken it, or out of the queue, or its config has been damaged
+            with contextlib.suppress(ValueError, OSError):  # somebody else has just taken it, or out of the queue, or it has been damaged
                 run = RunWriter.resume(reader.name, waiting=True)
                 return _start(run, tokenizer_of(run))
     return None

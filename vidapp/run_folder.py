@@ -3,7 +3,10 @@
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from .files import FileLock
 
 CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
 TOKENIZER = "tokenizer.json"  # which checkpoints the run took its tokenizer and its first weights from
@@ -21,6 +24,17 @@ _STEP = re.compile(r"(?P<prefix>step|tokenizer-step)-(?P<step>\d{8,18})", re.ASC
 def runs_folder() -> Path:
     """Where runs live: VIDAPP_RUNS, else `runs` in the working folder. It need not exist yet."""
     return Path(os.environ.get("VIDAPP_RUNS") or "runs").absolute()
+
+
+@contextlib.contextmanager
+def steering(folder: Path) -> Iterator[None]:
+    """Alone with a run's control.json: two pages may press buttons at once."""
+    lock = FileLock(folder / ".control.lock")
+    lock.acquire(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_links(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from . import run_folder
 from .config import Config
 from .failures import told_to_strangers
-from .files import FileLock, finite, open_ordinary, parse_object, plain, read_json, resolve_inside, safe_name, write_json
+from .files import finite, open_ordinary, parse_object, plain, read_json, resolve_inside, safe_name, write_json
 from .liveness import run_alive
 from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 
@@ -176,15 +176,12 @@ class RunReader:
         status = self.status()
         if not status.live and (status.state, command) != (QUEUED, "stop"):
             raise ValueError(f"run {self.name!r} is {status.sentence}: there is nothing to {command}")
-        lock = FileLock(self.path / ".control.lock")
-        lock.acquire(wait=True)  # two pages may press buttons at once
         try:
-            control = read_json(self.path / run_folder.CONTROL) or {}
-            write_json(self.path / run_folder.CONTROL, control | _change(command), even_full=True)
+            with run_folder.steering(self.path):
+                control = read_json(self.path / run_folder.CONTROL) or {}
+                write_json(self.path / run_folder.CONTROL, control | _change(command), even_full=True)
         except OSError as error:
             raise ValueError(f"cannot write {run_folder.CONTROL} of run {self.name!r}: {error.strerror or error}") from error
-        finally:
-            lock.release()
 
     def _cancelled(self) -> bool:
         return bool((read_json(self.path / run_folder.CONTROL) or {}).get("stop"))

@@ -127,15 +127,16 @@ class RunWriter:
             raise ValueError(f"run {name!r} is being written by another process: stop that one first")
         try:
             _refuse_live(reader)
-            status = reader.status()
-            if waiting and status.state != QUEUED:
-                raise ValueError(f"run {name!r} waits no longer: it was taken out of the queue")
-            kept = _kept_for_us(status)
-            _refuse_fewer_steps(name, path, used, before)
+            with run_folder.steering(path):  # nobody takes it out of the queue between the look and the start
+                status = reader.status()
+                if waiting and status.state != QUEUED:
+                    raise ValueError(f"run {name!r} waits no longer: it was taken out of the queue")
+                kept = _kept_for_us(status)
+                _refuse_fewer_steps(name, path, used, before)
+                if not kept:
+                    write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
             if used != before:
                 write_text(path / run_folder.CONFIG, used.to_json() + "\n")
-            if not kept:
-                write_json(path / run_folder.CONTROL, {}, even_full=True)  # a stop that was meant for the attempt before
             remove_temporaries(path)
         except OSError as error:
             lock.release()

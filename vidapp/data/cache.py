@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 import time
@@ -28,6 +29,8 @@ SPARE_DISK_BYTES = 512 << 20
 OPEN_MAPS = 64
 LARGEST_CACHE_BYTES = 64 << 30  # of all decoded clips; those in use may be more
 IN_USE_S = 24 * 3600  # what was opened within this time is left alone: a training may read it
+TOUCH_EVERY_S = 3600.0
+TOUCHED: dict[Path, float] = {}  # when `prune` was last told that a file is in use
 LOCKS = 16  # files to wait at while another process decodes; each is shared by many clips
 
 
@@ -88,7 +91,7 @@ def decode_to(path: Path, file: ClipFile, size: int, channels: int, step: int) -
 def prune(folder: Path, limit: int) -> list[Path]:
     """Delete decoded clips, those first that were not opened for longest, until `limit` bytes are left; returns what was deleted.
 
-    What was opened lately is spared. A training that has a deleted file mapped keeps it.
+    What is in use, or was lately, is spared.
     """
     found: list[tuple[float, int, Path]] = []
     for path in folder.glob("*.npy"):
@@ -106,13 +109,20 @@ def prune(folder: Path, limit: int) -> list[Path]:
     return gone
 
 
+def in_use(path: Path) -> np.ndarray:
+    """The memory map of a cached file, uint8 (N, T, C, H, W), of which `prune` knows for hours that it is in use."""
+    if time.monotonic() - TOUCHED.get(path, -math.inf) > TOUCH_EVERY_S:
+        TOUCHED[path] = time.monotonic()
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    return open_cached(path)
+
+
 @lru_cache(maxsize=OPEN_MAPS)
 def open_cached(path: Path) -> np.ndarray:
-    """The memory map of a cached file, uint8 (N, T, C, H, W). Only so many stay open, since each holds a file handle."""
+    """The memory map of a cached file. Only so many stay open, since each holds a file handle."""
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        with contextlib.suppress(OSError):
-            os.utime(path)  # for `prune`: opened now
     except (OSError, ValueError) as error:
         raise ValueError(f"the decoded clips in {path.parent} were changed or deleted while in use: start again") from error
     return array

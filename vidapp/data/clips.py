@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .archive import extracted, shown, zip_entries
+from .archive import extracted, held_open, shown, zip_entries
 from .decoders import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -34,6 +34,7 @@ KINDS = ".npy, .gif, .mp4, .m4v, .mov, .mkv, .webm, .avi, a folder of numbered p
 UNKNOWN = "it is of an unknown type"
 MAX_FILES = 100_000  # looked at in a folder
 MAX_DEPTH = 8  # folders inside folders
+MOST_UNREADABLE = 100  # clips of one file or folder: one that is all damaged is not gone through to its end
 MAX_READ_BYTES = 1 << 30  # of frames held by read_clip, or by read_clips in all
 
 Skipped = tuple[str, str]  # (name, reason)
@@ -87,22 +88,27 @@ def read_clips(
 ) -> tuple[list[Clip], list[Skipped]]:
     """The first `max_clips` clips in a file, folder or zip, as `read_clip` has them, and (name, reason) of what was skipped.
 
-    Raises ClipError where nothing can be looked through or where not one clip could be read. At most 1 GiB is read in all.
+    Raises ClipError where nothing can be looked through or where not one clip could be read. At most 1 GiB is read in all, and no more is
+    looked at once MOST_UNREADABLE could not be read.
     """
     files, skipped = find_clips(path)
     clips: list[Clip] = []
-    room = MAX_READ_BYTES
-    for file in files:
-        try:
-            with decoded(file, size, channels, step) as source:
-                for index in range(min(source.count, max_clips - len(clips))):
-                    frames = gathered(file.name, source.read(index), frame_limit(size, channels, max_frames, room))
-                    clips.append(Clip(clip_name(file, source.count, index), frames))
-                    room -= frames.nbytes
-        except ClipError as error:
-            skipped.append((file.name, str(error)))
-        if len(clips) >= max_clips:
-            break
+    room, failed = MAX_READ_BYTES, 0
+    with held_open():
+        for file in files:
+            try:
+                with decoded(file, size, channels, step) as source:
+                    for index in range(min(source.count, max_clips - len(clips))):
+                        frames = gathered(file.name, source.read(index), frame_limit(size, channels, max_frames, room))
+                        clips.append(Clip(clip_name(file, source.count, index), frames))
+                        room -= frames.nbytes
+            except ClipError as error:
+                skipped.append((file.name, str(error)))
+                failed += 1
+            if len(clips) >= max_clips or failed >= MOST_UNREADABLE:
+                break
+    if failed >= MOST_UNREADABLE:
+        skipped.append((Path(path).name, f"no more of it was looked at: {failed} of its clips cannot be read"))
     if not clips:
         raise nothing_in(Path(path), skipped)
     return clips, skipped

@@ -11,7 +11,7 @@ from ..config import DataConfig
 from ..files import expanded
 from ..randomness import numpy_generator
 from .archive import held_open
-from .cache import cached_clip, open_cached
+from .cache import cached_clip, in_use
 from .clips import ClipFile, clip_name, find_clips, nothing_in
 from .decoders import ClipError
 from .fixed import room_for
@@ -38,7 +38,7 @@ class Segment:
 
     def window(self, offset: int, frames: int) -> np.ndarray:
         """A copy of the window uint8 (T, C, H, W) that begins `offset` frames after the segment does."""
-        clip = open_cached(self.path)[self.index]
+        clip = in_use(self.path)[self.index]
         return np.array(clip[self.start + offset : self.start + offset + frames])
 
     def part(self, start: int, stop: int) -> "Segment":
@@ -93,7 +93,7 @@ class FolderSource:
             except ClipError as error:
                 self.skipped.append((file.name, str(error)))
                 continue
-            count, frames = open_cached(path).shape[:2]
+            count, frames = in_use(path).shape[:2]
             segments += [Segment(clip_name(file, count, index), path, index, 0, frames) for index in range(count)]
         return segments
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -66,8 +67,17 @@ def survey_of_clips(source: FolderSource) -> Survey:
         }
         for split, parts in source.segments.items()
     }
-    shared = sum(overlap(a, b) for one, other in combinations(SPLITS, 2) for a in source.segments[one] for b in source.segments[other])
-    return Survey(words, counts, shared, tuple(source.skipped))
+    return Survey(words, counts, shared_frames(source), tuple(source.skipped))
+
+
+def shared_frames(source: FolderSource) -> int:
+    """Frames that are in two splits."""
+    by_clip: dict[tuple[Path, int], list[tuple[str, Segment]]] = {}
+    for split in SPLITS:
+        for segment in source.segments[split]:
+            by_clip.setdefault((segment.path, segment.index), []).append((split, segment))
+    pairs = (pair for parts in by_clip.values() for pair in combinations(parts, 2))
+    return sum(overlap(one, other) for (split, one), (another, other) in pairs if split != another)
 
 
 def in_words(file: TokenFile) -> str:
@@ -78,7 +88,5 @@ def in_words(file: TokenFile) -> str:
 
 
 def overlap(one: Segment, other: Segment) -> int:
-    """Frames that two segments share."""
-    if (one.path, one.index) != (other.path, other.index):
-        return 0
+    """Frames that two segments of one clip share."""
     return max(0, int(np.minimum(one.stop, other.stop) - np.maximum(one.start, other.start)))

@@ -16,10 +16,10 @@ from .wiring import AGAIN, PRIVATE, QUICK
 
 TITLE = "vidapp"
 SUBTITLE = "Train, debug and sample discrete-token video prediction models"
-QUEUE = 64  # calls that may wait
+QUEUE = 512  # calls that may wait, of all visitors: one who presses again and again must not keep the others out
 SESSIONS = 200  # kept in memory; Gradio drops them by number only
 CACHE_S = (3600, 24 * 3600)  # looked through every hour for files older than a day
-LARGEST_UPLOAD = "1gb"
+LARGEST_UPLOAD, LARGEST_OF_STRANGERS = "1gb", "200mb"
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
         enable_monitoring=False,
         run_history=False,
         footer_links=["api", "settings"],
-        max_file_size=LARGEST_UPLOAD,
+        max_file_size=LARGEST_OF_STRANGERS if serving.readonly else LARGEST_UPLOAD,
         state_session_capacity=SESSIONS,
         **settings,
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 
-from .. import alarms as metrics
 from .. import jobs
 from ..run_reader import RunReader
 from ..runs import list_runs
@@ -15,6 +14,7 @@ from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
 from .examiner import DONE, EXAMINER, RUNNING, STOPPED, STRIP, Order, Report
+from .history import HISTORIES, read_on
 from .live import config_of
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
@@ -221,10 +221,13 @@ def first_of(known: list[str]) -> str | None:
 
 def alarms_html(run: RunReader) -> str:
     """The alarms of a run, one line each; a calm line where there is none."""
-    lines, _ = run.metrics()
-    found = metrics.alarms(lines, run.status().error or "", config_of(run))
+    history, error, config = HISTORIES.follow(run), run.status().error or "", config_of(run)
+    with history.lock:
+        while history.behind:
+            read_on(history, run)
+        found, logged = history.alarms(error, config), bool(history.lines)
     if not found:
-        text = "Its metrics raise no alarm." if lines else "It has not logged anything yet."
+        text = "Its metrics raise no alarm." if logged else "It has not logged anything yet."
         return f'<div class="message info" role="status">{text}</div>'
     return "".join(
         f'<div class="message {"bad" if alarm.serious else "info"} alarm" data-alarm="{alarm.name}" role="status">'

@@ -18,9 +18,10 @@ from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart
 from .variants_panel import VariantsPanel
-from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
+from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, beside, in_turn
 
 Updates = dict[Any, Any]
+PREVIEWS = 4  # that are made at once: one of a large upload takes seconds
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def wire_clips(tab: GenerateTab, arrived: Any) -> list[Any]:
     stage, controls = tab.stage, tab.controls
     claim = {"inputs": controls.inputs, "outputs": None, "queue": False, **QUICK, **PRIVATE, **AGAIN}
     outputs = [*stage.outputs, controls.given, stage.thumbs]
-    looked = {"inputs": None, "outputs": outputs, **in_turn("screen"), **PRIVATE, **AGAIN}
+    looked = {"inputs": None, "outputs": outputs, **beside("screen", PREVIEWS), **PRIVATE, **AGAIN}
     preview = guarded(tab.message, clears=False)(stage.preview)
 
     next_clip = f"(number, source) => source === '{TEST}' ? (Number(number) + 1) % {TEST_CLIPS} : number"

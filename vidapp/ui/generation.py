@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TEST_CLIPS = 200  # numbers that can be chosen
 LONGEST_FUTURE = 100
 LARGEST_CLIP = 48 << 20  # bytes: a checkpoint that somebody drops says how large its frames are
+MEAN_FRAMES, MEAN_PIXELS = 20, 1 << 26  # at most, of a clip and in all: a stranger's checkpoint says how large its clips are
 MEAN_CLIPS, MEAN_OWN_CLIPS = 256, 32  # training clips that the mean frame is taken of: drawn ones, and those that are read from files
 MARGIN = 0.05  # of the error: what is closer than this is no difference
 BLUR = 0.2  # of the true frames' edges: a prediction with less has no shapes
@@ -178,9 +179,10 @@ def mean_frame(data: DataConfig) -> np.ndarray:
     """The mean training frame of that data, float32 (C, H, W) in [0, 1]; ValueError or OSError where its clips cannot be had."""
     from ..data.source import open_source
 
-    source = open_source(data)
+    source, frames = open_source(data), min(data.clip_frames, MEAN_FRAMES)
     clips = MEAN_CLIPS if data.source in MOVING_MNIST else MEAN_OWN_CLIPS
-    return mean_of_frames(source.training_clip(0, 0, sample, data.clip_frames) for sample in range(clips))
+    clips = max(1, min(clips, MEAN_PIXELS // (frames * data.channels * data.size**2)))
+    return mean_of_frames(source.training_clip(0, 0, sample, frames) for sample in range(clips))
 
 
 def mean_frame_for(config: Config, *, trusted: bool) -> np.ndarray | None:

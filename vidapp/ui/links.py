@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..config import field_of
 from .choices import Chosen
 from .theme import static
 
@@ -18,6 +19,7 @@ SHARES = {"temperature": "temperature"}
 TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "choice": "choice", "order": "order"}
 FLAGS = {"anneal": "anneal"}
 NAMES = {**TEXTS, **NUMBERS, **SHARES, **FLAGS}
+CHOICES = {name: field_of(f"sampling.{name}").metadata["choices"] for name in ("choice", "order")}
 LONGEST = 8192  # characters of one value
 LONGEST_NUMBER = 12  # digits: no control holds more
 
@@ -42,6 +44,8 @@ def read(name: str, text: str) -> Any:
         if text not in ("0", "1"):
             raise ValueError(f"the link says {name}={text[:40]!r}: use 1 or 0")
         return text == "1"
+    if (known := CHOICES.get(name)) and text not in known:
+        raise ValueError(f"the link says {name}={text[:40]!r}: use one of {', '.join(known)}")
     return text
 
 

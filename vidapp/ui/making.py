@@ -140,7 +140,8 @@ class Stage:
                     return
                 reel.add(to_u8(frames))
                 yield {self.screen: reel.value(making=True)}
-            mean = mean_frame_for(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
+            trusted = chosen.checkpoint != session.DROPPED_CHOICE
+            mean = mean_frame_for(checkpoint.config, trusted=trusted) if clip.truth_u8 is not None else None
             scores = errors_of(checkpoint, clip, frames, mean)
         except Exception:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
@@ -184,7 +185,11 @@ class Stage:
                 chosen = fitted(chosen, config)
                 updates |= {self.controls.given: chosen.given, self.controls.frames: chosen.frames}
                 updates[self.thumbs] = thumbnails_value(pictures_for(chosen, config), chosen.number)
-            return {**updates, **self.shown(chosen, config)}
+            updates |= self.shown(chosen, config)
+            newer = WISHES.of(request.session_hash)
+            if newer and newer.number != wish.number and newer.kind in (PREVIEW, FIT):
+                return {}  # what took longer than the next one would land on it
+            return updates
         except Exception as error:  # what is on the screen is not what was chosen, and a generation may have ended there
             return {**self.nothing_made(), self.made: "", self.screen: None, self.message: told(error)}
 

@@ -7,8 +7,14 @@ QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
 
 def in_turn(what: str) -> dict[str, Any]:
-    """For quick events that show the same thing: one after the other, so that an older answer never lands on a newer one."""
-    return {"concurrency_id": what, "concurrency_limit": 1, "show_progress": "hidden"}
+    """For quick events that show the same thing: one after the other, those of all pages, so that an older answer never lands on a newer
+    one."""
+    return beside(what, 1)
+
+
+def beside(what: str, limit: int) -> dict[str, Any]:
+    """For those that may take long on some page and see themselves to it that they land on nothing newer: so many at once."""
+    return {"concurrency_id": what, "concurrency_limit": limit, "show_progress": "hidden"}
 
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # not in the API's documentation; no protection, and not meant as one

@@ -2,7 +2,8 @@
 
 An event first claims its wish (a handler outside the queue, so claims arrive at once and in order), then its work takes its
 place in the line and asks for what is wanted now. Work that finds its wish gone, or begun by another event, does nothing; long
-work looks again and again whether its wish still is the newest. Nothing is cancelled in the browser, so no event can be lost.
+work looks again and again whether its wish still is the newest. Nothing is cancelled in the browser, so none is lost that finds room
+in the line.
 """
 
 import dataclasses

@@ -121,6 +121,24 @@ function keepInView(cell) {
   else if (right > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = right - strip.clientWidth;
 }
 
+// Of a generation that grows only the frames that are new are drawn: all of them at each would take the page's breath away.
+function grownSince(before) {
+  const kept = before.prediction.length;
+  return kept > 0 && rows.childElementCount > 0 && before.key === clip.key && before.total === clip.total && before.width === clip.width
+    && before.given.length === clip.given.length && before.truth.length === clip.truth.length && kept <= clip.prediction.length
+    && before.prediction.every((uri, i) => uri === clip.prediction[i]);
+}
+
+function growStrip(from) {
+  for (const cell of rows.querySelectorAll('.cell.none')) {
+    const index = Number(cell.dataset.index);
+    const data = index >= from && picture(cell.dataset.screen, index);
+    if (!data) continue;
+    paint(cell.firstElementChild, data);
+    cell.classList.remove('none');
+  }
+}
+
 function buildStrip() {
   const total = frames();
   rows.replaceChildren();
@@ -149,6 +167,7 @@ function buildStrip() {
       cell.tabIndex = -1;
       cell.dataset.index = String(i);
       cell.dataset.kind = kindOf(screen, i);
+      cell.dataset.screen = screen;
       cell.setAttribute('aria-label', `${screen}, frame ${i + 1}`);
       const canvas = document.createElement('canvas');
       canvas.width = clip.width;
@@ -169,6 +188,7 @@ async function take(value) {
   await Promise.all(uris.map((uri) => decode(uri).catch(() => null)));
   if (turn !== turns) return;  // something newer has come meanwhile
   const restart = fresh.key !== clip.key;
+  const before = clip;
   clip = fresh;
   for (const uri of pixels.keys()) if (!uris.includes(uri)) pixels.delete(uri);
   root.dataset.predicted = String(clip.prediction.length);
@@ -176,7 +196,8 @@ async function take(value) {
   root.dataset.key = clip.key;
   root.dataset.making = clip.making ? 'yes' : 'no';
   scrubber.max = String(Math.max(0, frames() - 1));
-  buildStrip();
+  if (grownSince(before)) growStrip(clip.given.length + before.prediction.length);
+  else buildStrip();
   show(restart ? (clip.making ? Math.max(0, clip.given.length - 1) : 0) : now);
 }
 

@@ -498,6 +498,22 @@ def test_a_zip_is_opened_once_for_all_of_its_clips(tmp_path: Path, monkeypatch: 
     assert archive.HELD.get() is None
 
 
+def test_a_zip_of_which_nothing_can_be_read_is_not_gone_through_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zip_of(tmp_path / "damaged.zip", {f"{number}.npy": b"no clip" for number in range(20)})
+    monkeypatch.setattr(clips, "MOST_UNREADABLE", 3)
+    opened: list[Path] = []
+    anew = archive.opened_anew
+    monkeypatch.setattr(archive, "opened_anew", lambda path: opened.append(path) or anew(path))
+    with pytest.raises(ClipError, match="damaged.zip holds no readable clip"):
+        read_clips(path, 16, 1, 4, 9)
+    assert len(opened) == 2  # once to look, once to read
+    good = {"00.npy": npy_bytes(moving_square()[:, 0])} | {f"{number}.npy": b"no clip" for number in range(1, 20)}
+    read, skipped = read_clips(zip_of(tmp_path / "rest.zip", good), 16, 1, 4, 9)
+    assert len(read) == 1
+    assert skipped[-1] == ("rest.zip", "no more of it was looked at: 3 of its clips cannot be read")
+    assert len(skipped) == 4
+
+
 @pytest.mark.parametrize(("channels", "painted", "said"), [(1, True, glance.IN_GREY), (1, False, ""), (3, True, "")])
 def test_clips_whose_colours_would_be_lost_are_noticed(tmp_path: Path, channels: int, painted: bool, said: str) -> None:
     (tmp_path / "damaged.gif").write_bytes(b"GIF89a")

@@ -223,6 +223,24 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     assert np.array_equal(source_of(path).fixed_clips("train", 9, 4), before)
 
 
+def test_clips_that_are_in_use_for_long_are_not_taken_for_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_of(save_numbered(tmp_path / "set", 3, 6))
+    folder = data_folder() / "clips"
+    for path in folder.glob("*.npy"):
+        os.utime(path, (0, 0))
+
+    def told() -> set[Path]:
+        source.fixed_clips("train", 9, 4)
+        return {path for path in folder.glob("*.npy") if path.stat().st_mtime > time.time() - cache.IN_USE_S}
+
+    assert told() == set()  # a moment ago
+    monkeypatch.setattr(cache, "TOUCH_EVERY_S", -1.0)
+    trained_on = {segment.path for segment in source.segments["train"]}
+    assert told() == trained_on
+    cache.prune(folder, 0)
+    assert set(folder.glob("*.npy")) == trained_on
+
+
 def test_decoded_clips_that_nobody_opened_for_long_make_room_for_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source_of(save_numbered(tmp_path / "old", 3, 6))
     folder = data_folder() / "clips"

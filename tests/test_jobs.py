@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from vidapp import jobs
+from vidapp import jobs, run_writer
 from vidapp.config import Config
 from vidapp.presets import preset
 from vidapp.run_queue import enqueue, queued
+from vidapp.run_reader import RunStatus
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 
 ROOT = Path(__file__).parents[1]
@@ -334,6 +335,34 @@ def test_a_run_that_fails_does_not_hold_up_the_queue(trainer: Callable[[Trainer]
     assert jobs.start_queued() == "a"
     assert jobs.wait(30)
     assert [open_run(name).status().state for name in "ab"] == ["failed", "finished"]
+
+
+def test_a_damaged_run_does_not_hold_up_the_queue(trainer: Callable[[Trainer], None]) -> None:
+    trainer(steps)
+    enqueue(preset("debug"), "a")
+    enqueue(preset("debug"), "b")
+    samples = open_run("a").path / "samples"
+    samples.rmdir()
+    samples.write_text("no folder")
+    assert jobs.start_queued() == "b"
+    assert jobs.wait(30)
+    assert open_run("b").status().state == "finished"
+
+
+def test_what_is_taken_out_of_the_queue_while_it_is_being_started_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    enqueue(preset("debug"), "a")
+    kept_for_us = run_writer._kept_for_us
+    press = threading.Thread(target=lambda: open_run("a").send("stop"))
+
+    def meanwhile(status: RunStatus) -> bool:
+        press.start()
+        press.join(0.3)
+        return kept_for_us(status)
+
+    monkeypatch.setattr(run_writer, "_kept_for_us", meanwhile)
+    with RunWriter.resume("a", waiting=True) as run:
+        press.join(30)
+        assert run.poll_control().stop
 
 
 def test_a_run_whose_folder_is_deleted_trains_no_longer_and_does_not_hold_up_the_queue(

@@ -135,7 +135,17 @@ class TestLinks:
         assert links.generation_of({"tab": "train", "run": "first"}) == {}
 
     @pytest.mark.parametrize(
-        "query", [{"clip": "x"}, {"seed": "1e9"}, {"temperature": "hot"}, {"anneal": "yes"}, {"draw": "A" * 99_999}, {"seed": "9" * 400}]
+        "query",
+        [
+            {"clip": "x"},
+            {"seed": "1e9"},
+            {"temperature": "hot"},
+            {"anneal": "yes"},
+            {"draw": "A" * 99_999},
+            {"seed": "9" * 400},
+            {"choice": "foo"},
+            {"order": "last"},
+        ],
     )
     def test_nonsense_is_refused_by_name(self, query: dict[str, str]) -> None:
         with pytest.raises(ValueError, match=next(iter(query))):
@@ -209,6 +219,21 @@ class TestGoingOn:
             assert tab.stage.preview(PAGE)[tab.screen]  # type: ignore[arg-type]
             assert list(work) == []
 
+    def test_a_preview_that_takes_long_does_not_land_on_the_next_one(
+        self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shown = making.Stage.shown
+
+        def slow(stage: making.Stage, *rest: Any) -> Any:
+            monkeypatch.undo()
+            WISHES.claim("page", PREVIEW, values_of(small(number=7)))
+            return shown(stage, *rest)
+
+        monkeypatch.setattr(making.Stage, "shown", slow)
+        WISHES.claim("page", PREVIEW, values_of(small(number=3)))
+        assert tab.stage.preview(PAGE) == {}  # type: ignore[arg-type]
+        assert tab.stage.preview(PAGE)[tab.screen]  # type: ignore[arg-type]
+
     def test_files_of_what_is_no_longer_shown_are_not_offered(self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch) -> None:
         WISHES.claim("page", GENERATE, values_of(small()))
         made = made_by(tab)
@@ -252,6 +277,23 @@ class TestClips:
         with pytest.raises(ValueError, match="164 frames of 512x512 pixels are more than a page shows: 64 at most"):
             generation.data_clip(data, 0, 64, 100)
         assert opening.pictures(data, 3).shape == (opening.EXAMPLES, 3, 512, 512)
+
+
+def test_a_checkpoint_of_huge_clips_makes_few_of_them_for_the_mean_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def clip(source: Any, seed: int, step: int, sample: int, frames: int) -> np.ndarray:
+        made.append(frames)
+        return np.zeros((frames, 1, 4, 4), np.uint8)
+
+    monkeypatch.setattr(MovingMnist, "training_clip", clip)
+    generation.mean_frame.cache_clear()
+    generation.mean_frame(tiny_config(data__size=512, data__clip_frames=256, data__channels=3).data)
+    assert made == [20] * 4
+    made.clear()
+    generation.mean_frame(Config().data)
+    assert made == [20] * generation.MEAN_CLIPS
+    generation.mean_frame.cache_clear()
 
 
 class TestClaims:

@@ -92,6 +92,25 @@ def test_a_finished_generation_moves_within_two_seconds_of_the_load(browser: Bro
     assert min(delays) < 2000
 
 
+COUNTED = """() => {
+  const made = Document.prototype.createElement;
+  window.cells = 0;
+  Document.prototype.createElement = function (name, ...rest) {
+    if (name === 'canvas' && new Error().stack.includes('buildStrip')) window.cells += 1;
+    return made.call(this, name, ...rest);
+  };
+}"""
+
+
+def test_the_film_strip_grows_by_the_frames_that_are_new(ready: Page) -> None:
+    fill(ready, "#frames", 12)
+    ready.evaluate(COUNTED)
+    assert len(generate(ready)) == 12
+    cells = ready.locator("#player .cell").count()
+    assert 0 < ready.evaluate("window.cells") <= 3 * cells  # at the start, at the first frame, at most once more
+    assert ready.locator("#player .cell.none").count() == 0
+
+
 def test_same_seed_same_frames_and_each_setting_shows(ready: Page) -> None:
     first = generate(ready)
     assert len(first) == FRAMES

@@ -302,6 +302,18 @@ def test_dead_codes_are_seen_in_the_tokenizers_own_phase(use: float, perplexity:
     assert names([{**line, "validation_codebook_use": None, "validation_perplexity": None}]) == (["dead_codes"] if dead else [])
 
 
+def test_a_tokenizer_that_ends_with_grey_mush_is_no_ground_to_learn_on() -> None:
+    line = {"step": 60, "phase": "tokenizer", "validation_reconstruction_mse": 125.0, "validation_mean_image_mse": 53.8}
+    after = {"step": 1, "phase": "transformer", "loss": 6.0}
+    assert names([line]) == []  # it is still being trained
+    (alarm,) = alarms([line, after])
+    assert (alarm.name, alarm.serious, alarm.symptom) == ("redraws_poorly", True, "blurry")
+    assert "125" in alarm.title
+    assert "53.8" in alarm.title
+    assert names([{**line, "validation_reconstruction_mse": 20.0}, after]) == []
+    assert names([{**line, "validation_mean_image_mse": 0.0, "validation_reconstruction_mse": 0.0}, after]) == []
+
+
 def test_serious_alarms_come_first() -> None:
     lines = [
         {**line, **({"validation_loss_full": 2.9} if "validation_accuracy" in line and line["step"] >= 300 else {})}  # type: ignore[operator]

@@ -37,6 +37,14 @@ def test_copying_has_to_be_beaten_too() -> None:
     assert verdict([1.0], **known).tone == "good"
 
 
+def test_who_gets_fewer_tokens_right_than_copying_does_is_not_said_to_learn() -> None:
+    known = {"unigram_entropy": 4.0, "validation_copy_accuracy": 0.899}
+    found = verdict([0.602], validation_accuracy=0.869, **known)
+    assert found.tone == "info"
+    assert "87% of the tokens right, and copying the frame before 90%" in found.text
+    assert verdict([0.602], validation_accuracy=0.91, **known).tone == "good"
+
+
 @pytest.mark.parametrize(
     ("losses", "said"),
     [([4, 3, 2, 1], "still falls"), ([1, 1, 1, 1], "hardly falls"), ([2, 1, 2, 2, 2, 2], "was best at step 10"), ([2, 1], "better than")],

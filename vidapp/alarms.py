@@ -19,6 +19,7 @@ LEARNT = 0.98  # of the unigram entropy: a loss above that has learnt nothing bu
 WORSE = 1.1  # times the best validation loss
 FEWEST_CODES = 0.05  # share of the codebook in use
 FEWEST_PERPLEXITY = 4.0
+POORLY_REDRAWN = 0.5  # of the squared error that the mean image leaves: a tokenizer with more shows next to nothing of its frames
 TOO_GOOD = 0.75  # of the validation loss with half of the future masked, which training masks like
 BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
 LARGE_STEP = 0.3  # of a layer's weights moved in one step
@@ -46,6 +47,7 @@ SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to
     "gap": "samples-bad",
     "too_good": "samples-bad",
     "dead_codes": "one-colour",
+    "redraws_poorly": "blurry",
     "empty_samples": "one-colour",
 }
 
@@ -67,15 +69,7 @@ class Alarm:
         return SYMPTOMS[self.name]
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "title": self.title,
-            "advice": self.advice,
-            "step": self.step,
-            "serious": self.serious,
-            "change": self.change,
-            "symptom": self.symptom,
-        }
+        return {**vars(self), "symptom": self.symptom}
 
 
 def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None) -> list[Alarm]:
@@ -99,6 +93,7 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
         gap(training, validation, config),
         too_good(training, main, config),
         dead_codes(first, config),
+        redraws_poorly(first) if main else None,
         empty_samples(main),
     ]
     raised = sorted((alarm for alarm in found if alarm), key=lambda alarm: not alarm.serious)
@@ -414,6 +409,19 @@ def dead_codes(tokenizer: Sequence[Line], config: Config | None = None) -> Alarm
     other = "tokenizer.quantizer=fsq, or " if change else ""
     advice = f"Frames are told apart by a handful of ids: use {other}a third of recipe.tokenizer_learning_rate."
     return Alarm("dead_codes", title, advice, int(newest["step"]), change=change)
+
+
+def redraws_poorly(tokenizer: Sequence[Line]) -> Alarm | None:
+    """A tokenizer that is done, and whose reconstructions are not much nearer than the mean image."""
+    lines = having("validation_mean_image_mse", having("validation_reconstruction_mse", tokenizer))
+    error, mean = (float(lines[-1][f"validation_{key}_mse"]) if lines else 0.0 for key in ("reconstruction", "mean_image"))
+    if error <= POORLY_REDRAWN * mean:
+        return None
+    title = f"The tokenizer hardly redraws its frames: squared error {error:.3g}, the mean image {mean:.3g}"
+    advice = (
+        "Tokens that do not show the clips cannot be learnt from: train the tokenizer for longer (recipe.tokenizer_steps) in a new run."
+    )
+    return Alarm("redraws_poorly", title, advice, int(lines[-1]["step"]))
 
 
 def empty_samples(main: Sequence[Line]) -> Alarm | None:

@@ -110,6 +110,8 @@ class TokenizerPhase:
             tokens.append(self.tokenizer.encode(frames[:, None]))
             drawn.append(self.tokenizer.decode(tokens[-1])[:, 0])
         figures = reconstruction_figures(torch.cat(drawn), self.validation_NCHW, torch.cat(tokens), self.tokenizer.codebook_size)
+        mean = self.validation_NCHW.mean(dim=0)
+        figures["mean_image_mse"] = float((self.validation_NCHW - mean).square().flatten(1).sum(dim=1).mean())  # what needs no tokenizer
         return {f"validation_{name}": value for name, value in figures.items()}
 
     @torch.no_grad()

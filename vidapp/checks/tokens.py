@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from ..alarms import POORLY_REDRAWN
 from ..tokenizer_phase import reconstruction_figures
 from .subject import Subject
 from .verdict import Check, Progress, judge
 
 CLIPS = 16
-WORST = 0.5  # of the squared error that the mean image leaves
 USED = 0.02  # share of the codes that could be seen
 FEWEST = 4
 
@@ -42,7 +42,7 @@ def reconstruction(figures: dict[str, float], truth: Tensor) -> Check:
         "reconstruction",
         "The tokenizer redraws its frames",
         figures["reconstruction_mse"] / max(mean_image, 1e-9),
-        at_most=WORST,
+        at_most=POORLY_REDRAWN,
         unit="squared error / that of the mean image",
         good=f"squared error {figures['reconstruction_mse']:.1f} a frame, {figures['psnr_db']:.1f} dB: no prediction gets below that",
         bad=f"squared error {figures['reconstruction_mse']:.1f} a frame where the mean image has {mean_image:.1f}: whatever the transformer "

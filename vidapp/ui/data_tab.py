@@ -89,9 +89,11 @@ class DataTab:
             if done < len(files):
                 yield {own.message: said(f"Reading {done + 1} of {len(files)}…")}
         clips = [Shown(frames_u8, name) for name, frames_u8 in brought.clips]
-        usable = f"{count(len(brought.usable), 'file')} of {len(files)} can be used"
+        usable = f"{count(len(brought.usable), 'file')} of {len(files)} can be used."
+        if own_clips.lose_colours(brought.usable, brought_data(size, channels, frames, step)):
+            usable += " They are in colour and shown in grey: choose colour above to keep it."
         yield {
-            own.message: said(f"{usable}." if brought.usable else "None of the files can be used.", "good" if brought.usable else "bad"),
+            own.message: said(usable if brought.usable else "None of the files can be used.", "good" if brought.usable else "bad"),
             own.screen: wall_value(clips) if clips else None,
             own.skipped: skipped_html(brought.skipped),
         }
@@ -102,7 +104,10 @@ class DataTab:
         *_, (_, brought) = own_clips.read_brought(files or [], brought_data(size, channels, frames, step))
         choice = own_clips.keep(brought.usable, name or "")
         yield {
-            self.own.message: said(f"Kept as {choice.removeprefix(sources.PREFIX)!r}: it can be chosen above and in Train.", "good"),
+            self.own.message: said(
+                f"Kept as {choice.removeprefix(sources.PREFIX)!r}, and chosen above, where a button trains on them as they are shown.",
+                "good",
+            ),
             self.source: gr.Dropdown(choices=sources.choices(), value=choice),
         }
 

@@ -53,6 +53,7 @@ ALARM_KEYS = (  # what the alarms look at
     *("validation_loss_full", "validation_loss_half", "validation_accuracy", "validation_copy_accuracy"),
     "sample_sharpness",
     *("codebook_use", "perplexity", "validation_codebook_use", "validation_perplexity"),
+    *("validation_reconstruction_mse", "validation_mean_image_mse"),
 )
 FIRST_CURVES = {f"{phase}/{name}" for phase, names in HEADLINE.items() for name in names}
 

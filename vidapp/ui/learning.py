@@ -51,6 +51,12 @@ def transformer_verdict(newest: Mapping[str, float], curve: Curve, right: Curve,
         f"{short(value)} of {name}" for name, value in (("the tokens' frequency", unigram), ("copying the frame before", copied)) if value
     )
     better = f"{figure}, better than the {ahead}" if ahead else figure
+    share, copied_share = newest.get("validation_accuracy"), newest.get("validation_copy_accuracy")
+    if share is not None and copied_share is not None and share < copied_share:
+        return Learning(
+            "info",
+            f"It is learning: {better}, but it gets {share:.0%} of the tokens right, and copying the frame before {copied_share:.0%}.{trend}",
+        )
     if stands_still(curve, right):
         return Learning(
             "info",
@@ -81,10 +87,11 @@ def tokenizer_verdict(newest: Mapping[str, float]) -> Learning:
     error = newest.get("validation_reconstruction_mse", newest.get("reconstruction_mse"))
     if error is None:
         return Learning("info", "Too early to say: the tokenizer has just begun.")
-    use = newest.get("codebook_use")
+    use, mean = newest.get("codebook_use"), newest.get("validation_mean_image_mse")
     codes = f" {use:.0%} of the codes are in use." if use is not None else ""
+    beside = f" (the mean image: {short(mean)})" if mean is not None else ""
     return Learning(
-        "info", f"The tokenizer draws a frame with a squared error of {short(error)}: no prediction can be closer than that.{codes}"
+        "info", f"The tokenizer draws a frame with a squared error of {short(error)}{beside}: no prediction can be closer than that.{codes}"
     )
 
 

@@ -3,6 +3,8 @@
 Nothing that is there is ever overwritten. What is kept is a copy under a name of ours, so no name of a person's leads anywhere.
 """
 
+import contextlib
+import dataclasses
 import re
 import secrets
 import shutil
@@ -20,6 +22,7 @@ MOST_FILES = 500
 MOST_BYTES = 4 << 30  # kept at once
 SPARE_BYTES = 1 << 30  # of disk that is left free
 SHOWN = 12
+GLANCES = 3  # files that are looked at for colours
 CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".zip"]  # offered by every box for clips
 
 
@@ -58,6 +61,17 @@ def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brou
             brought.usable.append(path)
             brought.clips += [(clip.name, clip.frames) for clip in long_enough][: SHOWN - len(brought.clips)]
     yield len(paths), brought
+
+
+def lose_colours(paths: list[Path], data: DataConfig) -> bool:
+    """Whether the first of these files that shows any has colours, and `data` keeps none."""
+    from ..data.glance import glance
+
+    for path in paths[:GLANCES]:
+        with contextlib.suppress(ValueError, OSError):
+            if glance(dataclasses.replace(data, source=str(path))):
+                return True
+    return False
 
 
 def too_short(frames: int, wanted: int) -> str:

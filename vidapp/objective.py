@@ -15,9 +15,8 @@ from .masking import alike
 from .sampling import COLDEST, inverse
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
-LOGITS_AT_ONCE = {
-    "cuda": 1 << 24
-}  # logits of frames that are drawn together: a GPU wants few large operations, a CPU those that its caches hold
+# Logits of frames that are drawn together: a GPU wants few large operations, a CPU those that its caches hold.
+LOGITS_AT_ONCE = {"cuda": 1 << 24}
 ELSEWHERE_AT_ONCE = 1 << 21
 Tallies = dict[str, tuple[float, int]]  # figure -> (sum, number of terms): what a mean over several parts is made of
 
@@ -91,13 +90,14 @@ def with_own_past(model: VideoTransformer, tokens_BTHW: Tensor, starts_B: list[i
 @contextlib.contextmanager
 def whole(model: VideoTransformer) -> Iterator[None]:
     """Within, nothing drops out, as when it is sampled. One that never drops anything is left as it is: to torch.compile it would be another."""
-    was = model.training
-    if model.config.dropout:
-        model.eval()
+    if not (model.training and model.config.dropout):
+        yield
+        return
+    model.eval()
     try:
         yield
     finally:
-        model.train(was)
+        model.train()
 
 
 def drawn_frames(model: VideoTransformer, hidden_RND: Tensor, temperature_R: Tensor, uniform_RN: Tensor) -> Tensor:

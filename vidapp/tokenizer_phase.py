@@ -54,6 +54,7 @@ class TokenizerPhase:
             buffers=self.tokenizer.buffers(),
         )
         self.validation_NCHW = self.frames(source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames))
+        self.mean_image_mse = mean_image_mse(self.validation_NCHW)
 
     def frames(self, clips_u8: np.ndarray) -> Tensor:
         """Frames float (N, C, H, W) in [0, 1] of clips uint8 (B, T, C, H, W)."""
@@ -110,9 +111,7 @@ class TokenizerPhase:
             tokens.append(self.tokenizer.encode(frames[:, None]))
             drawn.append(self.tokenizer.decode(tokens[-1])[:, 0])
         figures = reconstruction_figures(torch.cat(drawn), self.validation_NCHW, torch.cat(tokens), self.tokenizer.codebook_size)
-        mean = self.validation_NCHW.mean(dim=0)
-        figures["mean_image_mse"] = float((self.validation_NCHW - mean).square().flatten(1).sum(dim=1).mean())  # what needs no tokenizer
-        return {f"validation_{name}": value for name, value in figures.items()}
+        return {f"validation_{name}": value for name, value in {**figures, "mean_image_mse": self.mean_image_mse}.items()}
 
     @torch.no_grad()
     def sample(self) -> list[np.ndarray]:
@@ -137,6 +136,11 @@ class TokenizerPhase:
         self.tokenizer.load_state_dict(under("tokenizer.", tensors))
         self.optimizers.load(under("optimizer.", tensors))
         self.update.load(under("update.", tensors))
+
+
+def mean_image_mse(frames_NCHW: Tensor) -> float:
+    """Squared error summed over a frame's pixels of the mean of all frames: what knowing nothing of a frame costs."""
+    return float((frames_NCHW - frames_NCHW.mean(dim=0)).square().flatten(1).sum(dim=1).mean())
 
 
 def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebook_size: int) -> dict[str, float]:

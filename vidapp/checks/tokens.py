@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..alarms import POORLY_REDRAWN
-from ..tokenizer_phase import reconstruction_figures
+from ..tokenizer_phase import mean_image_mse, reconstruction_figures
 from .subject import Subject
 from .verdict import Check, Progress, judge
 
@@ -37,7 +37,7 @@ def tokenization(subject: Subject, progress: Progress) -> list[Check]:
 
 def reconstruction(figures: dict[str, float], truth: Tensor) -> Check:
     """Against the mean image: what knowing nothing of a frame costs."""
-    mean_image = float((truth - truth.mean(dim=0)).square().flatten(1).sum(dim=1).mean())
+    mean_image = mean_image_mse(truth)
     return judge(
         "reconstruction",
         "The tokenizer redraws its frames",

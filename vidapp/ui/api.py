@@ -94,8 +94,7 @@ def generate(
     found = chosen.clip(loaded.config)
     sampling = sampling_of(loaded.config, chosen.settings())
     prediction = deque(predicted(loaded, found.given_u8, chosen.frames, sampling, chosen.seed), maxlen=1).pop()
-    mean = mean_frame_for(loaded.config, trusted=name != session.DROPPED_CHOICE) if found.truth_u8 is not None else None
-    errors = errors_of(loaded, found, prediction, mean)
+    errors = errors_of(loaded, found, prediction, lambda: mean_frame_for(loaded.config, trusted=name != session.DROPPED_CHOICE))
     said = verdict(errors, chosen.frames)
     report = {
         "checkpoint": name,

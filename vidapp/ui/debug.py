@@ -14,7 +14,7 @@ from . import cases, sick_compare
 from .cases import Case
 from .drafts import Draft
 from .examiner import DONE, EXAMINER, RUNNING, STOPPED, STRIP, Order, Report
-from .history import HISTORIES, read_on
+from .history import HISTORIES
 from .live import config_of
 from .messages import guarded, message_box, said
 from .report_view import key_of, report_view
@@ -221,10 +221,8 @@ def first_of(known: list[str]) -> str | None:
 
 def alarms_html(run: RunReader) -> str:
     """The alarms of a run, one line each; a calm line where there is none."""
-    history, error, config = HISTORIES.follow(run), run.status().error or "", config_of(run)
+    history, error, config = HISTORIES.follow(run, to_end=True), run.status().error or "", config_of(run)
     with history.lock:
-        while history.behind:
-            read_on(history, run)
         found, logged = history.alarms(error, config), bool(history.lines)
     if not found:
         text = "Its metrics raise no alarm." if logged else "It has not logged anything yet."

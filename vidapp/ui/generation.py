@@ -245,9 +245,11 @@ def agreement_of(truth_u8: np.ndarray, last_u8: np.ndarray, prediction: np.ndarr
     return Agreement(model, repeat)
 
 
-def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean: np.ndarray | None = None) -> Errors | Agreement | None:
+def errors_of(
+    checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean_frame: Callable[[], np.ndarray | None] = lambda: None
+) -> Errors | Agreement | None:
     """Errors of float frames (n, C, H, W) against the truth, or of token ids their agreement with it; None where nothing is known of the
-    future. mean: the mean training frame."""
+    future. mean_frame: makes the mean training frame, where it is compared with."""
     if clip.truth_u8 is None or not len(prediction):
         return None
     known = min(len(prediction), len(clip.truth_u8))
@@ -257,6 +259,7 @@ def errors_of(checkpoint: "Checkpoint", clip: Clip, prediction: np.ndarray, mean
     last = repeat_last(to_unit(clip.given_u8[-1:])[None], known)[0]
     guesses = (made, last, black(truth), reconstructed(checkpoint, clip.truth_u8[:known]))
     model, repeat, empty, tokenizer = (frame_mse(guess, truth).tolist() for guess in guesses)
+    mean = mean_frame()
     fifth = None if mean is None or mean.shape != truth.shape[1:] else frame_mse(pixel_mean(mean, truth), truth).tolist()
     light = share_of(frame_mse(made, black(truth)), frame_mse(truth, black(truth)))
     edges = share_of(frame_gradient(made), frame_gradient(truth))

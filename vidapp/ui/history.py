@@ -229,8 +229,8 @@ class Histories:
         self.lock = threading.Lock()
         self.kept: OrderedDict[Path, History] = OrderedDict()
 
-    def follow(self, reader: RunReader) -> History:
-        """The history of a run, read on from where it was left (at most every REFRESH_SECONDS, a bounded part at a time)."""
+    def follow(self, reader: RunReader, *, to_end: bool = False) -> History:
+        """The history of a run, read on from where it was left (at most every REFRESH_SECONDS, a bounded part at a time, or `to_end`)."""
         with self.lock:
             history = self.kept.setdefault(reader.path, History())
             self.kept.move_to_end(reader.path)
@@ -238,6 +238,8 @@ class Histories:
                 self.kept.popitem(last=False)
         with history.lock:
             if history.behind or time.monotonic() - history.read_at >= REFRESH_SECONDS:
+                read_on(history, reader)
+            while to_end and history.behind:
                 read_on(history, reader)
         return history
 

@@ -141,8 +141,7 @@ class Stage:
                 reel.add(to_u8(frames))
                 yield {self.screen: reel.value(making=True)}
             trusted = chosen.checkpoint != session.DROPPED_CHOICE
-            mean = mean_frame_for(checkpoint.config, trusted=trusted) if clip.truth_u8 is not None else None
-            scores = errors_of(checkpoint, clip, frames, mean)
+            scores = errors_of(checkpoint, clip, frames, lambda: mean_frame_for(checkpoint.config, trusted=trusted))
         except Exception:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
             raise

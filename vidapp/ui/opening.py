@@ -81,7 +81,7 @@ def make() -> dict[str, np.ndarray]:
     recorder = Recorder(checkpoint.transformer.mask_id)
     sampling = sampling_of(checkpoint.config, FIRST.settings())
     frames = deque(predicted(checkpoint, clip.given_u8, FIRST.frames, sampling, FIRST.seed, recorder), maxlen=1).pop()
-    errors = errors_of(checkpoint, clip, frames, mean_frame_for(checkpoint.config, trusted=True))
+    errors = errors_of(checkpoint, clip, frames, lambda: mean_frame_for(checkpoint.config, trusted=True))
     assert isinstance(errors, Errors), "the bundled checkpoint makes frames"
     assert clip.truth_u8 is not None
     replay = recorder.replay()

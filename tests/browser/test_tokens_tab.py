@@ -140,11 +140,19 @@ def test_playing_is_not_read_out(tokens: Page) -> None:
     expect(readout).to_have_attribute("aria-live", "polite")
 
 
-def test_an_id_outside_the_codebook_is_refused_where_it_was_typed(tokens: Page) -> None:
-    click_cell(tokens, 0, 0)
+def test_an_id_outside_the_codebook_is_refused_where_it_was_typed_until_another_is_put(tokens: Page) -> None:
+    tokens.evaluate(SLOW_PATCHES)
+    with tokens.expect_response(lambda response: "component_server" in response.url):
+        click_cell(tokens, 0, 0)
     tokens.locator(".scope .other-id").fill("2560")
     tokens.locator(".scope .put-id").click()
-    expect(tokens.locator(".scope .trouble")).to_contain_text("from 0 to 2559")
+    expect(tokens.locator(".tokens")).not_to_have_attribute("data-looked", "0,0,0,0")
+    looked(tokens, "0,0,0,0")  # the answer for the cell comes after the refusal, and leaves it
+    expect(tokens.locator(".scope .what-if .trouble")).to_contain_text("from 0 to 2559")
+    tokens.locator(".scope .other-id").fill("77")
+    tokens.locator(".scope .put-id").click()
+    looked(tokens, "0,0,0,1")
+    expect(tokens.locator(".scope .what-if .trouble")).to_be_empty()
 
 
 def test_a_clip_of_ones_own_and_another_checkpoint(tokens: Page, tiny_run: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 // ---- the microscope: what the transformer expects in a cell, and what if another id were there
-const trouble = find('.trouble');
+const noAnswer = find('.no-answer');
+const notPut = find('.not-put');  // of what was typed: no answer that comes later clears it
 const belief = find('.belief');
 let wanted = null;   // the newest question, while another is being answered
 let asking = false;
@@ -15,6 +16,7 @@ function choose(cell) {
 
 function aim(cell) {
   chosen = cell;
+  notPut.textContent = '';
   point();
   scope.hidden = false;
   find('.other-id').value = String(idAt(cell.frame, cell.row, cell.column));
@@ -74,7 +76,7 @@ async function ask() {
 }
 
 function tell(question) {
-  trouble.textContent = looked.trouble || '';
+  noAnswer.textContent = looked.trouble || '';
   find('.untaught').textContent = looked.untaught || '';
   find('.untaught').hidden = !looked.untaught;
   const found = looked[scope.querySelector('[name=asked]:checked').value];
@@ -125,23 +127,24 @@ function percent(share) {
 
 function edit(id) {
   if (!chosen || !Number.isInteger(id) || id < 0 || id >= clip.codebook) {
-    trouble.textContent = `Give a whole number from 0 to ${clip.codebook - 1}.`;
+    notPut.textContent = `Give a whole number from 0 to ${clip.codebook - 1}.`;
     return;
   }
-  if (edits.length >= 50) { trouble.textContent = 'That is 50 changed tokens: undo some first.'; return; }
+  if (edits.length >= 50) { notPut.textContent = 'That is 50 changed tokens: undo some first.'; return; }
   edits = [...edits, { ...chosen, id }];
   redraw([chosen.frame]);
 }
 
 // Frames that were edited come from the server; those that no edit is left of are the clip's own again.
 async function redraw(frames) {
+  notPut.textContent = '';
   const [key, asked] = [clip.key, edits];
   for (const frame of frames) stale.add(frame);
   for (const frame of [...stale]) {
     if (!asked.some((one) => one.frame === frame)) { redrawn.delete(frame); stale.delete(frame); continue; }
     const answer = await server.redraw({ key, frame, edits: asked }).catch(() => ({ trouble: 'The app does not answer: it may have been restarted. Try again.' }));
     if (key !== clip.key || asked !== edits) return;  // another clip, or another what-if
-    if (answer.trouble) { edits = edits.slice(0, -1); trouble.textContent = answer.trouble; stale.delete(frame); break; }
+    if (answer.trouble) { edits = edits.slice(0, -1); notPut.textContent = answer.trouble; stale.delete(frame); break; }
     await decode(answer.uri);
     if (key !== clip.key || asked !== edits) return;
     redrawn.set(frame, answer);

@@ -80,7 +80,8 @@ def draw(logits: Tensor, settings: SamplingConfig, temperature: float, uniform: 
 def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
     """Where the cumulative distribution of softmax(logits (..., V)) reaches uniform (...) in [0, 1): int64 (...) in [0, V)."""
     cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-    return (cumulative <= uniform[..., None] * cumulative[..., -1:]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+    found = torch.searchsorted(cumulative, uniform[..., None] * cumulative[..., -1:], right=True)[..., 0]
+    return found.clamp_max_(logits.shape[-1] - 1)
 
 
 def expected(logits: Tensor, codes_VK: Tensor) -> Tensor:
@@ -147,39 +148,47 @@ def decode(
     the choice `expected` compares ids by.
     draws: where given, one for each clip: its temperature, top-k and top-p replace those of `settings`, which decides everything else.
     """
-    shape, masked_BN = tokens.shape, masked.flatten(1).clone()
+    shape, masked_BN = tokens.shape, masked.flatten(1)
     tokens_BN = torch.where(masked_BN, mask_id, tokens.flatten(1))
     left = begun = masked_BN.sum(dim=1).tolist()
+    alike = len(set(begun)) == 1  # the clips, in how many places are masked: they are after every step then
+    places_BM = masked_BN.sort(dim=1, descending=True, stable=True).indices[:, : max(left)]
     chances_SBN = random_like(tokens, generators, 2 * settings.steps).flatten(2)
     for step in range(settings.steps):
         tokens_BN, confidence_BN = tokens_BN.clone(), torch.ones(tokens_BN.shape, device=tokens.device)
         if any(left):
-            places_BM = masked_BN.sort(dim=1, descending=True, stable=True).indices[:, : max(left)]
-            open_BM = masked_BN.gather(1, places_BM)
             logits = logits_fn(tokens_BN.view(shape), places_BM).float()
-            uniform, noise = (chance_BN.gather(1, places_BM) for chance_BN in chances_SBN[2 * step : 2 * step + 2])
+            uniform, noise = chances_SBN[2 * step : 2 * step + 2].gather(2, places_BM.expand(2, -1, -1))
             if draws:
                 drawn_BM = torch.stack([choose(logits[i], one, step, uniform[i], codes_VK) for i, one in enumerate(draws)])
             else:
                 drawn_BM = choose(logits, settings, step, uniform, codes_VK)
-            confidence_BM = logits.log_softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0].exp()
-            confidence_BN.scatter_(1, places_BM, torch.where(open_BM, confidence_BM, 1.0))
-            priority = order_scores(settings, confidence_BM, noise, places_BM, step).masked_fill(~open_BM, float("inf"))
+            confidence_BM = logits.softmax(dim=-1).gather(-1, drawn_BM[..., None])[..., 0]
+            priority_BM = order_scores(settings, confidence_BM, noise, places_BM, step)
+            if not alike:  # what some were asked at in vain stays as it is
+                decided_BM = ~masked_BN.gather(1, places_BM)
+                drawn_BM = torch.where(decided_BM, tokens_BN.gather(1, places_BM), drawn_BM)
+                confidence_BM, priority_BM = confidence_BM.masked_fill(decided_BM, 1.0), priority_BM.masked_fill(decided_BM, float("inf"))
+            confidence_BN.scatter_(1, places_BM, confidence_BM)
             left = [still_masked(count, step, settings.steps) for count in begun]
             if not any(left) and bool(confidence_BM.isnan().any()):  # once, at the last of them: a GPU has to be waited for
                 raise ValueError(NOT_NUMBERS)
-            still_BM = lowest(priority, left)
-            tokens_BN.scatter_(1, places_BM, torch.where(open_BM & ~still_BM, drawn_BM, tokens_BN.gather(1, places_BM)))
-            masked_BN = masked_BN.scatter(1, places_BM, still_BM)
+            order_BM = priority_BM.argsort(dim=1, stable=True)
+            places_BM, still_BM = places_BM.gather(1, order_BM), first(left, order_BM)
+            tokens_BN.scatter_(1, places_BM, drawn_BM.gather(1, order_BM).masked_fill_(still_BM, mask_id))
+            masked_BN = torch.zeros_like(masked_BN).scatter_(1, places_BM, still_BM)
+            places_BM = places_BM[:, : max(left)].sort(dim=1).values
         yield DecodeStep(tokens_BN.view(shape), masked_BN.view(shape), confidence_BN.view(shape), step, settings.steps)
     assert not masked_BN.any(), "the schedule ends with nothing masked"
 
 
-def lowest(priority_BM: Tensor, counts: Sequence[int]) -> Tensor:
-    """True for so many of each clip's places, those with the lowest priority; of equal ones the first."""
-    order = priority_BM.argsort(dim=1, stable=True)
-    first = torch.arange(order.shape[1], device=order.device) < torch.tensor(counts, device=order.device)[:, None]
-    return torch.zeros_like(first).scatter_(1, order, first)
+def first(counts: Sequence[int], like_BM: Tensor) -> Tensor:
+    """True for the first so many places of each clip: bool (B, M)."""
+    if len(set(counts)) > 1:
+        return torch.arange(like_BM.shape[1], device=like_BM.device) < torch.tensor(counts, device=like_BM.device)[:, None]
+    found = torch.zeros(like_BM.shape, dtype=torch.bool, device=like_BM.device)
+    found[:, : counts[0]] = True
+    return found
 
 
 def order_scores(settings: SamplingConfig, confidence: Tensor, uniform: Tensor, places: Tensor, step: int) -> Tensor:

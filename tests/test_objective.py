@@ -16,7 +16,7 @@ from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
 from vidapp.masking import ClipMask
-from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
+from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, with_own_past
 from vidapp.randomness import numpy_generator, torch_generator
 from vidapp.transformer import VideoTransformer
 from vidapp.transformer_phase import TransformerPhase
@@ -242,13 +242,6 @@ def test_losses_are_told_by_objective() -> None:
     assert means([objective_losses(losses, positions, batch)]) == pytest.approx(
         {"loss_future": (ones + 2 * twos) / (ones + twos), "loss_joint": 5.0}
     )
-
-
-def test_the_unigram_knows_frequencies_only() -> None:
-    known = unigram(torch.arange(8).repeat(3), 8)
-    assert known == pytest.approx({"unigram_entropy": math.log(8), "most_frequent_accuracy": 1 / 8})
-    known = unigram(torch.full((5,), 2), 8)
-    assert known == pytest.approx({"unigram_entropy": 0.0, "most_frequent_accuracy": 1.0})
 
 
 def test_own_past_keeps_what_is_given_and_changes_no_clip_that_starts_beyond_its_end() -> None:

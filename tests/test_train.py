@@ -35,7 +35,15 @@ CPU = torch.device("cpu")
 COMMON = {"step", "phase", "attempt", "time_s"}
 TRAINING = COMMON | {"loss", "grad_norm", "learning_rate", "memory_mib"}
 TOKENIZER = TRAINING | {"reconstruction_mse", "psnr_db", "codebook_use", "perplexity"}
-TRANSFORMER = TRAINING | {"mask_ratio", "clip_frames", "masked_accuracy", "copy_accuracy", "most_frequent_accuracy", "unigram_entropy"}
+TRANSFORMER = TRAINING | {
+    "mask_ratio",
+    "clip_frames",
+    "masked_accuracy",
+    "copy_accuracy",
+    "most_frequent_accuracy",
+    "unigram_entropy",
+    "copy_entropy",
+}
 VALIDATION = COMMON | {
     "validation_loss_half",
     "validation_loss_full",

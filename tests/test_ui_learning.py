@@ -1,7 +1,6 @@
 """Does it learn? in words; and the strip that says what trains now."""
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from tiny_checkpoint import tiny_config
 
 from vidapp.runs import RunWriter, open_run
 from vidapp.ui.history import History
-from vidapp.ui.learning import Learning, copy_loss, learning
+from vidapp.ui.learning import Learning, learning
 from vidapp.ui.schedule_preview import OWN_PAST, POINTS, curves, schedule_figure
 from vidapp.ui.strip import Live, stop_run
 
@@ -17,7 +16,7 @@ from vidapp.ui.strip import Live, stop_run
 def verdict(losses: list[float], **known: float) -> Learning:
     history = History()
     history.take([{"step": 10 * at, "phase": "transformer", "validation_loss_full": loss, **known} for at, loss in enumerate(losses)])
-    return learning(history, "transformer", codebook=1000, validate_every=50, live=True)
+    return learning(history, "transformer", validate_every=50, live=True)
 
 
 def test_before_a_validation_nothing_is_claimed() -> None:
@@ -31,14 +30,14 @@ def test_a_loss_at_the_unigram_entropy_is_nothing_learnt() -> None:
 
 
 def test_copying_has_to_be_beaten_too() -> None:
-    known = {"unigram_entropy": 4.0, "validation_copy_accuracy": 0.8}
+    known = {"unigram_entropy": 4.0, "copy_entropy": 1.9}
     assert verdict([2.5], **known).tone == "info"
     assert "copying the frame before gives" in verdict([2.5], **known).text
     assert verdict([1.0], **known).tone == "good"
 
 
 def test_who_gets_fewer_tokens_right_than_copying_does_is_not_said_to_learn() -> None:
-    known = {"unigram_entropy": 4.0, "validation_copy_accuracy": 0.899}
+    known = {"unigram_entropy": 4.0, "copy_entropy": 0.9, "validation_copy_accuracy": 0.899}
     found = verdict([0.602], validation_accuracy=0.869, **known)
     assert found.tone == "info"
     assert "87% of the tokens right, and copying the frame before 90%" in found.text
@@ -59,7 +58,7 @@ def stepwise(losses: list[float], right: list[float], **known: float) -> Learnin
         {"validation_loss_full": loss, "validation_changed_accuracy": share, **known} for loss, share in zip(losses, right, strict=True)
     ]
     history.take([{"step": 10 * at, "phase": "transformer", **line} for at, line in enumerate(lines)])
-    return learning(history, "transformer", codebook=1000, validate_every=50, live=True)
+    return learning(history, "transformer", validate_every=50, live=True)
 
 
 def test_a_flat_loss_with_no_motion_learnt_is_not_called_learning() -> None:
@@ -73,12 +72,6 @@ def test_empty_samples_are_not_called_learning() -> None:
     found = stepwise([3.0, 2.5, 2.0], [0.1, 0.2, 0.3], unigram_entropy=3.57, sample_sharpness=0.01)
     assert found.tone == "info"
     assert "almost empty" in found.text
-
-
-def test_copying_blindly_among_equal_codes_knows_nothing() -> None:
-    assert copy_loss(1 / 50, 50) == pytest.approx(math.log(50))
-    assert copy_loss(None, 50) is None
-    assert copy_loss(1.0, 50) is None
 
 
 def test_the_preview_begins_and_ends_with_the_run() -> None:

@@ -164,11 +164,3 @@ def means(parts: Iterable[Tallies]) -> dict[str, float]:
             before = sums.get(name, (0.0, 0))
             sums[name] = (before[0] + total, before[1] + count)
     return {name: total / count for name, (total, count) in sums.items() if count}
-
-
-def unigram(tokens: Tensor, codebook_size: int) -> dict[str, float]:
-    """What knowing nothing but the tokens' frequencies gives: entropy in nats, and the share of the most frequent token."""
-    share = torch.bincount(tokens.flatten(), minlength=codebook_size).cpu().double()  # a Mac's GPU knows no float64
-    share = share / share.sum()
-    entropy = -(share * share.clamp_min(1e-300).log()).sum()
-    return {"unigram_entropy": float(entropy), "most_frequent_accuracy": float(share.max())}

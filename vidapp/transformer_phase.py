@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .baselines import copying, unigram
 from .batches import TokenBatch, corrupt, corrupted, encode_clips
 from .checkpoint import save_checkpoint
 from .compiling import compile_blocks, compiler_failed, forget_compiled
@@ -17,7 +18,7 @@ from .device import autocast
 from .feed import Feed, Made, Part, clips_of, micro_batches
 from .layers import LayerLook
 from .masking import ClipMask, lowest
-from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, unigram, with_own_past
+from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, with_own_past
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks
@@ -80,7 +81,8 @@ class TransformerPhase:
         )
         self.clips_u8 = source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames)
         self.tokens_NTHW = torch.cat([self.encode(part) for part in np.split(self.clips_u8, range(8, len(self.clips_u8), 8))])
-        self.known = unigram(self.tokens_NTHW, tokenizer.codebook_size)
+        codes = tokenizer.codebook_size
+        self.known = {**unigram(self.tokens_NTHW, codes), **copying(self.tokens_NTHW, codes)}
 
     def new_model(self, generator: torch.Generator | None) -> VideoTransformer:
         model = VideoTransformer.new(self.config, generator)

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..baselines import unigram
 from ..config import SamplingConfig
 from ..failures import describe_failure
-from ..objective import unigram
 from ..sampling import decode
 from .checklist import Report
 from .data import digest

@@ -29,13 +29,14 @@ RECENT_LINES = 40  # training lines that the speed is measured over
 TRANSFORMER = "transformer"
 TOKENIZER = "tokenizer"
 HEADLINE = {  # the curves that every page gets
-    TRANSFORMER: ("loss", "grad_norm", "validation_loss_half", "validation_loss_full", "unigram_entropy", "validation_copy_accuracy"),
+    TRANSFORMER: ("loss", "grad_norm", "validation_loss_half", "validation_loss_full", "unigram_entropy", "copy_entropy"),
     TOKENIZER: ("loss", "grad_norm", "reconstruction_mse", "validation_reconstruction_mse"),
 }
 FOLDED = {  # and those that it gets when it asks for more
     TRANSFORMER: (
         "validation_accuracy",
         "validation_changed_accuracy",
+        "validation_copy_accuracy",
         "most_frequent_accuracy",
         "loss_future",
         "loss_joint",

@@ -1,6 +1,5 @@
 """Does it learn? A run's validation held against what needs no model, in words."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ class Learning:
     text: str
 
 
-def learning(history: History, phase: str, *, codebook: int, validate_every: int, live: bool) -> Learning:
+def learning(history: History, phase: str, *, validate_every: int, live: bool) -> Learning:
     """The verdict on a phase of a run, from its newest figures."""
     newest = history.newest.get(phase, {})
     if phase == TOKENIZER:
@@ -32,13 +31,12 @@ def learning(history: History, phase: str, *, codebook: int, validate_every: int
             "info", f"Too early to say: the first validation comes {when}." if live else "It ended before its first validation."
         )
     losses, right = (history.curves.get(f"{TRANSFORMER}/validation_{name}", Curve()) for name in ("loss_full", "changed_accuracy"))
-    return transformer_verdict(newest, losses, right, codebook)
+    return transformer_verdict(newest, losses, right)
 
 
-def transformer_verdict(newest: Mapping[str, float], curve: Curve, right: Curve, codebook: int) -> Learning:
+def transformer_verdict(newest: Mapping[str, float], curve: Curve, right: Curve) -> Learning:
     """curve: validation loss. right: share of the changing tokens that is guessed."""
-    loss, unigram = newest["validation_loss_full"], newest.get("unigram_entropy")
-    copied = copy_loss(newest.get("validation_copy_accuracy"), codebook)
+    loss, unigram, copied = newest["validation_loss_full"], newest.get("unigram_entropy"), newest.get("copy_entropy")
     trend = trend_of(curve)
     figure = f"validation loss {short(loss)} nats a token"
     if unigram is not None and loss > unigram * (1 - CLOSE):
@@ -105,13 +103,3 @@ def trend_of(curve: Curve) -> str:
     if values[-1] > values[best] * (1 + CLOSE) and best < len(values) - TREND:
         return f" It was best at step {curve.steps[best]:,} ({short(values[best])}) and has risen since."
     return " It still falls." if values[-1] < before * (1 - CLOSE / 4) else " It hardly falls any more."
-
-
-def copy_loss(accuracy: float | None, codebook: int) -> float | None:
-    """Nats a token of copying the token before in time as well as that can be done, when it is right that often.
-
-    The copy gets its accuracy as probability, all other codes share the rest: cross-entropy -a ln a - (1 - a) ln((1 - a) / (V - 1)).
-    """
-    if accuracy is None or codebook < 2 or not 0 < accuracy < 1:
-        return None
-    return -accuracy * math.log(accuracy) - (1 - accuracy) * math.log((1 - accuracy) / (codebook - 1))

@@ -109,7 +109,6 @@ class Watcher:
         config = config_of(reader)
         checkpoints, phase = reader.checkpoints(), phase_of(status)
         strips = strips_of(reader)
-        codebook = config.tokenizer.codebook_size if config else 0
         with history.lock:
             points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")), more=asked.get("more") is True)
             shown = figures(history, phase)
@@ -117,7 +116,7 @@ class Watcher:
             first = min(config.run.validate_every, config.run.steps) if config else 0  # the last step is followed by a validation, too
             found = history.alarms(status.error or "", config)
             looks = len(history.heat.steps)
-            said = learning(history, phase, codebook=codebook, validate_every=first, live=status.live or status.state == "queued")
+            said = learning(history, phase, validate_every=first, live=status.live or status.state == "queued")
         return {
             **points,
             "state": status.state,
@@ -132,7 +131,6 @@ class Watcher:
             "figures": shown,
             "checkpoints": len(checkpoints),
             "clip": config.recipe.gradient_clip if config else 0.0,
-            "codebook": codebook,
             "sample": newest_sample(reader, str(asked.get("sample", "")), shared_name(reader, example)),
             "strip_count": len(strips),
             "strips": strips if asked.get("strips") != len(strips) else None,

@@ -23,7 +23,7 @@ const DRAWN = {
     { chart: 'loss', curve: 'transformer/validation_loss_full', name: 'validation, whole future masked', color: COLOURS.full, width: 3, markers: true },
     { chart: 'loss', curve: 'transformer/validation_loss_half', name: 'validation, half masked', color: COLOURS.half, width: 2, markers: true },
     { chart: 'loss', curve: 'transformer/unigram_entropy', name: 'token frequency alone (unigram entropy)', color: COLOURS.base, width: 1.5, dash: 'dash' },
-    { chart: 'loss', curve: 'transformer/validation_copy_accuracy', name: 'copying the frame before', color: COLOURS.base, width: 1.5, dash: 'dot', map: copyLoss },
+    { chart: 'loss', curve: 'transformer/copy_entropy', name: 'copying the frame before', color: COLOURS.base, width: 1.5, dash: 'dot' },
     { chart: 'gradient', curve: 'transformer/grad_norm', ...plain },
     { chart: 'accuracy', curve: 'transformer/validation_accuracy', name: 'all tokens', color: COLOURS.full, width: 2, markers: true },
     { chart: 'accuracy', curve: 'transformer/validation_changed_accuracy', name: 'tokens that changed', color: COLOURS.third, width: 2, markers: true },
@@ -81,12 +81,6 @@ function colours() {
   return { text: style.color, line: style.getPropertyValue('--border-color-primary').trim() || '#888' };
 }
 
-// What copying the token before costs in nats, when it is right that often and the other codes share the rest.
-function copyLoss(accuracy) {
-  if (!(accuracy > 0 && accuracy < 1) || !last || last.codebook < 2) return null;
-  return -accuracy * Math.log(accuracy) - (1 - accuracy) * Math.log((1 - accuracy) / (last.codebook - 1));
-}
-
 function shownCharts() {
   return Object.keys(plots).filter((chart) => TITLES[phase][chart] && (!FOLDED.includes(chart) || find('.more').open));
 }
@@ -124,8 +118,7 @@ function smooth(values, from) {
 function traces(chart) {
   const result = [];
   for (const drawn of DRAWN[phase].filter((one) => one.chart === chart)) {
-    const [x, raw] = held.points[drawn.curve] || [[], []];
-    const y = drawn.map ? raw.map(drawn.map) : raw;
+    const [x, y] = held.points[drawn.curve] || [[], []];
     const width = drawn.width * pageScale(root);
     drawn.at = [result.length];
     result.push({
@@ -196,7 +189,7 @@ function extend(fresh) {
     for (const drawn of DRAWN[phase].filter((one) => one.chart === chart)) {
       const points = fresh[drawn.curve];
       if (!points) continue;
-      x.push(points[0]); y.push(drawn.map ? points[1].map(drawn.map) : points[1]); at.push(drawn.at[0]);
+      x.push(points[0]); y.push(points[1]); at.push(drawn.at[0]);
       if (drawn.smoothed) {
         const { result, state } = smooth(points[1], drawn.state);
         drawn.state = state;

@@ -273,9 +273,15 @@ class TestClips:
             generation.data_clip(data, known, 2, 2)
 
     def test_a_file_that_says_how_large_frames_are_takes_no_more_than_a_page_shows(self) -> None:
-        data = dataclasses.replace(Config().data, size=512, channels=3)
-        with pytest.raises(ValueError, match="164 frames of 512x512 pixels are more than a page shows: 64 at most"):
-            generation.data_clip(data, 0, 64, 100)
+        config = Config()
+        data = dataclasses.replace(config.data, size=512, channels=3)
+        for made in (
+            lambda: generation.data_clip(data, 0, 64, 100),
+            lambda: generation.uploaded_clip("clip.npy", dataclasses.replace(config, data=data), 64, 100),
+            lambda: drawn_clip(text_of([digit()]), data, 64, 100),
+        ):
+            with pytest.raises(ValueError, match="164 frames of 512x512 pixels are more than a page shows: 64 at most"):
+                made()
         assert opening.pictures(data, 3).shape == (opening.EXAMPLES, 3, 512, 512)
 
 

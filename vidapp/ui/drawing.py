@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 
 from ..config import DataConfig
-from .generation import Clip
+from .generation import Clip, refuse_large
 from .theme import static
 
 SIDE = 28  # pixels of a digit, as in MNIST
@@ -69,6 +69,7 @@ def drawn_clip(text: str | None, data: DataConfig, given: int, future: int) -> C
     from ..data.moving_mnist import bounced, draw_clip  # brings torch, which the page does not wait for
 
     digits = digits_of(text)
+    refuse_large(data, given + future)
     if data.size <= SIDE:
         raise ValueError(f"this checkpoint's frames have {data.size} pixels a side: a drawn digit of {SIDE} has no room to move there")
     frames = given + future

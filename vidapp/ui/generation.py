@@ -43,12 +43,16 @@ def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
     """A clip of the test split by its number, from 0; ValueError where the data has no clip of that number."""
     if not 0 <= number < TEST_CLIPS:
         raise ValueError(f"test clip {number} is not among the first {TEST_CLIPS}: choose 0 to {TEST_CLIPS - 1}")
-    size = (given + future) * data.channels * data.size**2
-    if size > LARGEST_CLIP:
-        most = LARGEST_CLIP // (data.channels * data.size**2)
-        raise ValueError(f"{given + future} frames of {data.size}x{data.size} pixels are more than a page shows: {most} at most")
+    refuse_large(data, given + future)
     frames = numbered_clip(data, number, given + future).copy()  # the cached one is read-only, which torch does not like
     return Clip(frames[:given], frames[given:], f"test clip {number}")
+
+
+def refuse_large(data: DataConfig, frames: int) -> None:
+    """ValueError where so many frames take more than `LARGEST_CLIP`."""
+    most = LARGEST_CLIP // (data.channels * data.size**2)
+    if frames > most:
+        raise ValueError(f"{frames} frames of {data.size}x{data.size} pixels are more than a page shows: {most} at most")
 
 
 @lru_cache(maxsize=8)
@@ -69,6 +73,7 @@ def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> 
     """A person's own clip, as a model of that config reads it. What lies behind the given frames is the true future."""
     if not path:
         raise ValueError("no clip was uploaded yet: drop a video, a GIF, an .npy or a .zip of images into the box")
+    refuse_large(config.data, given + future)
     from ..data.source import person_clip
 
     frames = person_clip(Path(path), config, given + future)

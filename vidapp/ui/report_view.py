@@ -8,8 +8,11 @@ from typing import Any
 import gradio as gr
 
 from .examiner import EXAMINER, RUNNING
+from .pace import Pace
 from .theme import static
 
+RUNNING_MS, IDLE_MS = 700, 4000
+PACE = Pace(150)
 EMPTY = "Nothing has been looked at yet. Say what you see, or run the checklist: what is found appears here as it is found."
 EMPTY_READONLY = "Nothing has been looked at on this page yet. Run the quick checks: what is found appears here as it is found."
 GONE = "This report is no longer kept: ask again."
@@ -22,7 +25,9 @@ def report_view(*, readonly: bool = False, **settings: Any) -> gr.HTML:
     """
 
     def look(asked: Any) -> dict[str, Any]:
-        return answer(asked, readonly=readonly)
+        found = answer(asked, readonly=readonly)
+        running = "running" in found or found.get("state") == RUNNING
+        return {**found, "every_ms": PACE(RUNNING_MS if running else IDLE_MS)}
 
     return gr.HTML(
         value={"key": ""},

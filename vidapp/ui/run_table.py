@@ -16,9 +16,12 @@ from ..run_reader import RunReader, RunStatus, list_runs
 from ..sick_runs import choices as example_choices
 from ..sick_runs import open_any
 from . import words
+from .pace import Pace
 from .theme import static
 
 MOST_ROWS = 200
+POLL_MS = 3000
+PACE = Pace(200)
 FRESH_S = 1.5  # rows are read at most this often, whoever asks
 MOST_CHOSEN = 6
 EMPTY = "No run yet. Press Start training in the Train tab, or start one in a shell: python -m vidapp train --preset debug"
@@ -29,7 +32,7 @@ def run_table(*, readonly: bool = False, **settings: Any) -> gr.HTML:
     """The component. Its value is {"chosen": [names]}. Events: `chosen` when that changes by hand, `grown` when a chosen run has moved on."""
 
     def rows(asked: Any) -> dict[str, Any]:
-        return ROWS.answer(EMPTY_READONLY if readonly else EMPTY)
+        return {**ROWS.answer(EMPTY_READONLY if readonly else EMPTY), "every_ms": PACE(POLL_MS)}
 
     return gr.HTML(
         value={"chosen": []},

@@ -1,6 +1,7 @@
 // The report of one examination, named by the component's value; what is new is asked for while it runs and can be seen.
 const root = element.querySelector('.report');
 const find = (selector) => root.querySelector(selector);
+const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 let asked = null;
 let serial = 0;
 let timer = null;
@@ -224,7 +225,7 @@ function draw(answer) {
 function nothing(text) {
   root.dataset.state = 'none';
   find('h2').textContent = '';
-  find('.words').textContent = text;
+  if (find('.words').textContent !== text) find('.words').textContent = text;  // a screen reader reads out whatever is written
   for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum', '.rest']) find(part).hidden = true;
   drawn = { about: '', cards: [] };
   for (const list of root.querySelectorAll('.checks')) list.replaceChildren();
@@ -241,15 +242,15 @@ async function poll() {
     try {
       const answer = await server.look({ key, serial });
       if (key !== asked) wait = 0;
-      else if (answer && answer.words) { nothing(answer.words); wait = 4000; }
+      else if (answer && answer.words) { nothing(answer.words); wait = answer.every_ms; }
       else if (answer && answer.title) {
         serial = answer.serial;
         draw(answer);
-        wait = answer.state === 'running' ? 700 : 4000;
+        wait = answer.every_ms;
         const state = `${answer.key}/${answer.state}/${answer.serial}`;
         if (answer.state !== 'running' && told !== state) { told = state; trigger('settled', { key: answer.key }); }
-      } else if (answer && answer.running) { progress(answer.running); wait = 700; }
-      else wait = answer ? 4000 : 2000;
+      } else if (answer && answer.running) { progress(answer.running); wait = answer.every_ms; }
+      else wait = answer ? answer.every_ms : 2000;
     } catch (error) { wait = 3000; }  // the app is away for a moment: what is shown stays
     busy = false;
   }
@@ -262,7 +263,7 @@ function ask() {
   if (key !== asked || value.begun) {
     asked = key;
     serial = 0;
-    if (value.begun) root.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    if (value.begun) root.scrollIntoView({ block: 'nearest', behavior: still ? 'auto' : 'smooth' });
   }
   poll();
 }

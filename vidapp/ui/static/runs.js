@@ -91,15 +91,17 @@ async function poll() {
   clearTimeout(timer);
   if (!element.isConnected) return;
   if (busy) { again = true; return; }
+  let wait = root.offsetParent === null ? 400 : 3000;
   if (!document.hidden && root.offsetParent !== null) {
     busy = true;
     try {
       const answer = await server.rows({});
       if (answer && !again) take(answer);
+      if (answer) wait = answer.every_ms;
     } catch (error) { /* the app is away for a moment: what is shown stays, and it is asked again */ }
     busy = false;
   }
-  timer = setTimeout(poll, again ? 0 : root.offsetParent === null ? 400 : 3000);
+  timer = setTimeout(poll, again ? 0 : wait);
   again = false;
 }
 

@@ -75,7 +75,7 @@ def player(value: dict[str, Any] | None = None, **settings: Any) -> gr.HTML:
         value=value,
         html_template=static("player.html"),
         css_template=static("player.css"),
-        js_on_load=static("player.js"),
+        js_on_load=static("frames.js") + static("player.js"),
         apply_default_css=False,
         **settings,
     )

@@ -229,7 +229,7 @@ def token_view(**settings: Any) -> gr.HTML:
         value=None,
         html_template=static("tokens.html"),
         css_template=static("tokens.css"),
-        js_on_load=static("tokens.js") + static("scope.js") + static("replay.js"),
+        js_on_load=static("frames.js") + static("tokens.js") + static("scope.js") + static("replay.js"),
         server_functions=[look, redraw, replay],
         apply_default_css=False,
         **settings,

@@ -23,22 +23,7 @@ let turns = 0;
 let edits = [];                      // what-ifs, the newest last: { frame, row, column, id }
 let redrawn = new Map();             // frame -> { uri, error, psnr } with the edits
 let looked = null;                   // the answer that is shown
-const pixels = new Map();
 const followers = [];                // what else is to be drawn again when the cursor or the time has moved
-
-async function decode(uri) {
-  if (!uri || pixels.has(uri)) return pixels.get(uri);
-  const image = new Image();
-  image.src = uri;
-  await image.decode();
-  const canvas = document.createElement('canvas');
-  canvas.width = image.naturalWidth;
-  canvas.height = image.naturalHeight;
-  const pen = canvas.getContext('2d', { willReadFrequently: true });
-  pen.drawImage(image, 0, 0);
-  pixels.set(uri, pen.getImageData(0, 0, canvas.width, canvas.height));
-  return pixels.get(uri);
-}
 
 // ---- ids and their colours
 const rows = () => clip.grid[0];
@@ -58,21 +43,6 @@ function idAt(frame, row, column) {
 const trueAt = (frame, row, column) => clip.true_ids?.[frame]?.[row * columns() + column];
 
 // ---- drawing
-// Orange where the reconstruction is too bright, blue where something is missing, black where they agree: as in the player.
-function difference(truth, drawn) {
-  const result = new ImageData(truth.width, truth.height);
-  for (let i = 0; i < truth.data.length; i += 4) {
-    const delta = (drawn.data[i] + drawn.data[i + 1] + drawn.data[i + 2] - truth.data[i] - truth.data[i + 1] - truth.data[i + 2]) / 3;
-    const share = Math.min(1, Math.abs(delta) / 255);
-    const [r, g, b] = delta > 0 ? [251, 146, 60] : [56, 189, 248];
-    result.data[i] = 5 + (r - 5) * share;
-    result.data[i + 1] = 7 + (g - 7) * share;
-    result.data[i + 2] = 12 + (b - 12) * share;
-    result.data[i + 3] = 255;
-  }
-  return result;
-}
-
 const picture = (frame) => pixels.get(clip.frames[frame]);
 const drawing = (frame) => pixels.get(redrawn.get(frame)?.uri ?? clip.drawn[frame]);
 

@@ -143,5 +143,5 @@ def test_an_example_is_stretched_only_under_a_much_longer_run(own: float, theirs
 
 def test_a_verdict_is_not_green_beside_a_serious_alarm() -> None:
     answer = Watcher().answer({"run": "example:rate-too-high"})
-    assert [alarm["name"] for alarm in answer["alarms"] if alarm["serious"]] == ["activations"]
+    assert [alarm["name"] for alarm in answer["alarms"] if alarm["serious"]] == ["activations", "empty_samples"]
     assert answer["verdict"][0] == "info"

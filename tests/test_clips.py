@@ -566,6 +566,15 @@ def test_a_damaged_entry_is_named_as_in_the_zip(tmp_path: Path) -> None:
         read_clip(path, 8, 1, 9)
 
 
+def test_of_several_clips_the_first_that_can_be_read_is_taken(tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", np.full((3, 8, 8), 7, np.uint8))
+    path = zip_of(tmp_path / "a.zip", {"broken.mp4": b"no video", "good.npy": (tmp_path / "good.npy").read_bytes()})
+    assert (read_clip(path, 8, 1, 9) == 7).all()
+    path = zip_of(tmp_path / "b.zip", {"broken.mp4": b"no video", "empty.npy": b""})
+    with pytest.raises(ClipError, match=r"b\.zip holds no readable clip: .*broken\.mp4"):
+        read_clip(path, 8, 1, 9)
+
+
 @pytest.mark.parametrize(
     ("name", "says"), [("a.txt", "unknown type"), ("a.png", "single picture"), ("missing.npy", "there is no clip at missing.npy")]
 )

@@ -110,7 +110,7 @@ def test_the_trainer_gets_config_and_tokenizer(trainer: Callable[[Trainer], None
 def test_a_second_training_is_refused_and_leaves_no_run(trainer: Callable[[Trainer], None]) -> None:
     trainer(endless)
     jobs.start_training(preset("debug"), "a")
-    with pytest.raises(ValueError, match="run 'a' is training in this app: stop it first, or put this one into the queue"):
+    with pytest.raises(ValueError, match="run 'a' is training in this app: stop it first, or let this one wait in the queue"):
         jobs.start_training(preset("debug"), "b")
     assert jobs.running() == "a"
     assert [run.name for run in list_runs()] == ["a"]

@@ -75,6 +75,11 @@ def test_unsafe_names_are_refused_for_every_way_in(name: str) -> None:
             way_in()
 
 
+def test_a_new_run_is_not_called_like_an_option() -> None:
+    with pytest.raises(ValueError, match="'-dash' begins with '-', which a shell takes for an option"):
+        RunWriter.create("-dash", preset("debug"))
+
+
 def test_runs_without_a_name_get_readable_names_of_their_own() -> None:
     names = [RunWriter.create(None, preset("debug")).name for _ in range(5)]
     assert len(set(names)) == 5

@@ -129,6 +129,8 @@ def test_a_training_starts_is_followed_and_stops(client: Client) -> None:
         assert started["run"] == "mine"
         with pytest.raises(AppError, match="'mine' is training"):
             client.predict("debug", settings, "other", api_name="/train_start")
+        assert client.predict("debug", settings, "behind", True, api_name="/train_start")["state"] == "queued"
+        assert client.predict("behind", api_name="/train_stop")["state"] == "stopped"
     finally:
         client.predict(api_name="/train_stop")
         assert jobs.wait(60)

@@ -132,7 +132,7 @@ def start_training(
     """
     with _lock:
         if _job is not None and _job.alive:
-            raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or put this one into the queue")
+            raise ValueError(f"run {_job.run.name!r} is training in this app: stop it first, or let this one wait in the queue")
         run = open_writer(config, name, resume=resume)
         note_processes(run.path, processes)
         return _start(run, tokenizer)

@@ -29,7 +29,9 @@ def size_name(config: Config) -> str:
 
 def new_folder(root: Path, name: str) -> Path:
     """Make the folder `name` below `root`; ValueError where the name is unsafe or exists, or `root` cannot be written."""
-    path = resolve_inside(root, safe_name(name))
+    if safe_name(name).startswith("-"):
+        raise ValueError(f"run name {name!r} begins with '-', which a shell takes for an option: begin it with a letter or a digit")
+    path = resolve_inside(root, name)
     try:
         root.mkdir(parents=True, exist_ok=True)
         path.mkdir()  # exclusive: of two who ask for the same name, one is refused

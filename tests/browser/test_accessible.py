@@ -31,6 +31,15 @@ def live_run(app: App) -> str:
     return "live"
 
 
+def test_what_the_keyboard_is_at_can_be_seen(page: Page) -> None:
+    page.keyboard.press("Tab")  # what is focused from here on is so by the keyboard
+    for control in ("temperature input[type=range]", "temperature input[type=number]", "top_k input[type=range]", "choice input"):
+        place = page.locator(f"#field-sampling-{control}").first
+        place.focus()
+        style = place.evaluate("(node) => { const s = getComputedStyle(node); return [s.outlineStyle, s.outlineWidth] }")
+        assert style == ["solid", "2px"], control
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Page, app: App, theme: str) -> None:
     page.goto(f"{app.url}?__theme={theme}")

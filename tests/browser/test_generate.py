@@ -384,6 +384,16 @@ def test_enter_in_a_sliders_box_is_as_good_as_leaving_it(ready: Page) -> None:
     expect(box).to_have_value("2")
 
 
+def test_a_slider_that_is_moved_by_keys_is_released_with_the_key(ready: Page) -> None:
+    generate(ready)
+    before = ready.locator(".player").get_attribute("data-key")
+    slider = ready.locator("#field-sampling-temperature input[type=range]")
+    slider.focus()
+    slider.press("ArrowRight")
+    ready.wait_for_function(GENERATED, arg=[before, QUIET_MS])
+    expect(ready.locator("#field-sampling-temperature input[type=number]")).not_to_have_value("0.8")
+
+
 def test_how_it_was_decoded_is_one_press_away(ready: Page) -> None:
     generate(ready)
     ready.locator("#how-decoded").click()

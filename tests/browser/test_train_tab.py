@@ -228,6 +228,7 @@ def test_a_second_run_waits_in_the_queue_and_can_leave_it(page: Page, app: App) 
     expect(page.locator("#stop")).to_have_text("Take out of the queue")
     page.locator("#stop").click()
     expect(page.locator(".live .badge")).to_have_text("stopped")
+    expect(page.locator("#start-message .message")).to_have_count(0)  # it waits no more
     assert open_run("second-in-line", app.runs).status().state == "stopped"
     page.locator(".now-training .stop").click()
     expect(page.locator(".now-training .text")).to_have_text("nothing trains now", timeout=TRAINING_S)

@@ -71,7 +71,8 @@ class Clip:
 
 
 def read_clip(path: str | Path, size: int, channels: int, max_frames: int, step: int = 1) -> np.ndarray:
-    """The clip in a file, or the first of several: uint8 (T, C, size, size), every `step`-th frame, at most `max_frames` from its start.
+    """The clip in a file, or the first of several that can be read: uint8 (T, C, size, size), every `step`-th frame, at most `max_frames` from
+    its start.
 
     Frames are cut to their central square and resized with antialiasing; `channels` is 1 (grey) or 3 (colour).
     At most 1 GiB is read. Raises ClipError (a ValueError) for unknown, damaged or hostile files.
@@ -79,6 +80,8 @@ def read_clip(path: str | Path, size: int, channels: int, max_frames: int, step:
     files, skipped = find_clips(path)
     if not files:
         raise nothing_in(Path(path), skipped)
+    if len(files) > 1:  # what cannot be read is passed over, as where all of them are read
+        return read_clips(path, size, channels, max_frames, 1, step)[0][0].frames
     with decoded(files[0], size, channels, step) as source:
         return gathered(files[0].name, source.read(0), frame_limit(size, channels, max_frames, MAX_READ_BYTES))
 
@@ -172,7 +175,8 @@ def find_clips(path: str | Path) -> tuple[list[ClipFile], list[Skipped]]:
     if suffix in IMAGE_SUFFIXES:
         raise ClipError(f"{path.name} is a single picture, not a clip: give {KINDS}")
     if suffix not in CLIP_SUFFIXES:
-        raise ClipError(f"{path.name} is of an unknown type: give {KINDS}")
+        name = path.name if path.suffix else repr(path.name)
+        raise ClipError(f"{name} is of an unknown type: give {KINDS}")
     return [ClipFile(path.name, path)], []
 
 

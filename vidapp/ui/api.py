@@ -14,7 +14,7 @@ from ..config import Config
 from ..presets import preset as preset_named
 from ..runs import RunReader, list_runs, open_run
 from . import session, sources
-from .choices import DEFAULTS, chosen_from
+from .choices import DEFAULTS, LONGEST_GIVEN, chosen_from, number_of
 from .downloads import download_files
 from .generation import TEST, UPLOAD, Agreement, adjusted, errors_of, mean_frame_for, predicted, reconstructed, sampling_of, verdict
 from .history import HISTORIES
@@ -120,6 +120,7 @@ def tokenize(
 ) -> dict[str, Any]:
     """The token ids of a clip: `tokens` as [frame][row][column], with how well the tokenizer can draw the clip from them."""
     choice = chosen_checkpoint(checkpoint, checkpoint_file)
+    number_of("frames", frames, 1, LONGEST_GIVEN)  # as it is called here: on the page they are given frames
     rest = (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.steps, DEFAULTS.choice, DEFAULTS.order, DEFAULTS.anneal, 0)
     chosen = chosen_from(choice, checkpoint_file, UPLOAD if clip_file else TEST, clip, clip_file, None, frames, 1, *rest)
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
@@ -196,12 +197,14 @@ def train_status(run: str = "") -> dict[str, Any]:
     }
 
 
-def train_start(preset: str = "debug", settings: dict[str, Any] | None = None, run: str = "") -> dict[str, Any]:
-    """Start a training in this app: a preset, changes by dotted key ({"run.steps": 200}), a name for the run."""
+def train_start(preset: str = "debug", settings: dict[str, Any] | None = None, run: str = "", queue: bool = False) -> dict[str, Any]:
+    """Start a training in this app: a preset, changes by dotted key ({"run.steps": 200}), a name for the run. queue: where another one
+    trains, wait behind it instead of being refused."""
     from ..tokenizer_choice import choose_tokenizer
 
     config = configured(preset, settings or {})
-    return train_status(jobs.start_training(config, run or None, tokenizer=choose_tokenizer(config)))
+    start = jobs.start_or_enqueue if queue else jobs.start_training
+    return train_status(start(config, run or None, tokenizer=choose_tokenizer(config)))
 
 
 def configured(preset: str, settings: dict[str, Any]) -> Config:

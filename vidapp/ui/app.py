@@ -234,7 +234,7 @@ def refuse_taken(host: str, port: int) -> None:
 
 def head() -> str:
     """What the page's head gets. Not by css=: Gradio rewrites its selectors."""
-    return f"<style>{theme.static('page.css')}{theme.static('forms.css')}</style><script>{theme.static('enter.js')}</script>"
+    return f"<style>{theme.static('page.css')}{theme.static('forms.css')}</style><script>{theme.static('keys.js')}</script>"
 
 
 def launch(serving: Serving, **settings: Any) -> gr.Blocks:

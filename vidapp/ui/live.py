@@ -121,6 +121,7 @@ class Watcher:
             **points,
             "state": status.state,
             "live": status.live,
+            "attempt": status.attempt,
             "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
             "notices": notices_of(status),
             "verdict": list(with_alarms(said, found)),
@@ -202,7 +203,7 @@ def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: boo
     what = "the tokenizer" if phase_of(status) == TOKENIZER else "the transformer"
     left = f", {words.duration(eta_seconds)} left in this phase" if eta_seconds is not None else ""
     sentences = {
-        "queued": "Waits in the queue: it starts by itself when the runs before it have ended.",
+        "queued": "Waits in the queue: it starts by itself when the runs before it have ended; one that is paused has to be continued or stopped.",
         "starting": "Getting ready: loading the data and building the model.",
         "running": f"Training {what}: {step}{left}.",
         "paused": f"Paused at {step}. Continue goes on from here.",

@@ -11,6 +11,7 @@ import gradio as gr
 from .. import jobs
 from ..config import Config, field_of
 from ..launching import refuse_processes
+from ..runs import open_run
 from . import form, sources
 from .chips import chips, chips_value
 from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
@@ -21,7 +22,8 @@ from .schedule_preview import schedule_figure
 from .theme import heading
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 
-STARTED = re.compile(r"Run (\S+) (?:waits in the queue|has started)")  # what `started` says
+WAITS = "waits in the queue"
+STARTED = re.compile(rf"Run (\S+) ({WAITS}|has started)")  # what `started` says
 START, ENQUEUE, ESTIMATING = "Start training", "Add to the queue", "(estimating the time)"
 AHEAD: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
 Updates = dict[Any, Any]
@@ -236,13 +238,17 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
 
 def started(new: NewRun, run: str, *, waits: bool) -> Updates:
     """What is said of a run that has just been asked for."""
-    text = (
-        f"Run {run} waits in the queue and starts by itself." if waits else f"Run {run} has started. It goes on when this page is closed."
-    )
+    text = f"Run {run} {WAITS} and starts by itself." if waits else f"Run {run} has started. It goes on when this page is closed."
     return {new.message: said(text, "good"), new.name: ""}
 
 
-def outlives(told: str, names: list[str]) -> bool:
-    """Whether it is said there that a run has been asked for which is none of those that there are (any more)."""
+def outlived(told: str) -> bool:
+    """Whether it is said there that a run has been asked for which is gone, or that one waits which does not wait any more."""
     about = STARTED.search(told)
-    return about is not None and about[1] not in names
+    if about is None:
+        return False
+    try:
+        state = open_run(about[1]).status().state
+    except ValueError:
+        return True
+    return about[2] == WAITS and state != "queued"

@@ -66,7 +66,7 @@ def find_checkpoint(choice: str | None, dropped: str | None = None) -> Path:
     kind, _, rest = (choice or "").partition(":")
     name, _, step = rest.rpartition(":")
     if kind != "run" or not step.isdecimal():
-        raise ValueError(f"unknown checkpoint {choice!r}: choose one from the list" if choice else NONE_YET)
+        raise ValueError(f"unknown checkpoint {choice!r}: choose bundled, run:NAME:STEP, or one from the list" if choice else NONE_YET)
     run = open_run(name)
     for known, path in run.checkpoints():
         if known == int(step):

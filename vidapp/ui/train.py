@@ -74,8 +74,11 @@ class TrainTab:
         if status.live:
             reader.send("pause")
             return {self.message: said("It pauses after the step it is at.")}
-        waits = take_up(reader)
-        text = "waits in the queue and goes on by itself" if waits else "goes on from its newest checkpoint"
+        begun = bool(reader.checkpoints())
+        if take_up(reader):
+            text = "waits in the queue and goes on by itself"
+        else:
+            text = "goes on from its newest checkpoint" if begun else "begins anew: it has no checkpoint yet"
         return {self.message: said(f"Run {reader.name} {text}.", "good"), **self.buttons(reader.name)}
 
     def stop(self, run: str | None) -> Updates:
@@ -118,7 +121,7 @@ class TrainTab:
         """
         choices = run_choices()
         names = [name for _, name in choices]
-        dropped: Updates = {self.new.message: ""} if self.new and new_run.outlives(told or "", names) else {}
+        dropped: Updates = {self.new.message: ""} if self.new and new_run.outlived(told or "") else {}
         if run not in names:
             return {self.message: "", **dropped, **self.shown(first_shown())}
         if outgrown(run):

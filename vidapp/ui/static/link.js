@@ -22,7 +22,7 @@ async (shown, ...values) => {
   const link = `${location.origin}${location.pathname}?${query}`;
   try {
     await navigator.clipboard.writeText(link);
-    return line(`The link of ${what} is copied: it opens the page and generates the same frames.${changed}`, 'good');
+    return line(`The link of ${what} is copied: it opens the page and generates ${shown ? 'the same frames' : 'them there'}.${changed}`, 'good');
   } catch {  // a page that is not served over https may not write there
     const safe = link.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
     return line(`Copy this link of ${what}: <a href="${safe}">${safe}</a>.${changed}`, 'info');

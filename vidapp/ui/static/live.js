@@ -4,7 +4,7 @@ const root = element.querySelector('.live');
 const find = (selector) => root.querySelector(selector);
 const plots = Object.fromEntries([...root.querySelectorAll('[data-chart]')].map((place) => [place.dataset.chart, place.querySelector('.plot')]));
 const FOLDED = ['accuracy', 'objectives', 'schedule', 'speed'];
-const COLOURS = { main: '#0072B2', thin: 'rgba(0,114,178,0.35)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a', third: '#009E73', fourth: '#CC79A7' };  // as in plots.py
+const COLOURS = { main: '#0072B2', thin: 'rgba(64,150,210,0.5)', full: '#D55E00', half: '#E69F00', base: '#7a7a7a', norm: '#0072B2', limit: '#7a7a7a', third: '#009E73', fourth: '#CC79A7' };  // as in plots.py
 const TITLES = {
   transformer: {
     loss: ['Validation and training loss', 'nats per masked token'], gradient: ['Gradient norm', ''], accuracy: ['Tokens guessed right in validation', 'share'],
@@ -270,7 +270,7 @@ function takeState(answer) {
       return box;
     }));
   }
-  const state = `${answer.run}/${answer.state}/${answer.checkpoints}`;
+  const state = `${answer.run}/${answer.state}/${answer.attempt}/${answer.checkpoints}`;  // a run that fails again has failed anew
   if (stateSeen !== null && stateSeen !== state) trigger('state_changed', { run: answer.run });
   stateSeen = state;
 }

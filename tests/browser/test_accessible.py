@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config
 
@@ -33,11 +33,16 @@ def live_run(app: App) -> str:
 
 def test_what_the_keyboard_is_at_can_be_seen(page: Page) -> None:
     page.keyboard.press("Tab")  # what is focused from here on is so by the keyboard
-    for control in ("temperature input[type=range]", "temperature input[type=number]", "top_k input[type=range]", "choice input"):
+    for control in ("temperature input[type=range]", "temperature input[type=number]", "top_k input[type=range]"):
         place = page.locator(f"#field-sampling-{control}").first
         place.focus()
-        style = place.evaluate("(node) => { const s = getComputedStyle(node); return [s.outlineStyle, s.outlineWidth] }")
-        assert style == ["solid", "2px"], control
+        assert outline(place) == ["solid", "2px"], control
+    page.locator("label > input[type=radio]").first.focus()
+    assert outline(page.locator("label:has(> input[type=radio])").first) == ["solid", "2px"]
+
+
+def outline(place: Locator) -> list[str]:
+    return place.evaluate("(node) => { const s = getComputedStyle(node); return [s.outlineStyle, s.outlineWidth] }")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

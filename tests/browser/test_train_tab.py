@@ -235,6 +235,19 @@ def test_a_second_run_waits_in_the_queue_and_can_leave_it(page: Page, app: App) 
     assert open_run("first-in-line", app.runs).status().state == "stopped"
 
 
+def test_a_run_that_fails_again_at_once_can_be_continued_again(page: Page, app: App) -> None:
+    with RunWriter.create("gone", tiny_config(data__source=str(app.runs / "clips-that-are-gone")), folder=app.runs) as run:
+        run.status("failed", 0, 10, error="its clips are gone")
+    page.goto(f"{app.url}?tab=train&run=gone")
+    for _ in range(2):
+        expect(page.locator("#pause")).to_have_text("Continue")
+        page.locator("#pause").click()
+        expect(page.locator("#train-message .message")).to_contain_text("gone")
+        expect(page.locator("#stop")).to_be_disabled(timeout=TRAINING_S)
+        expect(page.locator(".live .badge")).to_have_text("failed")
+        expect(page.locator("#pause")).to_have_text("Continue")
+
+
 def test_a_run_that_waits_and_vanishes_makes_way_for_the_one_that_trains_and_nothing_is_said_of_it(page: Page, app: App) -> None:
     open_train(page)
     start(page, "stays")

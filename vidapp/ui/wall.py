@@ -54,7 +54,7 @@ def wall(*, label: str, **settings: Any) -> gr.HTML:
         value=None,
         html_template=static("wall.html"),
         css_template=static("wall.css"),
-        js_on_load=static("wall.js"),
+        js_on_load=static("frames.js") + static("wall.js"),
         title=label,
         apply_default_css=False,
         **settings,

@@ -1,8 +1,8 @@
 // Frames as a component draws them: placed before the script that needs them.
 const pixels = new Map();  // data URI -> ImageData, of the clip shown
 
-async function decode(uri) {
-  if (!uri || pixels.has(uri)) return pixels.get(uri);
+// A pen over a canvas of the picture's own size, which holds it.
+async function unpacked(uri) {
   const image = new Image();
   image.src = uri;
   await image.decode();
@@ -11,7 +11,13 @@ async function decode(uri) {
   canvas.height = image.naturalHeight;
   const pen = canvas.getContext('2d', { willReadFrequently: true });
   pen.drawImage(image, 0, 0);
-  pixels.set(uri, pen.getImageData(0, 0, canvas.width, canvas.height));
+  return pen;
+}
+
+async function decode(uri) {
+  if (!uri || pixels.has(uri)) return pixels.get(uri);
+  const pen = await unpacked(uri);
+  pixels.set(uri, pen.getImageData(0, 0, pen.canvas.width, pen.canvas.height));
   return pixels.get(uri);
 }
 

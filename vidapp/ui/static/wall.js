@@ -11,16 +11,9 @@ let holdUntil = 0;
 let turns = 0;
 
 async function sliced(clip) {
-  const image = new Image();
-  image.src = clip.sprite;
-  await image.decode();
-  const canvas = document.createElement('canvas');
-  canvas.width = image.naturalWidth;
-  canvas.height = image.naturalHeight;
-  const pen = canvas.getContext('2d', { willReadFrequently: true });
-  pen.drawImage(image, 0, 0);
-  const height = canvas.height / clip.frames;
-  return Array.from({ length: clip.frames }, (_, index) => pen.getImageData(0, index * height, canvas.width, height));
+  const pen = await unpacked(clip.sprite);
+  const { width, height } = pen.canvas, high = height / clip.frames;
+  return Array.from({ length: clip.frames }, (_, index) => pen.getImageData(0, index * high, width, high));
 }
 
 function show(frame) {

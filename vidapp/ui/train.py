@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
+from ..run_folder import PHASES, checkpoint_steps
 from ..run_queue import processes_of
 from ..runs import RunReader, list_runs, open_run
 from ..sick_runs import choices as example_choices
@@ -74,11 +75,11 @@ class TrainTab:
         if status.live:
             reader.send("pause")
             return {self.message: said("It pauses after the step it is at.")}
-        begun = bool(reader.checkpoints())
+        kept = any(checkpoint_steps(reader.path, phase) for phase in PHASES)
         if take_up(reader):
             text = "waits in the queue and goes on by itself"
         else:
-            text = "goes on from its newest checkpoint" if begun else "begins anew: it has no checkpoint yet"
+            text = "goes on from its newest checkpoint" if kept else "begins anew: it has no checkpoint yet"
         return {self.message: said(f"Run {reader.name} {text}.", "good"), **self.buttons(reader.name)}
 
     def stop(self, run: str | None) -> Updates:

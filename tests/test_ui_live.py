@@ -6,8 +6,10 @@ import gradio as gr
 import pytest
 from tiny_checkpoint import tiny_config
 
-from vidapp.runs import RunWriter
+from vidapp.run_queue import enqueue
+from vidapp.runs import RunWriter, open_run
 from vidapp.ui import live, new_run, sick_compare, train
+from vidapp.ui.drafts import FIRST
 from vidapp.ui.live import Watcher
 from vidapp.ui.run_table import Rows
 
@@ -87,14 +89,33 @@ def test_when_the_run_that_is_shown_has_vanished_the_first_one_takes_its_place_a
     assert (updates[tab.message], updates[tab.new.message]) == ("", "")
 
 
-@pytest.mark.parametrize("told", ["started", "waits", "Run name: use letters, digits, dots and dashes", "", None])
+@pytest.mark.parametrize("told", ["started", "Run name: use letters, digits, dots and dashes", "", None])
 def test_what_is_said_of_a_run_that_is_there_or_of_none_stays(sick_run: str, told: str | None) -> None:
     with gr.Blocks():
         tab = train.build(gr.BrowserState(None))
     assert tab.new
-    if told in ("started", "waits"):
-        told = new_run.started(tab.new, sick_run, waits=told == "waits")[tab.new.message]
+    if told == "started":
+        told = new_run.started(tab.new, sick_run, waits=False)[tab.new.message]
     assert tab.new.message not in tab.refresh(sick_run, told)
+
+
+def test_that_a_run_waits_is_said_as_long_as_it_does(sick_run: str) -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.new
+    enqueue(tiny_config(), "next")
+    told = new_run.started(tab.new, "next", waits=True)[tab.new.message]
+    assert tab.new.message not in tab.refresh(sick_run, told)
+    open_run("next").send("stop")
+    assert tab.refresh(sick_run, told)[tab.new.message] == ""
+
+
+def test_a_page_without_a_memory_leaves_what_was_typed_while_it_opened() -> None:
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState(None))
+    assert tab.new
+    assert set(tab.new.open(FIRST.value)) == {tab.new.source}
+    assert tab.new.open(FIRST.edited({"run.steps": 7}).value)[tab.new.steps] == 7
 
 
 def test_of_a_run_that_has_vanished_nothing_is_said_beside_another_one(sick_run: str) -> None:

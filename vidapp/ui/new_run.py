@@ -89,6 +89,10 @@ class NewRun:
         """That draft in the controls, and as the page's."""
         return {self.draft: draft.value, **self.follow(draft.value), **self.pending(draft)}
 
+    def open(self, held: Any) -> Updates:
+        """What the page remembers of an earlier visit. Where that is what it was built with nothing is written: somebody may have typed already."""
+        return {self.source: gr.Dropdown(choices=sources.choices())} if Draft.held(held) == FIRST else self.follow(held)
+
     def follow(self, held: Any) -> Updates:
         """The page's draft in the controls."""
         draft = Draft.held(held)
@@ -229,7 +233,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
         new.chips.reset(guard(new.reset), [new.draft, *new.form], new.outputs, **edits),
         new.chips.reset_all(guard(new.reset_all), new.preset, new.outputs, **edits),
     ]
-    page.load(quiet(new.follow), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
+    page.load(quiet(new.open), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
     looking = [new.draft.change, place.select]
     gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
     gr.on(looking, quiet(new.ahead), new.draft, new.measured, **AHEAD)

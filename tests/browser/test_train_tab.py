@@ -239,13 +239,13 @@ def test_a_run_that_fails_again_at_once_can_be_continued_again(page: Page, app: 
     with RunWriter.create("gone", tiny_config(data__source=str(app.runs / "clips-that-are-gone")), folder=app.runs) as run:
         run.status("failed", 0, 10, error="its clips are gone")
     page.goto(f"{app.url}?tab=train&run=gone")
-    for attempt in (2, 3):
-        expect(page.locator("#pause")).to_have_text("Continue")
-        page.locator("#pause").click()
-        wait_for_failure(page, app, "gone", attempt)
-        expect(page.locator("#stop")).to_be_disabled()
-        expect(page.locator("#pause")).to_have_text("Continue")
-        expect(page.locator("#pause")).to_be_enabled()
+    expect(page.locator("#pause")).to_have_text("Continue")
+    page.locator("#pause").click()
+    wait_for_failure(page, app, "gone", 2)
+    page.wait_for_timeout(3000)  # by then the answer to the press has come, which shows the buttons of a run that trains
+    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#pause")).to_have_text("Continue")
+    expect(page.locator("#pause")).to_be_enabled()
 
 
 def wait_for_failure(page: Page, app: App, name: str, attempt: int) -> None:

@@ -255,6 +255,14 @@ def typed(**values: Any) -> list[Any]:
     return ["debug", *(given.get(key, form.shown(preset("debug"), key)) for key in configure.KEYS)]
 
 
+def test_a_page_without_a_memory_leaves_what_was_typed_while_it_opened() -> None:
+    tab, new = configuring(), new_run_form()
+    held = drafts.FIRST.edited({"run.steps": 7}).value
+    for one, steps in ((tab, tab.fields[configure.KEYS.index("run.steps")]), (new, new.steps)):
+        assert set(one.open(drafts.FIRST.value)) == {one.source}
+        assert one.open(held)[steps] == 7
+
+
 class TestAFieldThatCannotBe:
     """A value that no config takes stays in the form; the others are taken, and nothing is trained until it is corrected."""
 

@@ -9,7 +9,6 @@ from tiny_checkpoint import tiny_config
 from vidapp.run_queue import enqueue
 from vidapp.runs import RunWriter, open_run
 from vidapp.ui import live, new_run, sick_compare, train
-from vidapp.ui.drafts import FIRST
 from vidapp.ui.live import Watcher
 from vidapp.ui.run_table import Rows
 
@@ -108,14 +107,6 @@ def test_that_a_run_waits_is_said_as_long_as_it_does(sick_run: str) -> None:
     assert tab.new.message not in tab.refresh(sick_run, told)
     open_run("next").send("stop")
     assert tab.refresh(sick_run, told)[tab.new.message] == ""
-
-
-def test_a_page_without_a_memory_leaves_what_was_typed_while_it_opened() -> None:
-    with gr.Blocks():
-        tab = train.build(gr.BrowserState(None))
-    assert tab.new
-    assert set(tab.new.open(FIRST.value)) == {tab.new.source}
-    assert tab.new.open(FIRST.edited({"run.steps": 7}).value)[tab.new.steps] == 7
 
 
 def test_of_a_run_that_has_vanished_nothing_is_said_beside_another_one(sick_run: str) -> None:

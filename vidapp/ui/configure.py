@@ -118,12 +118,13 @@ class ConfigureTab:
         return {self.preset: gr.Dropdown(value=draft.preset, info=preset_help(draft.preset)), **fields}
 
     def open(self, held: Any) -> Updates:
-        """What the page remembers of an earlier visit. What it cannot mean any more is said, and the first preset shown."""
+        """What the page remembers of an earlier visit. What it cannot mean any more is said, and the first preset shown.
+        Where it is what the page was built with nothing is written: somebody may have typed already."""
         try:
             draft = Draft.of_value(held)
         except ValueError as error:
             return {**self.show(FIRST), self.message: told(error)}
-        return self.show(draft)
+        return {self.source: gr.Dropdown(choices=sources.choices())} if draft == FIRST else self.show(draft)
 
     def describe(self, held: Any) -> Updates:
         """The draft in short, as a command and as a file."""

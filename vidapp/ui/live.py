@@ -62,7 +62,7 @@ def live_view(value: dict[str, Any] | None = None, *, readonly: bool = False, **
         value=value or {"run": ""},
         html_template=static("live.html").replace("SICK_OPTIONS", sick_options(), 1),
         css_template=static("live.css"),
-        js_on_load=with_plotly("live.js") + static("layers.js"),
+        js_on_load=static("say.js") + with_plotly("live.js") + static("layers.js"),
         server_functions=[watch, strip, layers, sick],
         plotly=serve_plotly(),
         runs="",

@@ -33,7 +33,7 @@ def report_view(*, readonly: bool = False, **settings: Any) -> gr.HTML:
         value={"key": ""},
         html_template=static("report.html"),
         css_template=static("report.css"),
-        js_on_load=static("report.js"),
+        js_on_load=static("say.js") + static("report.js"),
         server_functions=[look],
         apply_default_css=False,
         **settings,

@@ -35,7 +35,7 @@ def strip(*, readonly: bool = False, **settings: Any) -> gr.HTML:
     return gr.HTML(
         html_template=static("strip.html"),
         css_template=static("strip.css"),
-        js_on_load=static("strip.js"),
+        js_on_load=static("say.js") + static("strip.js"),
         server_functions=[glance] if readonly else [glance, stop],
         can_stop=not readonly,
         apply_default_css=False,

@@ -238,18 +238,13 @@ async function takePoints(answer) {
   else if (Object.keys(fresh).length) extend(fresh);
 }
 
-// A screen reader reads it out whenever it is written: only where it is another.
-function say(place, text) {
-  if (find(place).textContent !== text) find(place).textContent = text;
-}
-
 function takeState(answer) {
   const badge = find('.badge');
   badge.dataset.state = answer.state;
   badge.textContent = answer.state;
   find('.words').setAttribute('aria-live', answer.live ? 'off' : 'polite');  // the time that is left is not to be read out each second
-  say('.words', answer.words);
-  say('.learning', answer.verdict[1]);
+  say(find('.words'), answer.words);
+  say(find('.learning'), answer.verdict[1]);
   find('.learning').dataset.tone = answer.verdict[0];
   takeAlarms(answer);
   const bar = find('.bar');

@@ -170,7 +170,7 @@ function sentence(answer) {
 
 function progress(answer) {
   find('.words').setAttribute('aria-live', answer.state === 'running' ? 'off' : 'polite');  // its seconds are not to be read out one by one
-  find('.words').textContent = sentence(answer);
+  say(find('.words'), sentence(answer));
   const bar = find('.bar');
   bar.hidden = answer.state !== 'running';
   bar.firstElementChild.style.width = `${Math.round(100 * answer.share)}%`;
@@ -225,7 +225,7 @@ function draw(answer) {
 function nothing(text) {
   root.dataset.state = 'none';
   find('h2').textContent = '';
-  if (find('.words').textContent !== text) find('.words').textContent = text;  // a screen reader reads out whatever is written
+  say(find('.words'), text);
   for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum', '.rest']) find(part).hidden = true;
   drawn = { about: '', cards: [] };
   for (const list of root.querySelectorAll('.checks')) list.replaceChildren();

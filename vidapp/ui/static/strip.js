@@ -7,16 +7,11 @@ let busy = false;
 let run = '';
 let stopping = '';
 
-// A screen reader reads it out whenever it is written: only where it is another.
-function say(text) {
-  if (find('.text').textContent !== text) find('.text').textContent = text;
-}
-
 function show(answer) {
   run = answer.run;
   root.dataset.state = run ? answer.state : 'idle';
   root.dataset.run = run;
-  say(run ? answer.state : answer.text);
+  say(find('.text'), run ? answer.state : answer.text);
   find('.details').hidden = !run;
   if (run !== stopping) stopping = '';
   if (!run) return;
@@ -45,7 +40,7 @@ async function poll() {
     busy = true;
     try {
       const answer = await server.glance({});
-      if (answer) { show(answer); wait = answer.every_ms; } else { say('the app does not answer'); wait = 3000; }
+      if (answer) { show(answer); wait = answer.every_ms; } else { say(find('.text'), 'the app does not answer'); wait = 3000; }
     } catch (error) { wait = 5000; }
     busy = false;
   }
@@ -59,7 +54,7 @@ find('.stop').addEventListener('click', async () => {
   const answer = await server.stop({ run }).catch(() => null);
   if (!answer || !answer.stops) stopping = '';
   showStop();
-  say((answer && answer.said) || 'the app does not answer');
+  say(find('.text'), (answer && answer.said) || 'the app does not answer');
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
 poll();

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from tiny import tiny, tiny_tokenizer
 from vidapp import feed as feed_module
 from vidapp.config import Config
 from vidapp.data.source import open_source
-from vidapp.feed import Feed, Made, Steps, cores, made, workers_for
+from vidapp.feed import Failure, Feed, Made, Steps, cores, made, workers_for
 from vidapp.transformer_phase import TransformerPhase
 
 CONFIG = tiny(recipe__context_corruption=0.5, recipe__micro_batches=2, recipe__curriculum="2,4")
@@ -75,6 +76,21 @@ def test_a_worker_that_the_system_ends_is_said_in_one_sentence() -> None:
         with pytest.raises(ValueError, match=r"^[^\n]*was ended[^\n]*shm-size=2g[^\n]*$"):
             for step in range(1, CONFIG.run.steps):  # some are made already
                 feed.get(step)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_that_is_ended_while_it_hands_a_step_over_is_said_too(error: Exception) -> None:
+    def row() -> Iterator[Failure]:
+        raise error
+        yield
+
+    with (
+        pytest.raises(
+            ValueError, match=r"^[^\n]*was ended \((\[Errno 104\] Connection reset by peer|EOFError)\): [^\n]*shm-size=2g[^\n]*$"
+        ),
+        Feed(CONFIG, PARTS, workers=1) as feed,
+    ):
+        feed.next_of(row())
 
 
 @pytest.mark.parametrize(

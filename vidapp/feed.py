@@ -111,12 +111,11 @@ class Feed:
     def next_of(self, row: Iterator[tuple[list[ClipMask], list[Part]] | Failure]) -> tuple[list[ClipMask], list[Part]] | Failure | None:
         try:
             return next(row, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:  # the latter two where it is ended while it hands a step over
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            raise ValueError(
-                f"a process that makes the clips of the steps to come was ended ({' '.join(str(error).split())}): {REMEDY}"
-            ) from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"a process that makes the clips of the steps to come was ended ({reason}): {REMEDY}") from error
 
     def begin(self, step: int) -> Iterator[tuple[list[ClipMask], list[Part]] | Failure]:
         loader = DataLoader(

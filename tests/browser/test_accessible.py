@@ -32,6 +32,7 @@ def live_run(app: App) -> str:
 
 
 def test_what_the_keyboard_is_at_can_be_seen(page: Page) -> None:
+    page.add_style_tag(content=NOTHING_FADES)
     page.keyboard.press("Tab")  # what is focused from here on is so by the keyboard
     for control in ("temperature input[type=range]", "temperature input[type=number]", "top_k input[type=range]"):
         place = page.locator(f"#field-sampling-{control}").first

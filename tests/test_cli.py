@@ -16,7 +16,7 @@ from shell import SMALLEST, Shell
 from vidapp.cli import main
 from vidapp.commands import evaluate
 from vidapp.config import Config
-from vidapp.data.clips import read_clip
+from vidapp.data.clips import first_clip
 from vidapp.data.glance import IN_GREY
 from vidapp.failures import STRANGERS
 from vidapp.presets import preset
@@ -333,7 +333,7 @@ def test_sample_writes_the_format_of_the_name(shell: Shell, tiny: RunReader, tmp
     code, printed, err = shell.run("sample", checkpoint_of(tiny), "--frames", 3, "--out", out)
     assert code == 0, err
     assert printed.strip() == str(out)
-    frames = read_clip(out, 32, 1, 100)
+    frames = first_clip(out, 32, 1, 100)[0].frames
     assert len(frames) == (3 if ending == ".npy" else 2 + 3), "pictures and videos show what was given, too"
 
 

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 
 from vidapp.config import Config, DataConfig
 from vidapp.data import archive, cache, clips, decoders, glance
-from vidapp.data.clips import ClipFile, find_clips, read_clip, read_clips
+from vidapp.data.clips import ClipFile, find_clips, first_clip, read_clips
 from vidapp.data.decoders import ClipError, layout_of
 from vidapp.data.folder import FolderSource
 from vidapp.data.source import person_clip
@@ -38,6 +38,10 @@ def save_pictures(folder: Path, clip: np.ndarray, names: str = "{}.png") -> None
     folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(clip):
         Image.fromarray(frame[0] if frame.shape[0] == 1 else frame.transpose(1, 2, 0)).save(folder / names.format(index))
+
+
+def frames_in(path: str | Path, size: int, channels: int, frames: int, step: int = 1) -> np.ndarray:
+    return first_clip(path, size, channels, frames, step)[0].frames
 
 
 def zip_of(path: Path, contents: dict[str, bytes]) -> Path:
@@ -64,7 +68,7 @@ def npy_header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
 def test_a_clip_at_the_models_size_reads_back_exactly(tmp_path: Path, suffix: str, channels: int) -> None:
     clip = moving_square(channels=channels)
     write_clip(tmp_path / f"a{suffix}", clip)
-    assert np.array_equal(read_clip(tmp_path / f"a{suffix}", 16, channels, 99), clip)
+    assert np.array_equal(frames_in(tmp_path / f"a{suffix}", 16, channels, 99), clip)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm"])
@@ -78,7 +82,7 @@ def test_videos_read_close_to_what_was_written(tmp_path: Path, suffix: str) -> N
         save_pictures(tmp_path / "in", clip)
         codec = ["mpeg4", "-q:v", "2"] if suffix == ".avi" else ["libvpx", "-crf", "4", "-b:v", "2M"]
         ffmpeg(["-framerate", "10", "-i", str(tmp_path / "in" / "%d.png"), "-c:v", *codec, str(path)])
-    read = read_clip(path, 64, 3, 99)
+    read = frames_in(path, 64, 3, 99)
     assert read.shape == clip.shape
     assert np.abs(read.astype(int) - clip).mean() < 4
 
@@ -92,14 +96,14 @@ def ffmpeg(arguments: list[str]) -> None:
 def test_a_folder_of_pictures_is_one_clip_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     clip = moving_square(frames=12)
     save_pictures(tmp_path / "frames", clip, "frame{}.png")
-    assert np.array_equal(read_clip(tmp_path / "frames", 16, 1, 99), clip)
+    assert np.array_equal(frames_in(tmp_path / "frames", 16, 1, 99), clip)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "P", "1", "LA"])
 def test_pictures_of_other_kinds_become_eight_bits(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(np.full((8, 8), 257 * 200, np.uint16)) if mode == "I;16" else Image.new("L", (8, 8), 200).convert(mode)
     image.save(tmp_path / "1.png")
-    frame = read_clip(tmp_path, 8, 1, 1)[0, 0]
+    frame = frames_in(tmp_path, 8, 1, 1)[0, 0]
     assert (frame == (255 if mode == "1" else 200)).mean() > 0.7
 
 
@@ -118,7 +122,7 @@ def test_a_picture_file_with_several_pictures_is_left_out_and_named(tmp_path: Pa
 def test_the_small_pictures_that_a_camera_adds_do_not_matter(tmp_path: Path) -> None:
     own, added = Image.new("L", (16, 16), 200), Image.new("L", (8, 8), 0)
     own.save(tmp_path / "1.jpg", format="MPO", save_all=True, append_images=[added])
-    assert read_clip(tmp_path, 16, 1, 9).min() > 190
+    assert frames_in(tmp_path, 16, 1, 9).min() > 190
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
@@ -142,29 +146,29 @@ def test_damaged_exif_leaves_a_picture_as_it_lies(tmp_path: Path) -> None:
 
 def test_what_is_transparent_is_black(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "1.png")
-    assert read_clip(tmp_path, 8, 3, 1).max() == 0
+    assert frames_in(tmp_path, 8, 3, 1).max() == 0
 
 
 def test_frames_are_cut_to_the_central_square_before_they_are_resized(tmp_path: Path) -> None:
     clip = np.zeros((2, 20, 60), np.uint8)
     clip[:, :, 20:40] = 255
     np.save(tmp_path / "wide.npy", clip)
-    assert read_clip(tmp_path / "wide.npy", 10, 1, 9)[..., 1:-1].min() == 255
+    assert frames_in(tmp_path / "wide.npy", 10, 1, 9)[..., 1:-1].min() == 255
     np.save(tmp_path / "tall.npy", clip.swapaxes(1, 2))
-    assert read_clip(tmp_path / "tall.npy", 10, 1, 9)[..., 1:-1, :].min() == 255
+    assert frames_in(tmp_path / "tall.npy", 10, 1, 9)[..., 1:-1, :].min() == 255
 
 
 def test_shrinking_is_antialiased(tmp_path: Path) -> None:
     checkerboard = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     np.save(tmp_path / "a.npy", np.stack([checkerboard] * 2))
-    assert np.abs(read_clip(tmp_path / "a.npy", 8, 1, 9).astype(int) - 127).max() < 30
+    assert np.abs(frames_in(tmp_path / "a.npy", 8, 1, 9).astype(int) - 127).max() < 30
 
 
 def test_grey_becomes_colour_and_colour_grey(tmp_path: Path) -> None:
     write_npy(tmp_path / "grey.npy", moving_square())
-    assert np.array_equal(read_clip(tmp_path / "grey.npy", 16, 3, 9), np.repeat(moving_square(), 3, axis=1))
+    assert np.array_equal(frames_in(tmp_path / "grey.npy", 16, 3, 9), np.repeat(moving_square(), 3, axis=1))
     write_npy(tmp_path / "colour.npy", moving_square(channels=3))
-    assert np.array_equal(read_clip(tmp_path / "colour.npy", 16, 1, 9), moving_square())
+    assert np.array_equal(frames_in(tmp_path / "colour.npy", 16, 1, 9), moving_square())
 
 
 @given(
@@ -225,7 +229,7 @@ def test_shapes_that_are_no_clip_are_refused_with_the_shape(shape: tuple[int, ..
 def test_hostile_npy_is_refused_from_its_header(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "evil.npy").write_bytes(content)
     with pytest.raises(ClipError, match=rf"(?s)evil\.npy.*{says}"):
-        read_clip(tmp_path / "evil.npy", 8, 1, 9)
+        frames_in(tmp_path / "evil.npy", 8, 1, 9)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4", ".mov", ".webm", ".avi", ".npy", ".zip"])
@@ -235,7 +239,7 @@ def test_hostile_npy_is_refused_from_its_header(tmp_path: Path, content: bytes, 
 def test_files_that_are_something_else_are_refused_by_name(tmp_path: Path, suffix: str, content: bytes) -> None:
     (tmp_path / f"some{suffix}").write_bytes(content)
     with pytest.raises(ClipError, match=rf"^some\{suffix} ") as caught:
-        read_clip(tmp_path / f"some{suffix}", 8, 1, 9)
+        frames_in(tmp_path / f"some{suffix}", 8, 1, 9)
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -243,13 +247,19 @@ def test_a_video_is_never_opened_as_a_playlist_or_script(tmp_path: Path) -> None
     write_mp4(tmp_path / "real.mp4", moving_square())
     (tmp_path / "list.avi").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nreal.mp4\n#EXT-X-ENDLIST\n")
     with pytest.raises(ClipError, match=r"list\.avi is no video of a kind that is read here"):
-        read_clip(tmp_path / "list.avi", 16, 1, 9)
+        frames_in(tmp_path / "list.avi", 16, 1, 9)
+
+
+def test_of_a_file_with_one_clip_nothing_needs_to_be_said(tmp_path: Path) -> None:
+    write_npy(tmp_path / "a.npy", moving_square())
+    path = zip_of(tmp_path / "a.zip", {"notes.txt": b"hello", "inner.npy": (tmp_path / "a.npy").read_bytes()})
+    assert [first_clip(one, 16, 1, 9)[1] for one in (tmp_path / "a.npy", path)] == ["", ""]
 
 
 def read_or_refused(path: Path, name: str) -> int:
     """How many frames could be read; 0 where the file was refused by its name."""
     try:
-        return len(read_clip(path, 8, 1, 99))
+        return len(frames_in(path, 8, 1, 99))
     except ClipError as error:
         if name not in str(error):
             raise
@@ -267,8 +277,8 @@ def test_every_so_manieth_frame_is_read_where_that_is_asked_for(tmp_path: Path, 
         zip_of(path, {"a.npy": npy_bytes(clip[:, 0])})
     else:
         write_clip(path, clip)
-    assert np.array_equal(read_clip(path, 16, 1, 99, step), clip[::step])
-    assert np.array_equal(read_clip(path, 16, 1, 2, step), clip[::step][:2])
+    assert np.array_equal(frames_in(path, 16, 1, 99, step), clip[::step])
+    assert np.array_equal(frames_in(path, 16, 1, 2, step), clip[::step][:2])
     (file,), _ = find_clips(path)
     whole, thinned = (np.load(cache.cached_clip(file, 16, 1, one)) for one in (1, step))
     assert np.array_equal(whole[0], clip)
@@ -282,17 +292,17 @@ def test_own_clips_are_windows_of_every_so_manieth_frame(tmp_path: Path) -> None
     clip = moving_square(frames=20)[::5]
     assert np.array_equal(FolderSource(data).training_clip(0, 0, 0, 4), clip)
     config = Config().replace({"data.frame_step": 5, "data.size": 32})
-    assert person_clip(tmp_path / "0.npy", config, 9).shape == (4, 1, 32, 32)
+    assert person_clip(tmp_path / "0.npy", config, 9)[0].frames.shape == (4, 1, 32, 32)
     with pytest.raises(ValueError, match="the longest has 4"):
         FolderSource(replace(data, clip_frames=5))
 
 
 def test_a_small_file_that_takes_long_to_decode_or_much_to_keep_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gif(tmp_path / "a.gif", moving_square(frames=6))
-    assert len(read_clip(tmp_path / "a.gif", 16, 1, 99)) == 6
+    assert len(frames_in(tmp_path / "a.gif", 16, 1, 99)) == 6
     monkeypatch.setattr(decoders, "MAX_DRAWN", 5 * 16 * 16)
     with pytest.raises(ClipError, match=r"a\.gif takes more than 1,280 pixels to draw"):
-        read_clip(tmp_path / "a.gif", 16, 1, 99)
+        frames_in(tmp_path / "a.gif", 16, 1, 99)
     write_npy(tmp_path / "b.npy", moving_square(frames=20))
     monkeypatch.setattr(cache, "LARGEST_CACHE_BYTES", 19 * 64 * 64)
     with pytest.raises(ClipError, match=r"b\.npy takes 0 GiB once decoded to 64 pixels, above the limit: split it"):
@@ -302,7 +312,7 @@ def test_a_small_file_that_takes_long_to_decode_or_much_to_keep_is_refused(tmp_p
 def test_a_header_that_claims_to_be_endless_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + (3 << 30).to_bytes(4, "little") + b"{" * 1000)
     with pytest.raises(ClipError, match="a header that no clip has"):
-        read_clip(tmp_path / "a.npy", 16, 1, 9)
+        frames_in(tmp_path / "a.npy", 16, 1, 9)
 
 
 def test_a_cut_off_video_and_gif_are_refused_or_end_early(tmp_path: Path) -> None:
@@ -320,13 +330,13 @@ def test_a_cut_off_video_and_gif_are_refused_or_end_early(tmp_path: Path) -> Non
 def test_a_video_whose_second_half_is_lost_is_refused_and_skipped_in_a_folder(tmp_path: Path, name: str, codec: str, damage: str) -> None:
     broken = tmp_path / name
     ffmpeg(["-f", "lavfi", "-i", "testsrc=size=64x64:rate=10:duration=4", "-c:v", codec, "-movflags", "+faststart", str(broken)])
-    assert len(read_clip(broken, 16, 1, 99)) == 40
+    assert len(frames_in(broken, 16, 1, 99)) == 40
     write_gif(tmp_path / "good.gif", moving_square())
     whole = broken.read_bytes()
     half = len(whole) // 2
     broken.write_bytes(whole[:half] + (random.Random(0).randbytes(len(whole) - half) if damage == "overwritten" else b""))
     with pytest.raises(ClipError, match=rf"^{name} is broken after frame \d+ \(.+\): save it again or leave it out$"):
-        read_clip(broken, 16, 1, 99)
+        frames_in(broken, 16, 1, 99)
     clips, skipped = read_clips(tmp_path, 16, 1, 99, 9)
     assert [clip.name for clip in clips] == ["good.gif"]
     assert [name for name, _ in skipped] == [name]
@@ -360,20 +370,20 @@ def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monke
     header = struct.pack(">IIBBBBB", 12000, 12000, 8, 2, 0, 0, 0)
     (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     with pytest.warns(Image.DecompressionBombWarning), pytest.raises(ClipError, match="12000 x 12000 pixels, above the limit"):
-        read_clip(tmp_path, 8, 1, 9)
+        frames_in(tmp_path, 8, 1, 9)
 
     monkeypatch.setattr(decoders, "MAX_PIXELS", 100)
     write_gif(tmp_path / "a.gif", moving_square())
     with pytest.raises(ClipError, match="16 x 16 pixels, above the limit"):
-        read_clip(tmp_path / "a.gif", 8, 1, 9)
+        frames_in(tmp_path / "a.gif", 8, 1, 9)
     write_mp4(tmp_path / "a.mp4", moving_square())
     with pytest.raises(ClipError, match=r"a\.mp4"):
-        read_clip(tmp_path / "a.mp4", 8, 1, 9)
+        frames_in(tmp_path / "a.mp4", 8, 1, 9)
 
 
 def test_a_long_video_is_read_only_as_far_as_asked_and_its_decoder_ends(tmp_path: Path) -> None:
     write_mp4(tmp_path / "long.mp4", np.random.default_rng(0).integers(0, 255, (150, 1, 64, 64), dtype=np.uint8))
-    assert read_clip(tmp_path / "long.mp4", 8, 1, 3).shape == (3, 1, 8, 8)
+    assert frames_in(tmp_path / "long.mp4", 8, 1, 3).shape == (3, 1, 8, 8)
     gc.collect()
     assert not [child for child in psutil.Process().children() if "ffmpeg" in child.name() and child.status() != psutil.STATUS_ZOMBIE]
 
@@ -383,7 +393,7 @@ def test_frames_with_far_timestamps_are_not_repeated(tmp_path: Path) -> None:
     ffmpeg(
         ["-framerate", "0.01", "-i", str(tmp_path / "in" / "%d.png"), "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "slow.mp4")]
     )
-    assert len(read_clip(tmp_path / "slow.mp4", 16, 1, 99)) == 3
+    assert len(frames_in(tmp_path / "slow.mp4", 16, 1, 99)) == 3
 
 
 def test_reading_stops_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,23 +566,28 @@ def test_encrypted_and_unusually_packed_entries_are_left_out(tmp_path: Path) -> 
     content[content.rindex(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(ClipError, match="holds no readable clip.*and 1 more"):
-        read_clip(tmp_path / "a.zip", 16, 1, 9)
+        frames_in(tmp_path / "a.zip", 16, 1, 9)
     assert "password" in dict(find_clips(tmp_path / "a.zip")[1])["ok.npy"]
 
 
 def test_a_damaged_entry_is_named_as_in_the_zip(tmp_path: Path) -> None:
     path = zip_of(tmp_path / "a.zip", {"walk/1.png": b"no picture", "walk/2.png": b"no picture"})
-    with pytest.raises(ClipError, match=r"^1\.png is damaged"):
-        read_clip(path, 8, 1, 9)
+    with pytest.raises(ClipError, match=r"^a\.zip holds no readable clip: walk: 1\.png is damaged"):
+        frames_in(path, 8, 1, 9)
 
 
-def test_of_several_clips_the_first_that_can_be_read_is_taken(tmp_path: Path) -> None:
-    np.save(tmp_path / "good.npy", np.full((3, 8, 8), 7, np.uint8))
-    path = zip_of(tmp_path / "a.zip", {"broken.mp4": b"no video", "good.npy": (tmp_path / "good.npy").read_bytes()})
-    assert (read_clip(path, 8, 1, 9) == 7).all()
+def test_of_several_clips_the_first_that_can_be_read_is_taken_and_named(tmp_path: Path) -> None:
+    good = npy_bytes(np.full((3, 8, 8), 7, np.uint8))
+    path = zip_of(tmp_path / "a.zip", {"walk/broken.mp4": b"no video", "walk/good.npy": good})
+    clip, which = first_clip(path, 8, 1, 9)
+    assert (clip.frames == 7).all()
+    assert which == "This is walk/good.npy, the first clip in a.zip that can be read: broken.mp4 cannot."
+    assert first_clip(zip_of(tmp_path / "c.zip", {"1.npy": good, "2.npy": good}), 8, 1, 9)[1] == "This is 1.npy, the first clip in c.zip."
+    np.save(tmp_path / "many.npy", np.zeros((2, 3, 8, 8, 1), np.uint8))
+    assert first_clip(tmp_path / "many.npy", 8, 1, 9)[1] == "This is many.npy[0], the first clip in many.npy."
     path = zip_of(tmp_path / "b.zip", {"broken.mp4": b"no video", "empty.npy": b""})
     with pytest.raises(ClipError, match=r"b\.zip holds no readable clip: .*broken\.mp4"):
-        read_clip(path, 8, 1, 9)
+        frames_in(path, 8, 1, 9)
 
 
 @pytest.mark.parametrize(
@@ -582,21 +597,21 @@ def test_paths_that_are_no_clips_say_what_to_give(tmp_path: Path, name: str, say
     if not name.startswith("missing"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ValueError, match=f"{says}.*give .npy, .gif, .mp4"):
-        read_clip(tmp_path / name, 8, 1, 9)
+        frames_in(tmp_path / name, 8, 1, 9)
 
 
 @pytest.mark.parametrize("path", ["", "\0", "a" * 5000, "a/" * 3000])
 def test_impossible_paths_are_refused_too(path: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any sentence will do
-        read_clip(path + ".npy", 8, 1, 9)
+        frames_in(path + ".npy", 8, 1, 9)
 
 
 def test_an_empty_folder_and_one_without_clips_say_so(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="holds no clips"):
-        read_clip(tmp_path, 8, 1, 9)
+        frames_in(tmp_path, 8, 1, 9)
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ClipError, match=r"holds no readable clip: notes\.txt: it is of an unknown type"):
-        read_clip(tmp_path, 8, 1, 9)
+        frames_in(tmp_path, 8, 1, 9)
 
 
 def test_finding_decodes_nothing(tmp_path: Path) -> None:

@@ -219,6 +219,17 @@ class TestGoingOn:
             assert tab.stage.preview(PAGE)[tab.screen]  # type: ignore[arg-type]
             assert list(work) == []
 
+    def test_which_clip_of_an_upload_it_is_is_said_beside_its_frames_and_beside_its_future(
+        self, tab: generate.GenerateTab, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "two.npy", np.zeros((2, 9, 32, 32, 1), np.uint8))
+        chosen = values_of(small(source=UPLOAD, upload=str(tmp_path / "two.npy")))
+        WISHES.claim("page", PREVIEW, chosen)
+        said = "This is two.npy[0], the first clip in two.npy."
+        assert said in tab.stage.preview(PAGE)[tab.message]  # type: ignore[arg-type]
+        WISHES.claim("page", GENERATE, chosen)
+        assert said in list(tab.stage.work(PAGE))[-1][tab.stage.result]  # type: ignore[arg-type]
+
     def test_a_preview_that_takes_long_does_not_land_on_the_next_one(
         self, tab: generate.GenerateTab, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -82,9 +82,12 @@ def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
                 f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"
             )
         return clips[0]
-    frames = person_clip(clip, config, count)
+    given, which = person_clip(clip, config, count)
+    frames = given.frames
+    if which:
+        print(which, file=sys.stderr)
     if len(frames) < count:
-        raise ValueError(f"{clip} has {len(frames)} frames but {count} are to be given: use --context {len(frames)} or a longer clip")
+        raise ValueError(f"{given.name} has {len(frames)} frames but {count} are to be given: use --context {len(frames)} or a longer clip")
     return frames
 
 

@@ -1,6 +1,6 @@
 """Somebody's clips, read: .npy, .gif, .mp4/.m4v/.mov/.mkv/.webm/.avi, a folder of numbered pictures, a folder or .zip of any of these.
 
-`read_clip` and `read_clips` answer with frames in memory, `find_clips` and `decoded` with a stream for those who cannot
+`first_clip` and `read_clips` answer with frames in memory, `find_clips` and `decoded` with a stream for those who cannot
 hold them. All raise ClipError (a ValueError) of one sentence. No torch here.
 """
 
@@ -35,7 +35,7 @@ UNKNOWN = "it is of an unknown type"
 MAX_FILES = 100_000  # looked at in a folder
 MAX_DEPTH = 8  # folders inside folders
 MOST_UNREADABLE = 100  # clips of one file or folder: one that is all damaged is not gone through to its end
-MAX_READ_BYTES = 1 << 30  # of frames held by read_clip, or by read_clips in all
+MAX_READ_BYTES = 1 << 30  # of frames held by read_clips
 
 Skipped = tuple[str, str]  # (name, reason)
 
@@ -70,26 +70,26 @@ class Clip:
     frames: np.ndarray
 
 
-def read_clip(path: str | Path, size: int, channels: int, max_frames: int, step: int = 1) -> np.ndarray:
-    """The clip in a file, or the first of several that can be read: uint8 (T, C, size, size), every `step`-th frame, at most `max_frames` from
-    its start.
-
-    Frames are cut to their central square and resized with antialiasing; `channels` is 1 (grey) or 3 (colour).
-    At most 1 GiB is read. Raises ClipError (a ValueError) for unknown, damaged or hostile files.
-    """
-    files, skipped = find_clips(path)
-    if not files:
-        raise nothing_in(Path(path), skipped)
-    if len(files) > 1:  # what cannot be read is passed over, as where all of them are read
-        return read_clips(path, size, channels, max_frames, 1, step)[0][0].frames
-    with decoded(files[0], size, channels, step) as source:
-        return gathered(files[0].name, source.read(0), frame_limit(size, channels, max_frames, MAX_READ_BYTES))
+def first_clip(path: str | Path, size: int, channels: int, max_frames: int, step: int = 1) -> tuple[Clip, str]:
+    """The clip in a file, or the first of several that can be read, as `read_clips` has it; of several also which one it is, in a
+    sentence."""
+    (clip,), skipped = read_clips(path, size, channels, max_frames, 1, step)
+    damaged = [PurePosixPath(name).name for name, reason in skipped if reason != UNKNOWN]
+    first = f"This is {clip.name}, the first clip in {Path(path).name}"
+    if damaged:
+        others = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        return clip, f"{first} that can be read: {damaged[0]}{others} cannot."
+    files, _ = find_clips(path)
+    return clip, "" if [clip.name] == [file.name for file in files] else f"{first}."
 
 
 def read_clips(
     path: str | Path, size: int, channels: int, max_frames: int, max_clips: int, step: int = 1
 ) -> tuple[list[Clip], list[Skipped]]:
-    """The first `max_clips` clips in a file, folder or zip, as `read_clip` has them, and (name, reason) of what was skipped.
+    """The first `max_clips` clips in a file, folder or zip, uint8 (T, C, size, size) each, and (name, reason) of what was skipped.
+
+    Every `step`-th frame, at most `max_frames` from the start, cut to its central square and resized with antialiasing; `channels` is 1
+    (grey) or 3 (colour).
 
     Raises ClipError where nothing can be looked through or where not one clip could be read. At most 1 GiB is read in all, and no more is
     looked at once MOST_UNREADABLE could not be read.

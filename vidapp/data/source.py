@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from ..config import Config, DataConfig
+from .clips import Clip, first_clip
 from .moving_mnist import MovingMnist
 
 
@@ -45,13 +46,12 @@ def open_source(config: DataConfig) -> ClipSource:
     return FolderSource(config)
 
 
-def person_clip(path: Path, config: Config, frames: int) -> np.ndarray:
-    """At most so many frames uint8 (T, C, H, W) of a clip that a person gives to a model of that config: frames fitted to the model's, as
-    far apart as those that it was trained on, or, where it knows ids alone, a .npy of these. ValueError where the file is neither."""
+def person_clip(path: Path, config: Config, frames: int) -> tuple[Clip, str]:
+    """A clip that a person gives to a model of that config, at most so many frames uint8 (T, C, H, W): fitted to the model's, as far apart
+    as those that it was trained on, or, where it knows ids alone, a .npy of these. And which clip of the file it is, in a sentence, where
+    it is not all of it. ValueError where the file is neither."""
     if config.tokenizer.quantizer == "ids":
         from .token_ids import read_id_clip
 
-        return read_id_clip(path, config, frames)
-    from .clips import read_clip
-
-    return read_clip(path, config.data.size, config.data.channels, frames, config.data.frame_step)
+        return Clip(path.name, read_id_clip(path, config, frames)), ""
+    return first_clip(path, config.data.size, config.data.channels, frames, config.data.frame_step)

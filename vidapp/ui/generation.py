@@ -32,11 +32,13 @@ TEST, DRAWN, UPLOAD = SOURCES = ("test", "drawn", "upload")
 
 @dataclass(frozen=True)
 class Clip:
-    """given_u8 (T, C, H, W); truth_u8 (at most the frames asked for, C, H, W) or None where nothing is known of the future."""
+    """given_u8 (T, C, H, W); truth_u8 (at most the frames asked for, C, H, W) or None where nothing is known of the future. which: which of
+    the clips in a file it is, in a sentence; empty where it is the only one."""
 
     given_u8: np.ndarray
     truth_u8: np.ndarray | None
     name: str
+    which: str = ""
 
 
 def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
@@ -76,14 +78,15 @@ def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> 
     refuse_large(config.data, given + future)
     from ..data.source import person_clip
 
-    frames = person_clip(Path(path), config, given + future)
+    clip, which = person_clip(Path(path), config, given + future)
+    frames = clip.frames
     if len(frames) < given:
         raise ValueError(
-            f"{Path(path).name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} (under More settings), "
+            f"{clip.name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} (under More settings), "
             "or use a longer clip"
         )
     truth = frames[given : given + future]
-    return Clip(frames[:given], truth if len(truth) else None, Path(path).name)
+    return Clip(frames[:given], truth if len(truth) else None, clip.name, which)
 
 
 def source_of(config: Config, *, trusted: bool) -> DataConfig:

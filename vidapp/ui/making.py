@@ -146,8 +146,8 @@ class Stage:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
             raise
         made = GENERATIONS.put(Generation(clip, to_u8(frames), wish.number, recorder.replay(), job.path, chosen, reel.key))
-        told_html = said(job.notice) + said(adjusted(checkpoint.config, chosen.settings(), len(clip.given_u8), chosen.frames))
-        judged = verdict_html(verdict(scores, chosen.frames)) + told_html
+        unlike = adjusted(checkpoint.config, chosen.settings(), len(clip.given_u8), chosen.frames)
+        judged = verdict_html(verdict(scores, chosen.frames)) + said(job.notice) + said(clip.which) + said(unlike)
         yield {self.screen: reel.value(), self.result: judged, self.errors: error_chart(scores), self.made: made}
 
     def write_files(self, request: gr.Request, made: str) -> Iterator[Updates]:
@@ -196,7 +196,8 @@ class Stage:
         if (chosen.source == UPLOAD and not chosen.upload) or (chosen.source == DRAWN and not chosen.drawing):
             return {self.screen: None, **self.nothing_made()}
         clip = chosen.clip(config)
-        return {self.screen: Reel(clip.given_u8, clip.truth_u8, chosen.frames).value(), **self.nothing_made()}
+        which = {self.message: said(clip.which)} if clip.which else {}
+        return {self.screen: Reel(clip.given_u8, clip.truth_u8, chosen.frames).value(), **self.nothing_made(), **which}
 
     def arrive(self, request: gr.Request, *values: Any) -> Updates:
         """A page was opened: what its link names is generated; else what it opens with is there already, or the clip is shown."""

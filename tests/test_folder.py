@@ -115,6 +115,23 @@ def test_which_clip_a_fixed_window_is_cut_from_is_known(tmp_path: Path) -> None:
     assert len({*zip(clips.tolist(), recordings.tolist(), strict=True)}) == len({*clips.tolist()}) == len({*recordings.tolist()}) > 20
 
 
+@pytest.mark.parametrize("clips", [1, 40])
+def test_a_numbered_clip_is_the_same_however_many_frames_are_asked_for_and_ends_where_its_split_does(tmp_path: Path, clips: int) -> None:
+    source = source_of(save_numbered(tmp_path / "set", clips, 30 if clips == 1 else 6))
+    for split in SPLITS:
+        every = source.fixed_clips(split, 1000, 4)
+        held = frames_of(every)
+        for number, window in enumerate(every):
+            shown = [source.numbered_clip(split, number, frames) for frames in (2, 4, 5, 99)]
+            assert np.array_equal(shown[1], window)
+            for fewer, more in itertools.pairwise(shown):
+                assert np.array_equal(more[: len(fewer)], fewer)
+            assert len(shown[0]) == 2
+            assert frames_of(shown[-1][None]) <= held
+        with pytest.raises(ValueError, match=f"there is no {split} clip {len(every)}: set has {len(every)}, counted from 0"):
+            source.numbered_clip(split, len(every), 4)
+
+
 @given(lengths=st.lists(st.integers(3, 30), min_size=1, max_size=5), frames=st.integers(1, 3), count=st.integers(1, 60))
 def test_fixed_windows_are_distinct_prefixes_of_each_other_and_overlap_last(lengths: list[int], frames: int, count: int) -> None:
     windows = Windows([Segment(str(index), Path("x"), 0, 0, length) for index, length in enumerate(lengths)], frames)
@@ -320,6 +337,8 @@ def test_the_standard_test_clips_come_in_their_published_order(monkeypatch: pyte
     assert clips.shape == (3, 20, 1, 64, 64)
     assert clips[2, :4, 0, 0, 0].tolist() == [2, 5, 8, 11]
     assert np.array_equal(open_source(FULL).fixed_clips("test", 1, 20, first=2), clips[2:])
+    assert np.array_equal(open_source(FULL).numbered_clip("test", 2, 30), clips[2])
+    assert np.array_equal(open_source(FULL).numbered_clip("test", 2, 5), clips[2, :5])
     with pytest.raises(ValueError, match="have 20 frames, not 21"):
         open_source(FULL).fixed_clips("test", 1, 21)
 

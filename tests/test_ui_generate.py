@@ -52,6 +52,13 @@ def tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> generate.GenerateTab
         return generate.build()
 
 
+def test_of_clips_that_cannot_be_had_there_is_nothing_to_see_and_no_end_to_the_numbers(tab: generate.GenerateTab, tmp_path: Path) -> None:
+    config = tiny_config(data__source=str(tmp_path / "gone"))
+    dropped = write_tiny_checkpoint(tmp_path / "gone.safetensors", config)
+    _, examples = tab.describe(session.DROPPED_CHOICE, str(dropped))
+    assert examples[tab.stage.thumbs] == {"pictures": [], "clips": generation.TEST_CLIPS}
+
+
 def test_a_dropped_file_that_names_a_path_as_its_data_is_not_followed() -> None:
     for source in ("moving-mnist/../clips", "moving-mnist-own", "/etc"):
         with pytest.raises(ValueError, match="clips that are not here"):

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
+from vidapp.data.source import open_source
 from vidapp.runs import RunWriter
 
 FRAMES = 4
@@ -480,6 +481,31 @@ def test_of_many_clicks_the_last_one_counts(ready: Page) -> None:
     assert generate(ready) != last
     fill(ready, "#seed", 3)
     assert generate(ready) == last
+
+
+def test_of_own_clips_there_are_as_many_to_choose_from_as_were_kept_for_it_and_behind_the_last_comes_the_first(
+    page: Page, app: App
+) -> None:
+    clips = app.runs.parent / "own-clips"
+    clips.mkdir()
+    for number in range(20):
+        np.save(clips / f"{number}.npy", np.full((12, 32, 32), 10 * number, np.uint8))
+    with RunWriter.create("own-clips", tiny_config(data__source=str(clips)), folder=app.runs) as run:
+        write_tiny_checkpoint(run.checkpoint_path(7), run.config)
+    known = len(open_source(run.config.data).fixed_recordings("test", 100, 12))
+    page.goto(f"{app.url}?checkpoint=run:own-clips:7&clip={known - 1}&given=6&frames=4")
+    expect(page.locator("#thumbs button")).to_have_count(known)
+    expect(page.locator("#thumbs button").last).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#clip-number input[type=range]")).to_have_attribute("max", str(known - 1))
+    page.locator("#new-clip").click()
+    expect(page.locator("#clip-number input[type=number]")).to_have_value("0")
+    expect(page.locator("#thumbs button").first).to_have_attribute("aria-pressed", "true")
+    page.goto(app.url)
+    expect(page.locator("#thumbs button")).to_have_count(12)
+    fill(page, "#clip-number", 150)
+    choose(page, "#checkpoint", "own-clips, step 7")
+    expect(page.locator("#clip-number input[type=number]")).to_have_value(str(known - 1))
+    expect(page.locator("#thumbs button")).to_have_count(known)
 
 
 def test_an_emptied_number_is_asked_for(ready: Page) -> None:

@@ -76,12 +76,13 @@ def given_frames(config: Config, clip: Path | None, count: int) -> "np.ndarray":
 
     if clip is None:
         refuse_absent(config.data, "give a clip to continue with --input")
-        clips = open_data(config.data).fixed_clips("test", 1, count)
-        if not len(clips):
+        frames = open_data(config.data).numbered_clip("test", 0, count)
+        if len(frames) < count:
             raise ValueError(
-                f"{config.data.source} has no test clip of {count} frames: give a clip with --input, or fewer frames with --context"
+                f"the first test clip of {config.data.source} has {len(frames)} frames but {count} are to be given: use --context "
+                f"{len(frames)}, or give a clip with --input"
             )
-        return clips[0]
+        return frames
     given, which = person_clip(clip, config, count)
     frames = given.frames
     if which:

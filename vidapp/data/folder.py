@@ -114,6 +114,14 @@ class FolderSource:
             clip[:] = windows[int(number)]
         return clips
 
+    def numbered_clip(self, split: str, number: int, frames: int) -> np.ndarray:
+        """The window of `config.clip_frames` frames of that number in the order of `fixed_clips`, and what follows it in its segment: its
+        first `frames` frames (T, C, H, W), fewer where the segment ends. ValueError where there is none of that number."""
+        windows = self._windows(split, self.config.clip_frames)
+        if number >= len(windows):
+            raise ValueError(f"there is no {split} clip {number}: {self.name} has {len(windows)}, counted from 0")
+        return windows.onwards(int(windows.fixed_order(split, number + 1)[number]), frames)
+
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` windows that `fixed_clips` gave, int (count,): which clip each is cut from."""
         windows = self._windows(split, frames)
@@ -146,9 +154,13 @@ class Windows:
 
     def __getitem__(self, number: int) -> np.ndarray:
         """The window uint8 (T, C, H, W) of that number."""
+        return self.onwards(number, self.frames)
+
+    def onwards(self, number: int, frames: int) -> np.ndarray:
+        """At most so many frames (T, C, H, W) from where the window of that number begins: its segment may end before."""
         place = int(self.places(np.array(number)))
-        first = int(self.ends[place] - self.numbers[place])
-        return self.segments[place].window(number - first, self.frames)
+        segment, offset = self.segments[place], number - int(self.ends[place] - self.numbers[place])
+        return segment.window(offset, min(frames, segment.stop - segment.start - offset))
 
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """Which segment each of these windows lies in."""

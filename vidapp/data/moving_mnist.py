@@ -76,6 +76,11 @@ class MovingMnist:
             clip[:] = self.make_clip(split, numpy_generator(0, "fixed", split, number), frames)
         return clips
 
+    def numbered_clip(self, split: str, number: int, frames: int) -> np.ndarray:
+        """So many frames (T, C, H, W) of the clip of that number: it goes on as long as is asked for."""
+        (clip,) = self.fixed_clips(split, 1, frames, first=number)
+        return clip
+
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""
         return np.arange(count)

@@ -23,6 +23,12 @@ class ClipSource(Protocol):
         """Clips uint8 (N, T, C, H, W) of a split from number `first` on: always the same, fewer than `count` only where no more exist."""
         ...
 
+    def numbered_clip(self, split: str, number: int, frames: int) -> np.ndarray:
+        """The clip uint8 (T, C, H, W) of that number among `fixed_clips` of `config.clip_frames` frames, and what follows it in its
+        recording: the first `frames` frames, or fewer where it ends. It is the same clip however many are asked for. ValueError where
+        there is none of that number."""
+        ...
+
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): those with the same number were cut from one recording, and are not
         independent of each other."""

@@ -61,6 +61,15 @@ class FullMnistSource:
         clips_NTHW = np.ascontiguousarray(clips_TNHW[:frames, first : first + count].swapaxes(0, 1))
         return np.repeat(clips_NTHW[:, :, None], self.config.channels, axis=2)
 
+    def numbered_clip(self, split: str, number: int, frames: int) -> np.ndarray:
+        """At most so many frames (T, C, H, W) of the clip of that number; ValueError where there is none."""
+        if split != "test":
+            return self.moving.numbered_clip(split, number, frames)
+        clips = self.fixed_clips(split, 1, min(frames, TEST_FRAMES), first=number)
+        if not len(clips):
+            raise ValueError(f"there is no test clip {number}: {self.name} has 10,000, counted from 0")
+        return clips[0]
+
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""
         return np.arange(count)

@@ -11,7 +11,7 @@ from . import form, session
 from .cards import card_html
 from .choices import FIRST, SLIDERS
 from .drawing import pad
-from .generation import DRAWN, TEST, UPLOAD
+from .generation import DRAWN, TEST, TEST_CLIPS, UPLOAD
 from .opening import opening
 from .own_clips import CLIP_FILES
 from .player import frame_uris
@@ -106,7 +106,7 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
 def thumbnails(pictures: np.ndarray | None) -> gr.HTML:
     """Pictures of test clips to choose from; its `input` event says that one was chosen."""
     return gr.HTML(
-        value=thumbnails_value(pictures, FIRST.number),
+        value={**thumbnails_value(pictures, TEST_CLIPS), "chosen": FIRST.number},
         html_template=static("thumbs.html"),
         css_template=static("thumbs.css"),
         js_on_load=static("thumbs.js"),
@@ -115,5 +115,6 @@ def thumbnails(pictures: np.ndarray | None) -> gr.HTML:
     )
 
 
-def thumbnails_value(pictures: np.ndarray | None, chosen: int) -> dict[str, Any]:
-    return {"pictures": frame_uris(pictures), "chosen": chosen}
+def thumbnails_value(pictures: np.ndarray | None, clips: int) -> dict[str, Any]:
+    """Of so many clips that can be chosen; which one is (`chosen`) the page adds."""
+    return {"pictures": frame_uris(pictures), "clips": clips}

@@ -11,7 +11,7 @@ from . import controls as control_panel
 from . import links, opening, session, variants_panel
 from .cards import card_html, card_text, error_chart, verdict_html
 from .controls import Controls
-from .generation import DRAWN, TEST, TEST_CLIPS, UPLOAD
+from .generation import DRAWN, TEST, UPLOAD
 from .kept import GENERATIONS
 from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_source, claiming
 from .messages import guarded, message_box, said, told
@@ -21,6 +21,7 @@ from .variants_panel import VariantsPanel
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, beside, in_turn
 
 Updates = dict[Any, Any]
+MARKED = "(chosen, thumbs) => ({ ...thumbs, chosen })"  # the picture of the clip that is chosen
 PREVIEWS = 4  # that are made at once: one of a large upload takes seconds
 
 
@@ -59,15 +60,18 @@ class GenerateTab:
     def made(self) -> gr.Textbox:
         return self.stage.made
 
-    def describe(self, choice: str | None, dropped: str | None) -> Updates:
-        """The card of the chosen checkpoint."""
+    def describe(self, choice: str | None, dropped: str | None) -> Iterator[Updates]:
+        """The card of the chosen checkpoint, and then the test clips that it can be tried on."""
         if not choice:
-            return {self.card: card_html(session.NONE_YET)}
-        return {self.card: card_html(card_text(session.find_checkpoint(choice, dropped)))}
+            yield {self.card: card_html(session.NONE_YET)}
+            return
+        yield {self.card: card_html(card_text(session.find_checkpoint(choice, dropped)))}
+        yield self.stage.examples(choice, dropped)
 
-    def describe_first(self, choice: str | None, dropped: str | None) -> Updates:
-        """The same for a page that was opened just now: the bundled one's card is there already."""
-        return {} if choice == session.BUNDLED_CHOICE and opening.opening() else self.describe(choice, dropped)
+    def describe_first(self, choice: str | None, dropped: str | None) -> Iterator[Updates]:
+        """The same for a page that was opened just now: that of the bundled one is there already."""
+        if choice != session.BUNDLED_CHOICE or not opening.opening():
+            yield from self.describe(choice, dropped)
 
     def take_dropped(self, dropped: str | None) -> Iterator[Updates]:
         """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none."""
@@ -148,13 +152,15 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     stage, controls, guard, quiet = tab.stage, tab.controls, guarded(tab.message), guarded(tab.message, clears=False)
     pair = [controls.checkpoint, controls.dropped]
     quick = {**QUICK, **PRIVATE, **AGAIN}
-    card = {"inputs": pair, "outputs": [tab.message, tab.card], **in_turn("card"), **PRIVATE, **AGAIN}
+    card = {"inputs": pair, "outputs": [tab.message, tab.card, stage.thumbs, controls.number], **in_turn("card"), **PRIVATE, **AGAIN}
 
     arrived = page.load(quiet(stage.arrive), controls.inputs, [tab.message, *controls.inputs], queue=False, **quick)
     wire_making(tab, [arrived, *wire_clips(tab, arrived)])
-    page.load(quiet(tab.describe_first), **card)
+    described = [page.load(quiet(tab.describe_first), **card), controls.checkpoint.change(quiet(tab.describe), **card)]
+    another_clip: list[Any] = [controls.number.change, *(one.then for one in described)]
+    for event in another_clip:
+        event(None, [controls.number, stage.thumbs], stage.thumbs, js=MARKED, **PRIVATE, **AGAIN)
     arrived.then(quiet(stage.offer_opening), None, [tab.message, *stage.files.values()], **in_turn("files"), **PRIVATE, **AGAIN)
-    controls.checkpoint.change(quiet(tab.describe), **card)
     for visit in (page.load, place.select):
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
 
@@ -170,16 +176,13 @@ def wire_clips(tab: GenerateTab, arrived: Any) -> list[Any]:
     """Whatever chooses a clip shows it. Returns the events that may have wished for its generation: what chooses a test clip with one press."""
     stage, controls = tab.stage, tab.controls
     claim = {"inputs": controls.inputs, "outputs": None, "queue": False, **QUICK, **PRIVATE, **AGAIN}
-    outputs = [*stage.outputs, controls.given, stage.thumbs]
+    outputs = [*stage.outputs, controls.given, controls.number]
     looked = {"inputs": None, "outputs": outputs, **beside("screen", PREVIEWS), **PRIVATE, **AGAIN}
     preview = guarded(tab.message, clears=False)(stage.preview)
 
-    next_clip = f"(number, source) => source === '{TEST}' ? (Number(number) + 1) % {TEST_CLIPS} : number"
-    fresh = tab.fresh.click(None, [controls.number, controls.source], controls.number, js=next_clip, **PRIVATE)
+    next_clip = f"(number, source, thumbs) => source === '{TEST}' ? (Number(number) + 1) % thumbs.clips : number"
+    fresh = tab.fresh.click(None, [controls.number, controls.source, stage.thumbs], controls.number, js=next_clip, **PRIVATE)
     pictured = stage.thumbs.input(None, stage.thumbs, controls.number, js="(thumbs) => thumbs.chosen", **PRIVATE)
-    controls.number.change(
-        None, [controls.number, stage.thumbs], stage.thumbs, js="(chosen, thumbs) => ({ ...thumbs, chosen })", **PRIVATE, **AGAIN
-    )
     changes = [controls.number.input, controls.drawing.input, controls.given.input, controls.given.release, controls.frames.release]
     changed = gr.on([*changes, controls.upload.change], claiming(PREVIEW, joins=FIT), **claim)
     pressed = [fresh.then(claim_fresh, **{**claim, "outputs": tab.message}), pictured.then(claiming(GENERATE, joins=FIT), **claim)]

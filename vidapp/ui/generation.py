@@ -40,14 +40,30 @@ class Clip:
     name: str
     which: str = ""
 
+    @property
+    def known_u8(self) -> np.ndarray:
+        """All frames that are known (T, C, H, W)."""
+        return self.given_u8 if self.truth_u8 is None else np.concatenate([self.given_u8, self.truth_u8])
+
 
 def data_clip(data: DataConfig, number: int, given: int, future: int) -> Clip:
-    """A clip of the test split by its number, from 0; ValueError where the data has no clip of that number."""
+    """A clip of the test split by its number, from 0, with as much of its future as there is; ValueError where the data has no clip of that
+    number, or it is too short."""
     if not 0 <= number < TEST_CLIPS:
         raise ValueError(f"test clip {number} is not among the first {TEST_CLIPS}: choose 0 to {TEST_CLIPS - 1}")
     refuse_large(data, given + future)
     frames = numbered_clip(data, number, given + future).copy()  # the cached one is read-only, which torch does not like
-    return Clip(frames[:given], frames[given:], f"test clip {number}")
+    return clip_of(frames, given, f"test clip {number}")
+
+
+def clip_of(frames_u8: np.ndarray, given: int, name: str, which: str = "") -> Clip:
+    """Frames (T, C, H, W) as what is given and what follows; ValueError where there are fewer than are to be given."""
+    if len(frames_u8) < given:
+        raise ValueError(
+            f"{name} has {count(len(frames_u8), 'frame')} but {given} are to be given: lower `given frames` to {len(frames_u8)} (under More settings), "
+            "or use a longer clip"
+        )
+    return Clip(frames_u8[:given], frames_u8[given:] if len(frames_u8) > given else None, name, which)
 
 
 def refuse_large(data: DataConfig, frames: int) -> None:
@@ -61,14 +77,17 @@ def refuse_large(data: DataConfig, frames: int) -> None:
 def numbered_clip(data: DataConfig, number: int, frames: int) -> np.ndarray:
     from ..data.source import open_source  # here and below: the page comes up before torch is imported
 
-    source = open_source(data)
-    clips = source.fixed_clips("test", 1, frames, first=number)
-    if not len(clips):
-        known = len(source.fixed_recordings("test", number, frames))
-        raise ValueError(f"there is no test clip {number}: {source.name} has {known}, counted from 0")
-    (clip,) = clips
+    clip = open_source(data).numbered_clip("test", number, frames)
     clip.setflags(write=False)
     return clip
+
+
+@lru_cache(maxsize=8)
+def known_clips(data: DataConfig) -> int:
+    """How many test clips can be chosen by their number; ValueError or OSError where they cannot be had."""
+    from ..data.source import open_source
+
+    return len(open_source(data).fixed_recordings("test", TEST_CLIPS, data.clip_frames))
 
 
 def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> Clip:
@@ -79,14 +98,7 @@ def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> 
     from ..data.source import person_clip
 
     clip, which = person_clip(Path(path), config, given + future)
-    frames = clip.frames
-    if len(frames) < given:
-        raise ValueError(
-            f"{clip.name} has {count(len(frames), 'frame')} but {given} are to be given: lower `given frames` to {len(frames)} (under More settings), "
-            "or use a longer clip"
-        )
-    truth = frames[given : given + future]
-    return Clip(frames[:given], truth if len(truth) else None, clip.name, which)
+    return clip_of(clip.frames, given, clip.name, which)
 
 
 def source_of(config: Config, *, trusted: bool) -> DataConfig:

@@ -16,7 +16,21 @@ from .cards import error_chart, verdict_html
 from .choices import FIRST, Chosen, carried_on, chosen_from
 from .controls import Controls, thumbnails_value
 from .downloads import download_files
-from .generation import DRAWN, LONGEST_FUTURE, TEST, UPLOAD, adjusted, errors_of, mean_frame_for, predicted, sampling_of, source_of, verdict
+from .generation import (
+    DRAWN,
+    LONGEST_FUTURE,
+    TEST,
+    TEST_CLIPS,
+    UPLOAD,
+    adjusted,
+    errors_of,
+    known_clips,
+    mean_frame_for,
+    predicted,
+    sampling_of,
+    source_of,
+    verdict,
+)
 from .kept import GENERATIONS, Generation
 from .messages import said, told
 from .player import Reel
@@ -182,8 +196,7 @@ class Stage:
             updates: Updates = {self.message: said(notice), self.made: ""}
             if wish.kind == FIT:
                 chosen = fitted(chosen, config)
-                updates |= {self.controls.given: chosen.given, self.controls.frames: chosen.frames}
-                updates[self.thumbs] = thumbnails_value(pictures_for(chosen, config), chosen.number)
+                updates |= {getattr(self.controls, name): getattr(chosen, name) for name in ("given", "frames", "number")}
             updates |= self.shown(chosen, config)
             newer = WISHES.of(request.session_hash)
             if newer and newer.number != wish.number and newer.kind in (PREVIEW, FIT):
@@ -191,6 +204,16 @@ class Stage:
             return updates
         except Exception as error:  # what is on the screen is not what was chosen, and a generation may have ended there
             return {**self.nothing_made(), self.made: "", self.screen: None, self.message: told(error)}
+
+    def examples(self, choice: str, dropped: str | None) -> Updates:
+        """The test clips that a checkpoint can be tried on: pictures of the first, and how many there are to choose from."""
+        config = session.config_of(choice, dropped)
+        chosen = fitted(dataclasses.replace(FIRST, checkpoint=choice, dropped=dropped), config)
+        clips = clips_to_try(chosen, config)
+        return {
+            self.thumbs: thumbnails_value(pictures_for(chosen, config), clips),
+            self.controls.number: gr.Slider(maximum=max(clips - 1, 1)),  # a slider of one place is none
+        }
 
     def shown(self, chosen: Chosen, config: "Config") -> Updates:
         if (chosen.source == UPLOAD and not chosen.upload) or (chosen.source == DRAWN and not chosen.drawing):
@@ -228,18 +251,26 @@ def opening_files() -> dict[str, str]:
 
 
 def fitted(chosen: Chosen, config: "Config") -> Chosen:
-    """With as many given and future frames as the checkpoint was trained with."""
+    """With as many given and future frames as the checkpoint was trained with, and a test clip that there is."""
     data = config.data
-    if data.clip_frames <= data.context_frames:
-        return chosen
-    return dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
+    if data.clip_frames > data.context_frames:
+        chosen = dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
+    return dataclasses.replace(chosen, number=min(chosen.number, clips_to_try(chosen, config) - 1))
+
+
+def clips_to_try(chosen: Chosen, config: "Config") -> int:
+    """How many test clips the checkpoint can be tried on; as many as can be chosen where they cannot be had."""
+    try:
+        return known_clips(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE))
+    except (ValueError, OSError):
+        return TEST_CLIPS
 
 
 def pictures_for(chosen: Chosen, config: "Config") -> Any:
-    """Pictures of the test clips that the checkpoint can be tried on; None where there are none to see."""
+    """Pictures of the first of them; None where there are none to see."""
     try:
         return opening.pictures(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE), chosen.given)
-    except ValueError:
+    except (ValueError, OSError):
         return None
 
 

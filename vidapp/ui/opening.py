@@ -110,8 +110,8 @@ def pictures(data: DataConfig, given: int) -> np.ndarray:
     from ..data.source import open_source
 
     source = open_source(data)
-    found = (source.fixed_clips("test", 1, given, first=number) for number in range(EXAMPLES))  # one after the other: frames may be large
-    return np.stack([picture(clip) for clips in found for clip in clips])
+    known = len(source.fixed_recordings("test", EXAMPLES, data.clip_frames))
+    return np.stack([picture(source.numbered_clip("test", number, given)) for number in range(known)])
 
 
 def picture(given_u8: np.ndarray) -> np.ndarray:

@@ -175,11 +175,9 @@ def view_of(chosen: Chosen) -> TokenView:
     checkpoint = session.CHECKPOINTS.load(path)
     if chosen.source == UPLOAD:
         clip = uploaded_clip(chosen.upload, checkpoint.config, 1, chosen.frames - 1)
-        frames = clip.given_u8 if clip.truth_u8 is None else np.concatenate([clip.given_u8, clip.truth_u8])
     else:
-        clip = data_clip(source_of(checkpoint.config, trusted=True), chosen.number, chosen.frames, 0)
-        frames = clip.given_u8
-    return view_of_clip(checkpoint, frames, clip.name, can_guess=can_guess(path))
+        clip = data_clip(source_of(checkpoint.config, trusted=True), chosen.number, 1, chosen.frames - 1)
+    return view_of_clip(checkpoint, clip.known_u8, clip.name, can_guess=can_guess(path))
 
 
 def view_of_clip(checkpoint: "Checkpoint", frames_u8: np.ndarray, name: str, *, can_guess: bool) -> TokenView:
@@ -200,11 +198,9 @@ def view_of_generation(generation: Generation) -> TokenView:
     checkpoint = session.CHECKPOINTS.load(generation.checkpoint)
     tokens = generation.replay.tokens_THW[:LONGEST]
     microscope = Microscope(checkpoint, tokens)
-    clip = generation.clip
-    truth = clip.given_u8 if clip.truth_u8 is None else np.concatenate([clip.given_u8, clip.truth_u8])
-    truth = truth[: len(tokens)]
+    truth = generation.clip.known_u8[: len(tokens)]
     return TokenView(
-        f"generation from {clip.name}",
+        f"generation from {generation.clip.name}",
         microscope,
         tokens,
         truth,

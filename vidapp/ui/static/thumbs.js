@@ -2,7 +2,7 @@ const box = element.querySelector('.thumbs');
 let drawn = '';  // which pictures the buttons show
 
 function draw() {
-  const { pictures = [], chosen = 0 } = props.value || {};
+  const { pictures = [], chosen } = props.value || {};
   if (drawn !== pictures.join()) {
     drawn = pictures.join();
     box.replaceChildren(...pictures.map((uri, index) => {

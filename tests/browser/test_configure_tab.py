@@ -119,4 +119,7 @@ def test_a_bad_file_is_refused_in_a_sentence(form: Page, tmp_path: Path, text: s
     path.write_text(text)
     take(form, path)
     expect(form.locator("#configure-message .message.bad")).to_contain_text(said)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    take(form, tmp_path / "picture.png")
+    expect(form.locator("#configure-message .message.bad")).to_have_text("picture.png is not a text file: give a config in JSON")
     expect(form.locator("#set-model-width input")).to_have_value("128")

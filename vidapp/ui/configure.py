@@ -199,7 +199,9 @@ def build(draft: gr.BrowserState, *, readonly: bool = False) -> ConfigureTab:
                 gr.HTML(READONLY_NOTE, elem_id="configure-readonly", apply_default_css=False, padding=False)
             heading("The same elsewhere")
             away = takeaway(FIRST, elem_id="configure-takeaway", elem_classes=["snug"])
-            upload = gr.UploadButton("Import a config (.json)", file_types=[".json"], size="sm", elem_id="configure-import")
+            upload = gr.UploadButton(
+                "Import a config (.json)", size="sm", elem_id="configure-import"
+            )  # of any type: what is no config is refused in the tab's own words, in place of what was said before
     return ConfigureTab(draft, chosen, shown, message, fields, figures, notices, away, upload, go)
 
 

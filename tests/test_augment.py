@@ -68,6 +68,18 @@ def test_drawn_changes_lie_within_the_recipe(step: int, sample: int) -> None:
     assert (without_rotation.flip, without_rotation.brightness) == (drawn.flip, drawn.brightness)
 
 
+def test_changes_go_both_ways_alike_and_to_their_ends() -> None:
+    drawn = [draw_augmentation(EVERYTHING, 0, step, 0) for step in range(2000)]
+    for values, middle, width in (
+        ([one.angle for one in drawn], 0.0, 20.0),
+        ([one.brightness for one in drawn], 1.0, 0.3),
+        ([one.contrast for one in drawn], 1.0, 0.3),
+    ):
+        assert sum(values) / len(values) == pytest.approx(middle, abs=0.05 * width)
+        assert min(values) < middle - 0.95 * width
+        assert max(values) > middle + 0.95 * width
+
+
 def test_flips_come_as_often_as_asked() -> None:
     recipe = RecipeConfig(horizontal_flip=0.25)
     flips = sum(draw_augmentation(recipe, 0, step, 0).flip for step in range(2000))

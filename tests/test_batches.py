@@ -1,5 +1,7 @@
 """What a step trains on is a function of (seed, step, sample): it does not matter who makes it, or in which parts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from tiny import TINY, random_tokens, roughen, tiny, tiny_tokenizer
 from vidapp.batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
-from vidapp.masking import ClipMask
+from vidapp.data.source import open_source
+from vidapp.masking import ClipMask, hidden_tokens
 from vidapp.randomness import torch_generator
 
 CPU = torch.device("cpu")
@@ -107,6 +110,16 @@ def test_corruption_is_the_same_in_any_parts_and_another_at_every_step() -> None
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_the_few_clips_that_are_to_be_overfitted_are_the_same_at_every_length(tmp_path: Path) -> None:
+    for clip in range(12):
+        np.save(tmp_path / f"{clip}.npy", np.arange(30, dtype=np.uint8)[:, None, None] + np.full((32, 32), 20 * clip, np.uint8))
+    config = tiny(data__source=str(tmp_path), data__clip_frames=20, run__training_clips=3)
+    source = open_source(config.data)
+    whole = training_clips(config, source, 0, range(8), 20)
+    for frames in (1, 5, 19):
+        assert np.array_equal(training_clips(config, source, 0, range(8), frames), whole[:, :frames])
+
+
 # ------------------------------------------------------------------ the batch
 
 
@@ -114,7 +127,7 @@ def test_a_batch_knows_its_masks() -> None:
     masks = [ClipMask(np.zeros((4, 2, 2), bool), name, given, 0.5) for name, given in (("future", 2), ("future", 3))]
     masks[0].mask_THW[2:, 0], masks[1].mask_THW[3] = True, True
     batch = TokenBatch(torch.zeros(2, 4, 2, 2, dtype=torch.long), masks)
-    assert batch.masked_count == 8
+    assert hidden_tokens(batch.masks) == 8
     assert batch.masked_BTHW.shape == (2, 4, 2, 2)
     assert batch.first == 2
     assert batch.cut_B(CPU) is None

@@ -290,6 +290,18 @@ def test_a_codebook_that_would_fill_itself_from_the_first_clip_is_refused(tmp_pa
     refused(path, "its codebook says that it was never filled")
 
 
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("step", -5, "its step is '-5'"),
+    ("step", 10**400, "its step is '1000"),
+    ("step", True, "its step is 'True'"),
+    ("phase", "bogus", "its phase is 'bogus'"),
+    ("precision", "bf16", "encoded in 'bf16', and here they are encoded in float32"),
+])  # fmt: skip
+def test_a_step_phase_or_precision_that_none_can_have_is_refused(parts: Parts, tmp_path: Path, name: str, value: Any, said: str) -> None:
+    header, body = parts
+    refused(write(tmp_path / "odd.safetensors", with_about(header, lambda about: about.update({name: value})), body), said)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths to everything in a JSON value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

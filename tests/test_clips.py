@@ -9,6 +9,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -256,6 +257,24 @@ def test_of_a_file_with_one_clip_nothing_needs_to_be_said(tmp_path: Path) -> Non
     assert [first_clip(one, 16, 1, 9)[1] for one in (tmp_path / "a.npy", path)] == ["", ""]
 
 
+def test_ffmpeg_opens_nothing_but_the_file_and_no_frame_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    started = decoders.started
+
+    def seen(command: list[str], said: Any) -> Any:
+        commands.append(command)
+        return started(command, said)
+
+    monkeypatch.setattr(decoders, "started", seen)
+    write_mp4(tmp_path / "a.mp4", moving_square())
+    first_clip(tmp_path / "a.mp4", 16, 1, 9)
+    (command,) = commands
+    before = command[: command.index("-i")]
+    assert before[before.index("-protocol_whitelist") + 1] == "file"
+    assert before[before.index("-max_pixels") + 1] == str(decoders.MAX_PIXELS)
+    assert command[command.index("-i") + 1] == str(tmp_path / "a.mp4")
+
+
 def read_or_refused(path: Path, name: str) -> int:
     """How many frames could be read; 0 where the file was refused by its name."""
     try:
@@ -406,17 +425,20 @@ def test_reading_stops_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.M
     assert [name for name, _ in skipped] == ["c.npy"]
 
 
-def test_a_folder_reads_what_it_can_and_says_what_it_left_out(tmp_path: Path) -> None:
+def test_a_folder_reads_what_it_can_and_says_what_it_left_out(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     write_npy(tmp_path / "clip10.npy", moving_square())
     write_npy(tmp_path / "clip9.npy", moving_square())
     save_pictures(tmp_path / "walk", moving_square())
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.gif").write_bytes(b"GIF89a")
     (tmp_path / ".hidden.npy").write_bytes(b"")
-    (tmp_path / "link.npy").symlink_to("/etc/hostname")
+    outside = tmp_path_factory.mktemp("outside") / "clip.npy"
+    write_npy(outside, moving_square())
+    (tmp_path / "link.npy").symlink_to(outside)
     read, skipped = read_clips(tmp_path, 16, 1, 9, 9)
     assert [clip.name for clip in read] == ["clip9.npy", "clip10.npy", "walk"]
     assert sorted(name for name, _ in skipped) == ["broken.gif", "link.npy", "notes.txt"]
+    assert dict(skipped)["link.npy"] == "it is a link that leads out of the folder"
     assert all(reason for _, reason in skipped)
 
 
@@ -467,7 +489,7 @@ def test_entries_that_lead_out_nest_or_link_are_left_out_and_nothing_is_written(
     with zipfile.ZipFile(path, "a") as file:
         link = zipfile.ZipInfo("link.npy")
         link.external_attr = 0o120777 << 16
-        file.writestr(link, "/etc/hostname")
+        file.writestr(link, good)
     read, skipped = read_clips(path, 16, 1, 9, 9)
     assert [clip.name for clip in read] == ["ok.npy"]
     assert sorted(name for name, _ in skipped) == ["../up.npy", "/abs.npy", "inner.zip", "link.npy"]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from vidapp.config import Config, SamplingConfig
-from vidapp.evaluate import Evaluation, Scorer, batch_size, evaluate, format_table, score_bytes
+from vidapp.evaluate import Evaluation, Scorer, batch_size, evaluate, score_bytes
 from vidapp.metrics import to_unit
 from vidapp.published import MOVING_MNIST_10_TO_10, SOURCE
 from vidapp.randomness import numpy_generator
+from vidapp.report import format_table
 
 
 def config_of(size=8, channels=1, context=3, frames=2):

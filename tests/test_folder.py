@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidapp.config import DataConfig
+from vidapp.config import SPLITS, DataConfig
 from vidapp.data import cache, fixed, torchvision_mnist
 from vidapp.data.cache import data_folder
 from vidapp.data.decoders import STANDARD_TEST_SHAPE
-from vidapp.data.folder import SPLITS, FolderSource, Segment, Windows, split_by_name, split_by_time
+from vidapp.data.folder import FolderSource, Segment, Windows, split_by_name, split_by_time
 from vidapp.data.source import open_source
 from vidapp.data.torchvision_mnist import FullMnistSource
 from vidapp.media import write_gif, write_mp4

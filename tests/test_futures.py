@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidapp import futures as futures_module
 from vidapp.checkpoint import Checkpoint, load_checkpoint
-from vidapp.futures import Future, futures, goes_on
+from vidapp.futures import Future, futures_steps, goes_on
 from vidapp.rollout import RolloutStep, rollout
 
 CONTEXT, FRAMES = 3, 3
@@ -36,6 +36,12 @@ def wanted(checkpoint: Checkpoint) -> list[Future]:
     return [Future(seed, dataclasses.replace(sampling, temperature=heat, top_k=k)) for seed, heat, k in settings]
 
 
+def futures(checkpoint: Checkpoint, wanted: list[Future], **more: object) -> list[Tensor]:
+    """The grids (B, n, h, w) that there are as frames are done."""
+    steps = futures_steps(checkpoint.transformer, context(checkpoint), FRAMES, wanted, **more)  # type: ignore[arg-type]
+    return [step.tokens for step in steps if step.tokens is not None]
+
+
 def alone(checkpoint: Checkpoint, one: Future, frames: int = FRAMES) -> Tensor:
     for step in rollout(checkpoint.transformer, context(checkpoint), frames, one.sampling, one.seed):
         tokens = step.tokens_BTHW
@@ -43,7 +49,7 @@ def alone(checkpoint: Checkpoint, one: Future, frames: int = FRAMES) -> Tensor:
 
 
 def test_a_batch_holds_what_each_future_is_alone(checkpoint: Checkpoint) -> None:
-    together = list(futures(checkpoint.transformer, context(checkpoint), FRAMES, wanted(checkpoint)))[-1]
+    together = futures(checkpoint, wanted(checkpoint))[-1]
     assert torch.equal(together, torch.cat([alone(checkpoint, one) for one in wanted(checkpoint)]))
 
 
@@ -56,7 +62,7 @@ def test_a_future_that_is_asked_for_alone_is_decoded_in_a_batch_of_its_own(check
         return original(transformer, context_BTHW, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(futures_module, "decoded", decoded)
-    found = list(futures(checkpoint.transformer, context(checkpoint), FRAMES, wanted(checkpoint), alone=[2]))
+    found = futures(checkpoint, wanted(checkpoint), alone=[2])
     assert torch.equal(found[-1], torch.cat([alone(checkpoint, one) for one in wanted(checkpoint)]))
     if checkpoint.config.model.causal:
         assert (sorted(batches), len(found)) == ([1, 3], FRAMES)
@@ -80,4 +86,4 @@ def test_nothing_more_than_there_is_already_is_refused(checkpoint: Checkpoint) -
     with pytest.raises(ValueError, match="ask for at least one more"):
         next(goes_on(checkpoint.transformer, context(checkpoint), FRAMES, one, alone(checkpoint, one)[0]))
     with pytest.raises(ValueError, match="at least one of one frame"):
-        next(futures(checkpoint.transformer, context(checkpoint), FRAMES, []))
+        futures(checkpoint, [])

@@ -43,7 +43,6 @@ def drawn(draw: st.DrawFn, objective: str | None = None, least_frames: int = 1, 
     mask = draw_mask(
         numpy_generator(draw(SEEDS), "mask"),
         recipe,
-        DataConfig(),
         frames=frames,
         grid=draw(st.integers(least_grid, 9)),
         context=context,
@@ -56,7 +55,7 @@ def masks_of(
     recipe: RecipeConfig, count: int = 50, frames: int = 6, grid: int = 8, context: int = 2, progress: float = 0.5
 ) -> list[ClipMask]:
     return [
-        draw_mask(numpy_generator(seed, "mask"), recipe, DataConfig(), frames=frames, grid=grid, context=context, progress=progress)
+        draw_mask(numpy_generator(seed, "mask"), recipe, frames=frames, grid=grid, context=context, progress=progress)
         for seed in range(count)
     ]
 
@@ -97,9 +96,7 @@ def test_an_individual_frame_always_shows_something_of_itself(case: tuple[Recipe
 
 @given(recipes(), SEEDS)
 def test_a_mask_is_a_function_of_its_generator(recipe: RecipeConfig, seed: int) -> None:
-    one, same = (
-        draw_mask(numpy_generator(seed, "mask"), recipe, DataConfig(), frames=5, grid=4, context=2, progress=0.4) for _ in range(2)
-    )
+    one, same = (draw_mask(numpy_generator(seed, "mask"), recipe, frames=5, grid=4, context=2, progress=0.4) for _ in range(2))
     assert np.array_equal(one.mask_THW, same.mask_THW)
     assert (one.objective, one.context, one.ratio) == (same.objective, same.context, same.ratio)
 
@@ -137,11 +134,20 @@ def test_frame_masks_hide_whole_frames(seed: int, grid: int, ratio: float, frame
 @given(SEEDS, st.integers(1, 9), st.floats(0, 1), st.sampled_from((1.0, LARGEST_OPEN_RATIO)))
 def test_blocks_are_rectangles_of_about_the_share_asked_for(seed: int, grid: int, ratio: float, most: float) -> None:
     mask = block(numpy_generator(seed), min(ratio, most), grid, most)
+    if not round(min(ratio, most) * grid * grid):
+        assert not mask.any()
+        return
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     assert mask.sum() == len(rows) * len(columns) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     area = min(ratio, most) * grid * grid
     assert mask.sum() == pytest.approx(area, abs=max(1.0, min(area, grid)))
     assert mask.mean() <= most or grid == 1
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_ratio_of_nothing_hides_one_token_of_the_clip_whatever_the_pattern(pattern: str) -> None:
+    for mask in masks_of(only("joint", mask_pattern=pattern, mask_schedule="fixed", mask_ratio=0.0), 5):
+        assert mask.mask_THW.sum() == 1
 
 
 def test_everything_masked_hides_all_of_every_future_frame() -> None:
@@ -215,6 +221,6 @@ def test_the_first_frames_that_were_always_given_are_those_that_no_mask_reaches(
     for at in np.linspace(0, progress, 400):
         frames = clip_frames(recipe, data, at)
         context = draw_context(rng, recipe, data, frames)
-        reached[:frames] |= draw_mask(rng, recipe, data, frames=frames, grid=4, context=context, progress=at).mask_THW.any(axis=(1, 2))
+        reached[:frames] |= draw_mask(rng, recipe, frames=frames, grid=4, context=context, progress=at).mask_THW.any(axis=(1, 2))
     assert not reached[:first].any()
     assert reached[first]

@@ -15,7 +15,7 @@ from vidapp import objective, transformer_phase
 from vidapp.batches import TokenBatch, draw_masks
 from vidapp.config import Config
 from vidapp.data.source import open_source
-from vidapp.masking import ClipMask
+from vidapp.masking import ClipMask, hidden_tokens
 from vidapp.objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, with_own_past
 from vidapp.randomness import numpy_generator, torch_generator
 from vidapp.transformer import VideoTransformer
@@ -135,9 +135,9 @@ def test_losses_are_those_of_the_masked_places_in_order(seed: int, clean_past: b
     masked = torch.from_numpy(batch.masked_BTHW)
     assert np.array_equal(predicted.positions_P, np.flatnonzero(batch.masked_BTHW))
     assert torch.equal(predicted.targets_P, tokens[masked])
-    assert predicted.logits_PV.shape == (batch.masked_count, V)
+    assert predicted.logits_PV.shape == (hidden_tokens(batch.masks), V)
     assert predicted.logits_PV.dtype == torch.float32
-    expected = -predicted.logits_PV.log_softmax(-1)[range(batch.masked_count), tokens[masked]]
+    expected = -predicted.logits_PV.log_softmax(-1)[range(hidden_tokens(batch.masks)), tokens[masked]]
     assert torch.allclose(predicted.losses_P, expected)
 
 

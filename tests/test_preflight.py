@@ -118,6 +118,16 @@ def test_a_learned_codebook_can_be_looked_ahead_at() -> None:
     assert preflight.preflight(tiny(tokenizer__quantizer="vq"), trains_tokenizer=True).memory > 0
 
 
+def test_a_past_of_own_predictions_takes_the_time_that_drawing_it_takes() -> None:
+    def flops(**changes: Any) -> int:
+        return transformer_step(tiny(data__clip_frames=6, **changes), "float32").flops
+
+    without, half, whole = (flops(recipe__own_past=share) for share in (0.0, 0.5, 1.0))
+    assert without < half < whole < 1.5 * without
+    for changes in ({"model__attention": "framewise"}, {"recipe__clean_past": False}):
+        assert flops(recipe__own_past=1.0, **changes) == flops(**changes)
+
+
 def test_more_clips_cost_in_proportion_without_being_laid_out() -> None:
     few, many = (transformer_step(tiny(recipe__batch_size=size), "float32") for size in (16, 4096))
     assert many.flops == 256 * few.flops

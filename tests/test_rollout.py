@@ -44,6 +44,16 @@ def all_steps(model: VideoTransformer, given_frames: Tensor, frames: int, **chan
     return list(rollout(model, given_frames, frames, SAMPLING, 0, **changes))
 
 
+@pytest.mark.parametrize(("trained", "lengths"), [(5, [3, 4, 2, 3, 4]), (6, [3, 4, 5, 3, 4]), (2, [1, 1, 1, 1, 1])])
+def test_a_window_that_is_full_keeps_its_second_half(trained: int, lengths: list[int]) -> None:
+    past, frame = CausalPast(make(frames=trained), context(1, 2)), context(1, 1)
+    seen = []
+    for _ in lengths:
+        past.append(frame)
+        seen.append(past.window.shape[1])
+    assert seen == lengths
+
+
 # ------------------------------------------------------------------ frame by frame
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import tiny_config
 
+from vidapp.run_folder import runs_folder
 from vidapp.run_trash import TRASH, discard, newest_of, restore, trashed
 from vidapp.runs import RunWriter, list_runs, open_run
 
@@ -57,6 +58,13 @@ def test_a_run_does_not_come_back_over_another_one(ended: str) -> None:
         pass
     with pytest.raises(ValueError, match="another run 'ended'"):
         restore(place)
+
+
+def test_of_any_number_in_the_trash_each_can_come_back_by_its_name(ended: str) -> None:
+    first = discard(ended)
+    for number in range(201):
+        (runs_folder() / TRASH / f"29990101-000000-{number:04x}" / f"later-{number}").mkdir(parents=True)
+    assert newest_of(ended) == first
 
 
 @pytest.mark.parametrize("place", ["", "../../etc/passwd", "x/../..", "nothing/here", ".hidden/ended"])

@@ -11,7 +11,7 @@ from torch import Tensor
 import vidapp.sampling
 from vidapp.config import SamplingConfig
 from vidapp.randomness import torch_generator
-from vidapp.sampling import ALIKE, DecodeStep, anywhere, decode, expected, masked_share, sharpen, temperature_at
+from vidapp.sampling import ALIKE, DecodeStep, anywhere, decode, expected, masked_share, order_scores, sharpen, temperature_at
 
 V = 6
 MASK = V
@@ -374,6 +374,15 @@ def test_noise_shuffles_the_order_and_is_gone_at_the_end() -> None:
     assert (noisy != noisy[0]).any(dim=0).all()
     correlation = torch.corrcoef(torch.stack([noisy.double().mean(dim=0), torch.arange(16.0).double()]))[0, 1]
     assert correlation > -0.9  # far from the order of confidence
+
+
+def test_noise_on_the_order_falls_to_nothing_at_the_last_step() -> None:
+    settings = SamplingConfig(order="confidence", noise=4.0, steps=4)
+    sure, uniform = torch.tensor([[0.1, 0.5, 0.9]]), torch.tensor([[0.9, 0.2, 0.5]])
+    gumbel = -(-uniform.log()).log()
+    for step, share in enumerate((0.75, 0.5, 0.25, 0.0)):
+        found = order_scores(settings, sure, uniform, torch.arange(3)[None], step)
+        torch.testing.assert_close(found, sure.log() + 4.0 * share * gumbel)
 
 
 def test_a_fixed_order_is_raster_order() -> None:

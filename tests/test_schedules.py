@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidapp.config import DataConfig, RecipeConfig
+from vidapp.config import Config, DataConfig, RecipeConfig
 from vidapp.randomness import numpy_generator
 from vidapp.schedules import (
     OBJECTIVES,
+    SHORTEST_OWN_PAST,
     clip_frames,
     context_frames,
     learning_rate,
@@ -197,9 +198,17 @@ def test_something_is_given_and_something_left_to_predict(clip: int, context: in
 
 
 def test_own_past_begins_where_it_is_told_to_and_stays() -> None:
-    recipe = RecipeConfig(own_past=0.4, own_past_from=0.5)
-    assert [own_past(recipe, progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [0.0, 0.0, 0.4, 0.4]
-    assert own_past(RecipeConfig(own_past=0.4), 0.0) == 0.4
+    late = Config().replace({"recipe.own_past": 0.4, "recipe.own_past_from": 0.5})
+    assert [own_past(late, 20, progress) for progress in (0.0, 0.49, 0.5, 1.0)] == [0.0, 0.0, 0.4, 0.4]
+    assert own_past(late.replace({"recipe.own_past_from": 0.0}), 20, 0.0) == 0.4
+
+
+def test_there_is_no_own_past_where_no_masked_frame_would_see_it() -> None:
+    config = Config().replace({"recipe.own_past": 0.4})
+    assert own_past(config, SHORTEST_OWN_PAST, 1.0) == 0.4
+    assert own_past(config, SHORTEST_OWN_PAST - 1, 1.0) == 0.0
+    for key, value in (("recipe.clean_past", False), ("model.attention", "framewise")):
+        assert own_past(config.replace({key: value}), 20, 1.0) == 0.0
 
 
 # ------------------------------------------------------------------ notices

@@ -11,6 +11,7 @@ from tiny import tiny
 from vidapp import sick_training
 from vidapp.alarms import alarms
 from vidapp.data.source import open_source
+from vidapp.masking import hidden_tokens
 from vidapp.randomness import torch_generator
 from vidapp.ranks import ALONE
 from vidapp.run_reader import RunReader, list_runs
@@ -116,7 +117,7 @@ def test_the_loss_on_visible_tokens_counts_those_that_are_shown() -> None:
     batch, predicted = phase.predict(0, range(4))
     data = phase.config.data
     assert len(predicted.positions_P) == 4 * (data.clip_frames - data.context_frames) * phase.config.grid**2
-    assert len(predicted.positions_P) > batch.masked_count
+    assert len(predicted.positions_P) > hidden_tokens(batch.masks)
     healthy = phase_of(TransformerPhase)
     _, right = healthy.predict(0, range(4))
     masked = torch.isin(torch.from_numpy(predicted.positions_P), torch.from_numpy(right.positions_P))

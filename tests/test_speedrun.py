@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+from torch import Tensor
 
+from vidapp.checkpoint import save_checkpoint
 from vidapp.cli import main
 from vidapp.files import write_json
+from vidapp.randomness import torch_generator
 from vidapp.run_folder import TOKENIZER
 from vidapp.run_reader import RunReader
 from vidapp.run_scores import SCORES, known_score, score
 from vidapp.runs import RunWriter, open_run
 from vidapp.speedrun import minutes, render, row, speedrun, training_seconds
+from vidapp.tokenizer import Tokenizer, new_tokenizer
+from vidapp.transformer import VideoTransformer
 
 CONFIG = tiny_config(data__clip_frames=4, data__context_frames=2)
 
@@ -68,6 +73,22 @@ def test_a_checkpoint_is_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert known_score(run, 10, 3, "test") is None, "other clips, other score"
     with pytest.raises(ValueError, match="no checkpoint of step 11"):
         score(run, 11, 2)
+
+
+def test_a_step_that_was_trained_anew_is_evaluated_anew() -> None:
+    run = raced()
+    first = score(run, 10, 2)
+    path = dict(run.checkpoints())[10]
+    save_checkpoint(path, CONFIG, *other_weights(), step=10, metrics={})
+    assert known_score(run, 10, 2, "test") is None
+    assert score(run, 10, 2)["mse"] != first["mse"]
+    path.unlink()
+    assert known_score(run, 10, 2, "test") is not None, "one that is no longer there was measured all the same"
+
+
+def other_weights() -> tuple[Tokenizer, dict[str, Tensor]]:
+    tokenizer = new_tokenizer(CONFIG.tokenizer, CONFIG.data.channels, torch_generator(1, "tokenizer"))
+    return tokenizer, VideoTransformer.new(CONFIG, torch_generator(1, "transformer")).state_dict()
 
 
 def test_the_command_prints_a_row_and_keeps_the_scores(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,6 @@ class TokenBatch:
         return np.stack([mask.mask_THW for mask in self.masks])
 
     @property
-    def masked_count(self) -> int:
-        return int(sum(mask.mask_THW.sum() for mask in self.masks))
-
-    @property
     def first(self) -> int:
         """First frame in which any clip may have a mask."""
         return min(mask.context for mask in self.masks)
@@ -56,8 +52,8 @@ def training_clips(config: Config, source: ClipSource, step: int, samples: range
     seed, fixed = config.run.seed, config.run.training_clips
     if not fixed:
         return np.stack([source.training_clip(seed, step, sample, frames) for sample in samples])
-    chosen = [int(numpy_generator(seed, "fixed", step, sample).integers(fixed)) for sample in samples]
-    return np.stack([source.training_clip(seed, 0, index, frames) for index in chosen])
+    drawn = [int(numpy_generator(seed, "fixed", step, sample).integers(fixed)) for sample in samples]
+    return np.stack([source.training_clip(seed, 0, index, config.data.clip_frames)[:frames] for index in drawn])  # the same at every length
 
 
 @torch.no_grad()
@@ -79,7 +75,6 @@ def draw_masks(config: Config, step: int, samples: range) -> list[ClipMask]:
         draw_mask(
             numpy_generator(config.run.seed, "mask", step, sample),
             config.recipe,
-            config.data,
             frames=frames,
             grid=config.grid,
             context=context,

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .compact import SCALE, in_eight_bits, in_full
-from .config import Config
+from .config import PHASES, Config
 from .files import open_ordinary, replacing
 from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
@@ -31,6 +31,7 @@ TRANSFORMER_KINDS = ("F16", "F32", "I8")
 SHAPING = ("model.", "tokenizer.", "data.clip_frames", "data.size", "data.channels")  # what the shapes of weights come of
 LARGEST_HEADER = 4 * 2**20
 LARGEST_FILE = 8 * 2**30
+LARGEST_STEP = 10**12
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1, "I8": 1}
 DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
@@ -147,11 +148,23 @@ def read_header(path: str | Path) -> Header:
             raise ValueError(f"it has format {version} and this version reads up to {FORMAT_VERSION}: update vidapp")
         config = Config.from_dict(about["config"])
         tensors = {name: (str(entry["dtype"]), shape_of(entry)) for name, entry in raw.items()}
-        header = Header(config, int(about["step"]), dict(about["metrics"]), version, str(about["precision"]), str(about["phase"]), tensors)
+        refuse_unknown(about)
+        header = Header(config, about["step"], dict(about["metrics"]), version, about["precision"], about["phase"], tensors)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path.name} cannot be used: {str(error)[:300]}") from error
     check_extent(path, raw, size)
     return header
+
+
+def refuse_unknown(about: dict[str, Any]) -> None:
+    """ValueError where a header names a step, a phase or a precision that none can have."""
+    step, phase, precision = about["step"], about["phase"], about["precision"]
+    if type(step) is not int or not 0 <= step <= LARGEST_STEP:
+        raise ValueError(f"its step is {str(step)[:40]!r}, where a number of steps should be")
+    if phase not in PHASES:
+        raise ValueError(f"its phase is {str(phase)[:40]!r}, where one of {', '.join(PHASES)} should be")
+    if precision != ENCODE_PRECISION:
+        raise ValueError(f"it was trained on ids encoded in {str(precision)[:40]!r}, and here they are encoded in {ENCODE_PRECISION}")
 
 
 def raw_header(path: Path) -> tuple[dict[str, Any], int]:

@@ -17,6 +17,8 @@ from .recipe_config import RecipeConfig as RecipeConfig
 from .recipe_config import SamplingConfig as SamplingConfig
 
 MOVING_MNIST = ("moving-mnist", "moving-mnist-full")  # data.source: the built-in ones; anything else is a path
+SPLITS = ("train", "validation", "test")
+PHASES = ("tokenizer", "transformer")  # of a run, in their order
 LARGEST_GRID = 64  # tokens along a side of a frame
 LARGEST_FEATURES = 1 << 24  # numbers that a transformer knows of the codes: 64 MiB that no checkpoint holds, computed when one is loaded
 
@@ -69,6 +71,11 @@ class ModelConfig(Section):
     )
     mlp_ratio: int = option(4, "Hidden width of the feed-forward branch, in widths.", unit="widths", low=1, high=16)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether nothing that a frame shows depends on a later one: frame-wise attention sees no other frame at all."""
+        return self.causal or self.attention == "framewise"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.width % self.heads:
@@ -95,7 +102,7 @@ class TokenizerConfig(Section):
     levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=3, high=64)
     vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq, or of given ids.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
-    downsampling: int = option(8, "Pixels along one side of a token's patch; 1 for given ids.", unit="pixels", choices=None, low=1, high=32)
+    downsampling: int = option(8, "Pixels along one side of a token's patch; 1 for given ids.", unit="pixels", low=1, high=32)
     overlap: bool = option(
         True,
         "Let a token see a margin around its patch: that draws better. Off, its id depends on its patch alone: empty patches are all alike, "

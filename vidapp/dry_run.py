@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from .batches import TokenBatch, draw_masks
 from .config import Config
 from .device import autocast
-from .masking import ClipMask
-from .objective import masked_logits
+from .masking import ClipMask, hidden_tokens
+from .objective import masked_logits, with_own_past
+from .schedules import own_past
 from .tokenizer import Tokenizer, new_tokenizer
 from .transformer import VideoTransformer
 
@@ -71,9 +72,10 @@ def transformer_step(config: Config, precision: str, *, returned: bool = False) 
     returned: memory that gradient checkpointing lets go of is free again, as on a GPU. A CPU's allocator keeps much of it: measured.
     """
     recipe = config.recipe
-    step = max(range(max(0, config.run.steps - DRAWS), config.run.steps), key=lambda at: masked_count(config, at))
     clips_asked = recipe.batch_size // recipe.micro_batches
-    masks = draw_masks(config, step, range(min(clips_asked, MOST_CLIPS)))
+    laid_out = range(min(clips_asked, MOST_CLIPS))
+    draws = (draw_masks(config, step, laid_out) for step in range(max(0, config.run.steps - DRAWS), config.run.steps))
+    masks = max(draws, key=hidden_tokens)
     times = clips_asked / len(masks)
     taken, flops = passes(config, precision, masks, counted=True)
     if recipe.gradient_checkpointing and returned:  # counting holds on to what checkpointing lets go of
@@ -96,7 +98,8 @@ def passes(config: Config, precision: str, masks: list[ClipMask], *, counted: bo
             batch = TokenBatch(encoded(tokenizer, clips), masks)
         del clips
         with autocast(CPU, precision):
-            losses = masked_logits(model, batch, clean_past=recipe.clean_past).losses_P
+            past = expected_past(config, model, batch)
+            losses = masked_logits(model, batch, clean_past=recipe.clean_past, past_BTHW=past).losses_P
         losses.sum().backward()
         return ledger.most - weights, flops.get_total_flops() if flops else 0
 
@@ -110,9 +113,18 @@ def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:
     return distances.argmin(dim=-1).unflatten(0, clips_BTCHW.shape[:2])
 
 
-def masked_count(config: Config, step: int) -> int:
-    masks = draw_masks(config, step, range(min(config.recipe.batch_size // config.recipe.micro_batches, MOST_CLIPS)))
-    return int(sum(mask.mask_THW.sum() for mask in masks))
+def expected_past(config: Config, model: VideoTransformer, batch: TokenBatch) -> Tensor | None:
+    """What masked frames see of those before them at the end of a run: as many clips as draw an own past on average, from frames that are
+    spread evenly, have it; None where nothing is looked at but the clip."""
+    if not config.recipe.clean_past:
+        return None
+    frames = batch.tokens_BTHW.shape[1]
+    share = own_past(config, frames, 1.0)
+    looking = [clip for clip, mask in enumerate(batch.masks) if mask.objective != "individual"]
+    starts = [frames] * len(batch.masks)
+    for number, clip in enumerate(looking[: round(share * len(looking))]):
+        starts[clip] = 1 + number % (frames - 2)
+    return with_own_past(model, batch.tokens_BTHW, starts, [torch.Generator() for _ in starts])
 
 
 def tokenizer_step(config: Config) -> Cost:

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import metrics
-from .config import Config, SamplingConfig
+from .config import SPLITS, Config, SamplingConfig
 from .data.source import ClipSource
 from .metrics import Array
 from .randomness import numpy_generator
-from .report import format_table
 from .scores import ScoreTable, confidence_95, frames_ahead
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
-__all__ = ["SPLITS", "Evaluation", "Predictor", "evaluate", "format_table"]
 
-SPLITS = ("train", "validation", "test")
 MEAN_FRAME_CLIPS = 256
 LARGEST_CLIPS_BYTES = 4 << 30
 LARGEST_BATCH_BYTES = 256 << 20

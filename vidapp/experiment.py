@@ -3,13 +3,12 @@
 What is known of an experiment is a function of the runs folder alone: it can be left and taken up again at any moment.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from .alarms import of_transformer
+from .alarms import is_number, of_transformer
 from .config import Config
 from .run_reader import RunReader
 
@@ -73,22 +72,18 @@ def look_up(planned: Planned, runs: Mapping[str, RunReader]) -> Training:
 
 def newest(lines: Lines, key: str) -> float | None:
     """The newest finite value of a figure; None where there is none."""
-    return next((float(line[key]) for line in reversed(lines) if finite(line.get(key))), None)
+    return next((float(line[key]) for line in reversed(lines) if is_number(line.get(key))), None)
 
 
 def newest_mean(lines: Lines, key: str, count: int) -> float | None:
     """The mean of a figure's `count` newest finite values; None where there are fewer."""
-    found = [float(line[key]) for line in lines if finite(line.get(key))][-count:]
+    found = [float(line[key]) for line in lines if is_number(line.get(key))][-count:]
     return sum(found) / count if len(found) == count else None
-
-
-def finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def seconds_per_step(lines: Lines) -> float | None:
     """The median of what a step took, so that what else the machine did meanwhile counts little; None where nothing was measured."""
-    found = [float(line["seconds_per_step"]) for line in lines if finite(line.get("seconds_per_step"))]
+    found = [float(line["seconds_per_step"]) for line in lines if is_number(line.get("seconds_per_step"))]
     return median(found) if found else None
 
 
@@ -102,7 +97,7 @@ def elapsed(lines: Lines) -> list[tuple[int, float]]:
     done, seconds = 0, 0.0
     for line in lines:
         step = line.get("step")
-        if finite(line.get("seconds_per_step")) and isinstance(step, int) and step > done:
+        if is_number(line.get("seconds_per_step")) and isinstance(step, int) and step > done:
             seconds += (step - done) * float(line["seconds_per_step"])
             done = step
             found.append((done, seconds))

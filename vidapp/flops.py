@@ -7,7 +7,7 @@ the head counts where it is computed, at masked positions. Element-wise work (no
 from dataclasses import dataclass
 
 from .config import Config
-from .masking import ClipMask, alike
+from .masking import ClipMask, alike, hidden_tokens
 from .stem import SIDE
 
 BACKWARD = 2  # a product's gradients cost two more of its size
@@ -91,14 +91,10 @@ def training_passes(config: Config, masks: list[ClipMask]) -> list[Pass]:
     return passes
 
 
-def hidden_tokens(masks: list[ClipMask]) -> int:
-    return sum(int(mask.mask_THW.sum()) for mask in masks)
-
-
 def step_flops(config: Config, masks: list[ClipMask]) -> int:
     """FLOPs of a training step's forward and backward passes over clips with these masks, the tokenizer and the optimiser left out.
 
-    What gradient checkpointing computes a second time does not count: it is no part of the result.
+    What gradient checkpointing computes a second time does not count, nor does drawing an own past: neither is part of the result.
     """
     share = len(masks) // config.recipe.micro_batches
     parts = [masks[start : start + share] for start in range(0, len(masks), share)]

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from .config import SamplingConfig
-from .rollout import RolloutStep, frame_generators, past_after, rollout, rollout_step
-from .sampling import decode
+from .rollout import RolloutStep, frame_by_frame, frame_generators, past_after, rollout
 from .transformer import VideoTransformer
 
 
@@ -34,16 +33,6 @@ class FuturesStep:
     tokens: Tensor | None
 
 
-def futures(
-    transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], *, alone: Collection[int] = ()
-) -> Iterator[Tensor]:
-    """Token grids (B, n, h, w) of the futures of one context, all that there are so far, until n is `frames`. Causal models yield after
-    each frame, others once. See `futures_steps`."""
-    for step in futures_steps(transformer, context_1THW, frames, wanted, alone=alone):
-        if step.tokens is not None:
-            yield step.tokens
-
-
 @torch.no_grad()
 def futures_steps(
     transformer: VideoTransformer, context_1THW: Tensor, frames: int, wanted: Sequence[Future], *, alone: Collection[int] = ()
@@ -56,7 +45,7 @@ def futures_steps(
     """
     if not wanted or frames < 1:
         raise ValueError(f"{len(wanted)} futures of {frames} frames: ask for at least one of one frame")
-    if is_causal(transformer):
+    if transformer.config.is_causal:
         together = [place for place in range(len(wanted)) if place not in alone]
         groups = [[place] for place in sorted(alone)] + [together] * bool(together)
         order = torch.tensor([place for group in groups for place in group]).argsort()
@@ -98,33 +87,21 @@ def goes_on(
     made = torch.as_tensor(made_THW, dtype=context_1THW.dtype, device=context_1THW.device)[None]
     if frames <= made.shape[1]:
         raise ValueError(f"{frames} future frames, {made.shape[1]} of them known: ask for at least one more")
-    if is_causal(transformer):
+    if transformer.config.is_causal:
         yield from decoded(transformer, context_1THW, frames, [wanted], made)
     else:
         past = torch.cat([context_1THW, made], dim=1)
         yield from rollout(transformer, past, frames - made.shape[1], wanted.sampling, wanted.seed)
 
 
-def is_causal(transformer: VideoTransformer) -> bool:
-    return transformer.config.causal or transformer.config.attention == "framewise"
-
-
 def decoded(
     transformer: VideoTransformer, context_BTHW: Tensor, frames: int, wanted: Sequence[Future], made: Tensor
 ) -> Iterator[RolloutStep]:
     """Frame by frame, as `rollout` does it, after the frames `made` (B, n, h, w)."""
-    past = past_after(transformer, context_BTHW, made)
-    tokens = torch.cat([context_BTHW, made], dim=1)
+    past, tokens = past_after(transformer, context_BTHW, made), torch.cat([context_BTHW, made], dim=1)
     draws = [one.sampling for one in wanted]
-    for frame in range(made.shape[1], frames):
-        new = torch.full_like(context_BTHW[:, :1], transformer.mask_id)
-        generators = [frame_generators(one.seed, [0], frame)[0] for one in wanted]
-        everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(
-            past.logits, new, everything, draws[0], generators, transformer.mask_id, codes_VK=transformer.codes_VK, draws=draws
-        ):
-            yield rollout_step(tokens, step, frame)
-            new = step.tokens
-        tokens = torch.cat([tokens, new], dim=1)
-        if frame + 1 < frames:
-            past.append(new)
+
+    def noise(frame: int) -> list[torch.Generator]:
+        return [frame_generators(one.seed, [0], frame)[0] for one in wanted]
+
+    yield from frame_by_frame(transformer, past, tokens, range(made.shape[1], frames), noise, draws[0], draws)

@@ -223,15 +223,15 @@ def everything(budget: Budget) -> Rung:
 
 def judge_small(lines: Lines) -> Verdict:
     loss, entropy = newest(lines, "validation_loss_full"), newest(lines, "unigram_entropy")
-    changed, copied = newest(lines, "validation_changed_accuracy"), newest(lines, "validation_copy_changed_accuracy") or 0.0
+    changed = newest(lines, "validation_changed_accuracy")
     if loss is None or entropy is None or changed is None:
         return Verdict(False, "no finite validation was logged", {}, f"{CHECK} --preset small")
-    below, moved = loss < entropy, changed >= copied + CHANGED
+    below, moved = loss < entropy, changed >= CHANGED
     sentence = (
         f"loss {loss:.3f} {'below' if below else 'not below'} the unigram entropy {entropy:.3f}; error on changed tokens {1 - changed:.3f} "
-        f"{'below' if moved else 'not below'} copying's {1 - copied:.3f} less {CHANGED}"
+        f"{'below' if moved else 'not below'} copying's 1 less {CHANGED}"
     )
-    figures = {"loss": loss, "unigram_entropy": entropy, "changed_error": 1 - changed, "copy_changed_error": 1 - copied}
+    figures = {"loss": loss, "unigram_entropy": entropy, "changed_error": 1 - changed}
     advice = ""
     if not below:
         advice = f"{CHECK} --preset small --only tokens loss gradient rate: it has not even learnt how frequent each token is"

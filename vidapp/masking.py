@@ -22,13 +22,16 @@ class ClipMask:
     ratio: float
 
 
+def hidden_tokens(masks: list[ClipMask]) -> int:
+    """How many tokens these masks hide in all."""
+    return sum(int(mask.mask_THW.sum()) for mask in masks)
+
+
 def draw_objective(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return str(rng.choice(OBJECTIVES, p=[weights[name] for name in OBJECTIVES]))
 
 
-def draw_mask(
-    rng: np.random.Generator, recipe: RecipeConfig, data: DataConfig, *, frames: int, grid: int, context: int, progress: float
-) -> ClipMask:
+def draw_mask(rng: np.random.Generator, recipe: RecipeConfig, *, frames: int, grid: int, context: int, progress: float) -> ClipMask:
     """The objective and the mask of one training clip of `frames` frames, `context` of them given where the objective is `future`."""
     objective = draw_objective(rng, objective_weights(recipe, progress))
     given = min(context, frames - 1) if objective == "future" else 0
@@ -77,15 +80,17 @@ def lowest(scores_RP: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
 
 
 def block(rng: np.random.Generator, ratio: float, grid: int, most: float = 1.0) -> np.ndarray:
-    """A rectangle in (grid, grid) of about `ratio` of the area and no more than `most` of it, of random shape and place."""
-    area = ratio * grid * grid
+    """A rectangle in (grid, grid) of about `ratio` of the area and no more than `most` of it, of random shape and place; nothing where that
+    is less than half a token."""
+    area, mask = ratio * grid * grid, np.zeros((grid, grid), bool)
+    if not round(area):
+        return mask
     low, high = max(1.0, area / grid), min(float(grid), max(1.0, area))  # as high as the area at most: then it is one column
     height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else round(low)
     width = int(np.clip(round(area / height), 1, grid))
     if height * width > most * grid * grid:  # rounded up to the whole frame
         width = max(1, width - 1)
     top, left = rng.integers(grid - height + 1), rng.integers(grid - width + 1)
-    mask = np.zeros((grid, grid), bool)
     mask[top : top + height, left : left + width] = True
     return mask
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Checkpoint
-from .rollout import CausalPast
+from .rollout import CausalPast, most_given
 from .schedules import always_given, progress_of
 from .transformer import Cache, VideoTransformer, cached_view, clip_view
 
@@ -108,8 +108,7 @@ class Microscope:
     @property
     def is_causal(self) -> bool:
         """Whether a frame's beliefs depend on no later frame."""
-        config = self.checkpoint.transformer.config
-        return config.causal or config.attention == "framewise"
+        return self.checkpoint.transformer.config.is_causal
 
     def frame_logits(self, tokens_THW: Tensor, frame: int, masked_B1HW: Tensor, edits: tuple[Edit, ...] = ()) -> Tensor:
         """Logits (B, 1, h, w, V) of some masked versions of a frame after the clip's own past."""
@@ -190,7 +189,7 @@ def logits_at_once(transformer: VideoTransformer, tokens_THW: Tensor, first: int
     """Logits (B, m, h, w, V) of a model that decodes frames together: of those from `first` on, masked where not decided, as many (m) as
     its window holds behind the frames before. `total` frames there are to be in all: as in sampling, that decides how many are given."""
     longest = transformer.max_frames
-    given = min(first, max(longest // 2, longest - (total - first)), longest - 1)
+    given = min(first, most_given(longest, total - first, causal=False))
     later = masked_BnHW[:, : longest - given]
     past = tokens_THW[first - given : first].expand(len(later), -1, -1, -1)
     clip = torch.cat([past, later], dim=1)

@@ -4,8 +4,9 @@ A causal model sees decided frames through cached keys and values: 10 frames in 
 frame. Beyond the trained length the window moves: its first half is dropped and the cache is filled anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from .checkpoint import Checkpoint
 from .config import Config, SamplingConfig
 from .frame_pass import FramePass
 from .randomness import torch_generator
-from .sampling import DecodeStep, at_places, decode, every_place
+from .sampling import DecodeStep, LogitsFn, at_places, decode, every_place
 from .transformer import Cache, VideoTransformer, View, cached_view, clip_view
 
 
@@ -118,27 +119,45 @@ def rollout(
     if context_tokens_BTHW.shape[1] < 1:
         raise ValueError("there are no given frames: give at least 1")
     numbers = range(context_tokens_BTHW.shape[0]) if clips is None else clips
-    if transformer.config.causal or transformer.config.attention == "framewise":
-        yield from rollout_causal(transformer, context_tokens_BTHW, frames, sampling, seed, numbers, cached)
+    if transformer.config.is_causal:
+        past = CausalPast(transformer, context_tokens_BTHW, cached)
+        noise = partial(frame_generators, seed, numbers)
+        yield from frame_by_frame(transformer, past, context_tokens_BTHW, range(frames), noise, sampling)
     else:
         yield from rollout_at_once(transformer, context_tokens_BTHW, frames, sampling, seed, numbers)
 
 
-def rollout_causal(
-    transformer: VideoTransformer, tokens: Tensor, frames: int, sampling: SamplingConfig, seed: int, clips: Sequence[int], cached: bool
+def frame_by_frame(
+    transformer: VideoTransformer,
+    past: CausalPast,
+    tokens: Tensor,
+    frames: range,
+    noise: Callable[[int], Sequence[torch.Generator]],
+    sampling: SamplingConfig,
+    draws: Sequence[SamplingConfig] = (),
 ) -> Iterator[RolloutStep]:
-    past = CausalPast(transformer, tokens, cached)
-    for frame in range(frames):
-        new = torch.full_like(tokens[:, :1], transformer.mask_id)
-        everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(
-            past.logits, new, everything, sampling, frame_generators(seed, clips, frame), transformer.mask_id, codes_VK=transformer.codes_VK
-        ):
+    """The future frames of these numbers behind `tokens`, which `past` has seen. noise: the clips' generators for a frame. draws: see
+    `decode`."""
+    for frame in frames:
+        for step in decode_hidden(transformer, past.logits, tokens[:, :1], sampling, noise(frame), draws):
             yield rollout_step(tokens, step, frame)
             new = step.tokens
         tokens = torch.cat([tokens, new], dim=1)
-        if frame + 1 < frames:
+        if frame + 1 < frames.stop:
             past.append(new)
+
+
+def decode_hidden(
+    transformer: VideoTransformer,
+    logits_fn: LogitsFn,
+    like: Tensor,
+    sampling: SamplingConfig,
+    generators: Sequence[torch.Generator],
+    draws: Sequence[SamplingConfig] = (),
+) -> Iterator[DecodeStep]:
+    """Decide frames of the shape of `like` of which nothing is known."""
+    hidden, everything = torch.full_like(like, transformer.mask_id), torch.ones_like(like, dtype=torch.bool)
+    yield from decode(logits_fn, hidden, everything, sampling, generators, transformer.mask_id, codes_VK=transformer.codes_VK, draws=draws)
 
 
 def rollout_at_once(
@@ -151,17 +170,14 @@ def rollout_at_once(
         given = min(tokens.shape[1], most_given(longest, frames - done, causal=False))
         count = min(frames - done, longest - given)
         past = tokens[:, tokens.shape[1] - given :]
-        new = torch.full_like(tokens[:, :1], transformer.mask_id).repeat(1, count, 1, 1)
 
         def logits(masked: Tensor, places_BM: Tensor, past: Tensor = past) -> Tensor:
             clip = torch.cat([past, masked], dim=1)
             hidden = transformer(clip, clip_view(clip.shape[1], False, clip.device), skip=past.shape[1])
             return transformer.logits(at_places(hidden.flatten(1, 2), places_BM))
 
-        everything = torch.ones_like(new, dtype=torch.bool)
-        for step in decode(
-            logits, new, everything, sampling, frame_generators(seed, clips, done), transformer.mask_id, codes_VK=transformer.codes_VK
-        ):
+        like = tokens[:, :1].expand(-1, count, -1, -1)
+        for step in decode_hidden(transformer, logits, like, sampling, frame_generators(seed, clips, done)):
             yield rollout_step(tokens, step, -1)
             new = step.tokens
         tokens = torch.cat([tokens, new], dim=1)

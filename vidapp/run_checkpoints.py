@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from . import run_folder
+from .config import PHASES
 from .files import plain, replacing, write_bytes, write_json
-from .run_folder import PHASES
 from .run_reader import parse_lines
 
 Save = Callable[[Path], object]  # writes a file at the path it is given
@@ -58,8 +58,10 @@ def cut_metrics(folder: Path, step: int, phase: str, attempt: int) -> int:
         lines = [line for line in path.read_bytes().split(b"\n") if line]
     except FileNotFoundError:
         return 0
-    kept = [line for line in lines if _kept(line, step, phase)]
-    cut = [line for line in lines if not _kept(line, step, phase)]
+    kept: list[bytes] = []
+    cut: list[bytes] = []
+    for line in lines:
+        (kept if _kept(line, step, phase) else cut).append(line)
     if cut:
         aside = folder / f"metrics.cut-{attempt}.jsonl"
         before = aside.read_bytes() if aside.exists() else b""  # an attempt that goes back in two phases cuts twice

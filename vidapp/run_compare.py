@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Config
-from .run_folder import CONFIG
+from .run_folder import BEST_BY, CONFIG
 from .run_names import size_name
 from .run_reader import RunReader
 
 NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
-BEST_BY = "validation_loss_full"
 
 
 @dataclass

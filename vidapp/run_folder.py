@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from .config import PHASES
 from .files import FileLock
 
 CONFIG, STATUS, CONTROL, METRICS, LOCK, ERROR_LOG = "config.json", "status.json", "control.json", "metrics.jsonl", ".lock", "error.log"
 TOKENIZER = "tokenizer.json"  # which checkpoints the run took its tokenizer and its first weights from
 LAUNCH, LAUNCH_LOG = "launch.json", "launch.log"  # by how many processes it was started from the page, and what they printed
 KEEPER = "VIDAPP_KEEPER"  # environment of processes that were started for a run: who keeps its place until one of them takes it up
-PHASES = ("tokenizer", "transformer")
+BEST_BY = "validation_loss_full"  # the figure by which a checkpoint is a run's best
 QUEUED = "queued"  # waits for its turn; nobody need be alive for that
 LIVE_STATES = ("starting", "running", "paused")
 FINAL_STATES = ("finished", "stopped", "failed")

@@ -1,6 +1,7 @@
 """The free-running error of a run's checkpoints: measured once each, and kept beside them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .files import read_json, write_json
@@ -15,9 +16,17 @@ def key_of(step: int, clips: int, split: str) -> str:
 
 
 def known_score(run: RunReader, step: int, clips: int, split: str) -> dict[str, Any] | None:
-    """What was measured of a checkpoint before; None where nothing was."""
-    found = (read_json(run.path / SCORES) or {}).get(key_of(step, clips, split))
-    return found if isinstance(found, dict) and "mse" in found else None
+    """What was measured of a checkpoint before; None where nothing was, or of another file: a resumed run may train a step anew."""
+    found, path = (read_json(run.path / SCORES) or {}).get(key_of(step, clips, split)), dict(run.checkpoints()).get(step)
+    if not isinstance(found, dict) or "mse" not in found or (path is not None and found.get("file") != stamp(path)):
+        return None
+    return {name: value for name, value in found.items() if name != "file"}
+
+
+def stamp(path: Path) -> list[int]:
+    """What tells a checkpoint from another of the same name: its size, and when it was written, in microseconds."""
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns // 1000]
 
 
 def score(run: RunReader, step: int, clips: int, split: str = "test", progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -41,5 +50,6 @@ def score(run: RunReader, step: int, clips: int, split: str = "test", progress: 
     checkpoint = load_checkpoint(path, pick_device(config.run.device))
     found = evaluate(checkpoint, open_source(config.data), clips, split=split, progress=progress)
     kept = {name: found[name] for name in KEPT}
-    write_json(run.path / SCORES, (read_json(run.path / SCORES) or {}) | {key_of(step, clips, split): kept})
+    entry = {key_of(step, clips, split): {**kept, "file": stamp(path)}}
+    write_json(run.path / SCORES, (read_json(run.path / SCORES) or {}) | entry)
     return kept

@@ -13,8 +13,6 @@ from .run_reader import open_run
 
 TRASH = ".trash"  # no name of a run begins with a dot: nothing in it is listed
 
-MOST_LISTED = 200
-
 
 def discard(name: str, folder: Path | None = None) -> str:
     """Move a run into the trash; returns its place there, `moment/name`. Nothing is deleted.
@@ -43,14 +41,14 @@ def discard(name: str, folder: Path | None = None) -> str:
 
 
 def trashed(folder: Path | None = None) -> list[str]:
-    """The places, `moment/name`, of the runs in the trash, those moved last first; at most MOST_LISTED."""
+    """The places, `moment/name`, of the runs in the trash, those moved last first."""
     root = (folder or runs_folder()).absolute() / TRASH
     places: list[str] = []
     with contextlib.suppress(OSError):
-        for moment in sorted(root.iterdir(), key=lambda path: path.name, reverse=True)[:MOST_LISTED]:
+        for moment in sorted(root.iterdir(), key=lambda path: path.name, reverse=True):
             if moment.is_dir() and not moment.is_symlink():
                 places += [f"{moment.name}/{run.name}" for run in sorted(moment.iterdir()) if run.is_dir() and not run.is_symlink()]
-    return places[:MOST_LISTED]
+    return places
 
 
 def newest_of(name: str, folder: Path | None = None) -> str:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .config import DataConfig, RecipeConfig
+from .config import Config, DataConfig, RecipeConfig
 
 OBJECTIVES = ("future", "joint", "individual")
 LEAST_CONTEXT = 2  # given frames, where their number is drawn
@@ -59,10 +59,12 @@ def objective_weights(recipe: RecipeConfig, progress: float) -> dict[str, float]
     return {name: weight / total for name, weight in weights.items()}
 
 
-def own_past(recipe: RecipeConfig, progress: float) -> float:
-    """Share of clips whose past is the model's own prediction: none before `own_past_from`. Scheduled sampling (Bengio et al., 2015)
-    begins with the truth too."""
-    return recipe.own_past if progress >= recipe.own_past_from else 0.0
+def own_past(config: Config, frames: int, progress: float) -> float:
+    """Share of the clips of so many frames whose past is the model's own prediction: none before `own_past_from`, as scheduled sampling
+    (Bengio et al., 2015) begins with the truth too, and none where no masked frame would see a predicted one."""
+    recipe = config.recipe
+    unseen = not recipe.clean_past or frames < SHORTEST_OWN_PAST or config.model.attention == "framewise"
+    return 0.0 if unseen or progress < recipe.own_past_from else recipe.own_past
 
 
 def clip_frames(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:

@@ -88,7 +88,7 @@ def lost(scores: Mapping[str, Any], config: Config | None = None) -> Lost:
         for name, part in zip(TITLES, PARTS, strict=True)
     )
     expected = (scores.get("sampling") or {}).get("choice") == "expected"
-    trained_on = own_past(config.recipe, progress_of(int(scores["step"]), config.run.steps)) if config else 0.0
+    trained_on = own_past(config, config.data.clip_frames, progress_of(int(scores["step"]), config.run.steps)) if config else 0.0
     return Lost(stages, blame, words(blame, found, stages), advice(blame, trained_on, expected), trained_on)
 
 

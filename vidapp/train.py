@@ -24,7 +24,7 @@ from torch import Tensor
 from .checkpoint import checked_header, load_tensors, load_tokenizer
 from .compiling import compile_choice
 from .config import Config
-from .data.source import open_source
+from .data.source import ClipSource, open_source
 from .data.token_ids import refuse_mismatch
 from .device import cpu_threads, memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
@@ -34,10 +34,11 @@ from .media import film_strip, to_u8
 from .preflight import needed, of_a_rank
 from .ranks import ALONE, Ranks
 from .resume import Resume, environment, resume_from_first, starting_points, tokenizer_from_first
+from .run_folder import BEST_BY
 from .run_writer import RunWriter
 from .schedules import moved, notices
 from .scores import sample_figures
-from .tokenizer import new_tokenizer
+from .tokenizer import Tokenizer, new_tokenizer
 from .tokenizer_phase import TokenizerPhase
 from .trackers import Tracker, open_tracker
 from .transformer_phase import TransformerPhase
@@ -45,7 +46,6 @@ from .update import Update
 
 PAUSE_POLL_S = 0.2
 SMALLEST_SHOWN = 32  # pixels of a side: grids of given ids are enlarged to about that
-BEST_BY = "validation_loss_full"
 Lines = Generator[dict[str, Any], None, bool]  # yields lines of metrics; returns whether it came to its end
 
 
@@ -110,22 +110,35 @@ def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | 
     elif given is not None:
         trained = tokenizer_from_first(ranks, config, lambda: load_tokenizer(given)[0])
     else:
-        first = TokenizerPhase(config, source, device, ranks)
-        before = resume_from_first(ranks, run, "tokenizer")
-        if not (yield from run_phase(Loop(first, config, run, device, ranks), before)):
+        own = yield from trained_first(config, run, source, device, ranks)
+        if own is None:
             return
-        trained = tokenizer_from_first(ranks, config, lambda: first.tokenizer)
+        trained = own
     precision = found.precision if found else ranks.from_first(lambda: pick_precision(config, device))
-    own, before = of_a_rank(config, ranks.count), found.state.get("compile") if found else None
-    compiled, word = ranks.from_first(lambda: compile_choice(own, device, before))
+    share, before = of_a_rank(config, ranks.count), found.state.get("compile") if found else None
+    compiled, word = ranks.from_first(lambda: compile_choice(share, device, before))
     if word:
         run.notify(word)
     with Feed(config, micro_batches(config, ranks), workers_for(device, ranks.here)) as feed:
         phase = TransformerPhase(config, source, trained, device, precision, ranks, compiled=compiled, feed=feed)
         if found is None and (start is not None or ranks.count > 1):  # processors may draw initial weights that differ in a bit
-            weights = ranks.tensors_from_first(lambda: first_weights(phase, start))
-            ranks.together(lambda: phase.start_from(weights))
+            start_alike(phase, start, ranks)
         yield from run_phase(Loop(phase, config, run, device, ranks, precision), found)
+
+
+def trained_first(
+    config: Config, run: RunWriter, source: ClipSource, device: torch.device, ranks: Ranks
+) -> Generator[dict[str, Any], None, Tokenizer | None]:
+    """The tokenizer's training; returns the tokenizer, with nothing else of its training kept, or None where that was stopped."""
+    phase = TokenizerPhase(config, source, device, ranks)
+    ended = yield from run_phase(Loop(phase, config, run, device, ranks), resume_from_first(ranks, run, "tokenizer"))
+    return tokenizer_from_first(ranks, config, lambda: phase.tokenizer) if ended else None
+
+
+def start_alike(phase: TransformerPhase, init: str | None, ranks: Ranks) -> None:
+    """Begin with the first rank's weights on every rank."""
+    weights = ranks.tensors_from_first(lambda: first_weights(phase, init))
+    ranks.together(lambda: phase.start_from(weights))
 
 
 def first_weights(phase: TransformerPhase, init: str | None) -> dict[str, Tensor]:
@@ -183,6 +196,7 @@ class Loop:
         if found is None:
             return 0
         self.phase.load(found.tensors)
+        found.tensors.clear()  # whoever resumes holds it to the last step
         self.last, self.best = dict(found.metrics), found.best
         if notice := found.changed(self.environment()):
             self.run.notify(notice)

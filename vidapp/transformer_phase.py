@@ -17,13 +17,13 @@ from .data.source import ClipSource
 from .device import autocast
 from .feed import Feed, Made, Part, clips_of, micro_batches
 from .layers import LayerLook
-from .masking import ClipMask, lowest
+from .masking import ClipMask, hidden_tokens, lowest
 from .objective import MaskedLogits, accuracies, masked_logits, means, objective_losses, with_own_past
 from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks
 from .rollout import future_tokens
-from .schedules import OBJECTIVES, SHORTEST_OWN_PAST, context_frames, learning_rate, own_past, progress_of
+from .schedules import OBJECTIVES, context_frames, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
 from .tokenizer_phase import under
 from .transformer import VideoTransformer
@@ -80,7 +80,9 @@ class TransformerPhase:
             self.model, self.optimizers, clip=recipe.gradient_clip, policy=config.run.on_nonfinite, advice=advised, ranks=ranks
         )
         self.clips_u8 = source.fixed_clips("validation", config.run.validation_clips, config.data.clip_frames)
-        self.tokens_NTHW = torch.cat([self.encode(part) for part in np.split(self.clips_u8, range(8, len(self.clips_u8), 8))])
+        self.tokens_NTHW = torch.cat(
+            [self.encode(part) for part in np.split(self.clips_u8, range(VALIDATION_BATCH, len(self.clips_u8), VALIDATION_BATCH))]
+        )
         codes = tokenizer.codebook_size
         self.known = {**unigram(self.tokens_NTHW, codes), **copying(self.tokens_NTHW, codes)}
 
@@ -130,7 +132,7 @@ class TransformerPhase:
         self.seed_dropout(step)
         self.model.train()
         self.update.begin()
-        masked = sum(int(mask.mask_THW.sum()) for mask in self.made(step).masks)
+        masked = hidden_tokens(self.made(step).masks)
         look = LayerLook(self.model) if measure else None
         with look or contextlib.nullcontext():
             results = self.passes(step, masked, measure)
@@ -181,8 +183,9 @@ class TransformerPhase:
 
     def past(self, batch: TokenBatch, step: int, samples: range) -> Tensor:
         """What masked frames see of the frames before them: the truth, or for the recipe's share of clips own predictions."""
-        share, frames = own_past(self.config.recipe, progress_of(step, self.steps)), batch.tokens_BTHW.shape[1]
-        if not share or frames < SHORTEST_OWN_PAST or self.config.model.attention == "framewise":
+        frames = batch.tokens_BTHW.shape[1]
+        share = own_past(self.config, frames, progress_of(step, self.steps))
+        if not share:
             return batch.tokens_BTHW
         draws = [numpy_generator(self.config.run.seed, "own past", step, sample) for sample in samples]
         looks_back = [mask.objective != "individual" for mask in batch.masks]
@@ -225,7 +228,7 @@ class TransformerPhase:
                 tokens = self.tokens_NTHW[start : start + VALIDATION_BATCH]
                 batch = TokenBatch(tokens, [self.validation_mask(start + i, ratio) for i in range(len(tokens))])
                 with autocast(self.device, self.precision):
-                    predicted = masked_logits(self.averaged, batch, clean_past=self.config.model.causal)
+                    predicted = masked_logits(self.averaged, batch, clean_past=self.config.model.causal)  # as it is sampled
                 losses.append(predicted.losses_P)
                 guess = predicted.logits_PV.argmax(-1).cpu().numpy()
                 right.append(accuracies(guess, predicted.positions_P, tokens.cpu().numpy()))
@@ -233,7 +236,7 @@ class TransformerPhase:
         found = means(right)  # with all of the future masked
         for key in ("masked_accuracy", "changed_accuracy", "copy_accuracy"):
             figures[f"validation_{key.removeprefix('masked_')}"] = found.get(key, 0.0)
-        return {**figures, "validation_copy_changed_accuracy": 0.0, **self.known}
+        return {**figures, **self.known}
 
     def validation_mask(self, clip: int, ratio: float) -> ClipMask:
         frames, grid = self.config.data.clip_frames, self.config.grid

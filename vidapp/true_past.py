@@ -12,8 +12,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .config import SamplingConfig
-from .rollout import CausalPast, frame_generators, future_tokens
-from .sampling import decode
+from .rollout import CausalPast, decode_hidden, frame_generators, future_tokens
 from .transformer import VideoTransformer
 
 
@@ -37,8 +36,9 @@ def tokens_with_true_past(
     """Token grids (B, T - context, h, w) of the frames after the first `context`, each from the true ones before it."""
     frames = tokens_BTHW.shape[1]
     assert len(seeds) == frames - context, "a seed for each predicted frame"
-    causal = transformer.config.causal or transformer.config.attention == "framewise"
-    if not causal or frames > transformer.max_frames:  # a moving window is filled anew for each frame, as sampling does
+    if (
+        not transformer.config.is_causal or frames > transformer.max_frames
+    ):  # a moving window is filled anew for each frame, as sampling does
         drawn = [
             future_tokens(transformer, tokens_BTHW[:, :at], 1, sampling, seed, clips)
             for at, seed in zip(range(context, frames), seeds, strict=True)
@@ -46,11 +46,7 @@ def tokens_with_true_past(
         return torch.cat(drawn, dim=1)
     past, drawn = CausalPast(transformer, tokens_BTHW[:, :context]), []
     for at, seed in zip(range(context, frames), seeds, strict=True):
-        hidden = torch.full_like(tokens_BTHW[:, :1], transformer.mask_id)
-        everything = torch.ones_like(hidden, dtype=torch.bool)
-        for step in decode(
-            past.logits, hidden, everything, sampling, frame_generators(seed, clips, 0), transformer.mask_id, codes_VK=transformer.codes_VK
-        ):
+        for step in decode_hidden(transformer, past.logits, tokens_BTHW[:, :1], sampling, frame_generators(seed, clips, 0)):
             decided = step.tokens
         drawn.append(decided)
         if at + 1 < frames:

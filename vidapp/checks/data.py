@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 
+from ..config import SPLITS
 from .subject import Subject
 from .verdict import Check, Progress, judge, not_applicable
 
 CLIPS = 32
-SPLITS = ("train", "validation", "test")
 DISTINCT = 0.9  # share of the clips drawn
 VARIED = 2.0  # grey values (of 255): standard deviation within a clip
 MOVING = 0.5  # share of the clips in which something moves

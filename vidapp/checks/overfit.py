@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..baselines import unigram
 from ..config import Config
 from ..randomness import torch_generator
 from ..rollout import future_tokens
@@ -146,9 +147,7 @@ def hidden_half(tokens_BTHW: Tensor) -> Tensor:
 def learns_single_frames(subject: Subject, progress: Progress) -> list[Check]:
     """(d) Every frame alone: what is learnt without any motion."""
     config = single_frames(subject, SINGLE_STEPS)
-    share = torch.bincount(subject.tokens_BTHW.flatten(), minlength=1).cpu().double()
-    share = share[share > 0] / share.sum()
-    marginal = float(-(share * share.log()).sum())  # what knowing only how frequent each token is would cost
+    marginal = unigram(subject.tokens_BTHW, subject.tokenizer.codebook_size)["unigram_entropy"]
     if marginal < LEAST:
         why = "nearly all tokens are the same: there is nothing to learn, see codebook_use and the data"
         return [not_applicable("frame_wise_learns", "Learns single frames", why)]

@@ -75,13 +75,11 @@ def codebook_use(figures: dict[str, float], ids: Tensor, codebook_size: int) -> 
 def round_trip(subject: Subject, figures: dict[str, float]) -> Check:
     """ids -> codes -> ids: every id of the codebook must come back."""
     tokenizer = subject.tokenizer
-    every = torch.arange(tokenizer.codebook_size, device=subject.device)
-    seen = torch.unique(every)
-    codes = tokenizer.codes(seen).float()
+    every, codes = tokenizer.ids(), tokenizer.codebook()
     nearest = torch.cat([torch.cdist(part, codes).argmin(dim=1) for part in codes.split(512)])
     again = tokenizer.quantize(codes[:, None, None])[1].flatten() if tokenizer.config.quantizer != "fsq" else quantized(tokenizer, codes)
-    wrong = int(((again != seen) | (nearest != seen)).sum())
-    twins = int((nearest != seen).sum())
+    wrong = int(((again != every) | (nearest != every)).sum())
+    twins = int((nearest != every).sum())
     return judge(
         "code_round_trip",
         "Ids survive the way through their codes",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..config import Config, DataConfig
 
-from ..config import MOVING_MNIST
+from ..config import MOVING_MNIST, SPLITS
 from ..files import expanded
 from .common import (
     add_json,
@@ -35,7 +35,6 @@ from .common import (
 from .stream import Stream, add_json_lines
 
 DEFAULT_CLIPS = 100
-SPLITS = ("test", "validation", "train")
 BATCH = 16
 STRIP_FORMATS = (".png",)
 DRAWN_PIXELS = 96  # about the height of a frame in a picture
@@ -55,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Futures drawn of each clip: 2 or more add the best of them (which takes the truth to pick), their mean, and how much they differ. "
         "Default: 1.",
     )
-    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="Which clips. Choose settings on validation. Default: test.")
+    parser.add_argument(
+        "--split", choices=SPLITS[::-1], default=SPLITS[-1], help="Which clips. Choose settings on validation. Default: test."
+    )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Seed of what is drawn. Default: 0.")
     for flag, key in (
         ("--temperature", "sampling.temperature"),
@@ -80,7 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
         check_output("--strip", arguments.strip, STRIP_FORMATS)
     refuse_missing({"CHECKPOINT": arguments.checkpoint, "--data": arguments.data})
     from ..checkpoint import read_header
-    from ..evaluate import evaluate, format_table
+    from ..evaluate import evaluate
+    from ..report import format_table
 
     config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)

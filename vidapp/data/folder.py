@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import DataConfig
+from ..config import SPLITS, DataConfig
 from ..files import expanded
 from ..randomness import numpy_generator
 from .archive import held_open
@@ -16,7 +16,6 @@ from .clips import ClipFile, clip_name, find_clips, nothing_in
 from .decoders import ClipError
 from .fixed import room_for
 
-SPLITS = ("train", "validation", "test")
 HELD_OUT = 0.1  # share of the clips (or, of one or two clips, of the frames) in each of validation and test
 
 Progress = Callable[[int, int, str], None]  # (clip files done, clip files in all, name of the next)

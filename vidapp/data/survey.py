@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import SPLITS
 from .folder import FolderSource, Segment
 from .moving_mnist import MovingMnist
 from .source import ClipSource
 from .token_ids import TokenFile, TokenSource
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

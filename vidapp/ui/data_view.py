@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import MOVING_MNIST, Config, DataConfig, RecipeConfig
+from ..config import MOVING_MNIST, SPLITS, Config, DataConfig, RecipeConfig
 from . import sources
 from .wall import Shown
 from .words import count
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..data.source import ClipSource
     from ..data.survey import Survey
 
-SPLITS = ("train", "validation", "test")
 SIZES = (32, 64, 128)
 CLIPS = 12
 AUGMENTED = 4  # clips shown before and after

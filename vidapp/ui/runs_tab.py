@@ -25,6 +25,7 @@ CURVES = {
     "gradient": ("Gradient norm", "transformer/grad_norm", "norm before clipping"),
     "tokenizer": ("Tokenizer error", "tokenizer/reconstruction_mse", "squared error a frame"),
 }
+MOST_LISTED = 200  # runs in the trash
 Updates = dict[Any, Any]
 
 
@@ -60,10 +61,12 @@ class Trash:
         return [self.fold, self.places, self.back]
 
     def show(self) -> Updates:
-        """What the trash holds now; nothing of it is ticked."""
+        """What the trash holds now, the runs moved last; nothing of it is ticked."""
         places = run_trash.trashed()
         label = f"Trash ({count(len(places), 'run')})"
-        choices = [(f"{name}, moved {moment_words(moment)}", place) for place in places for moment, _, name in [place.partition("/")]]
+        choices = [
+            (f"{name}, moved {moment_words(moment)}", place) for place in places[:MOST_LISTED] for moment, _, name in [place.partition("/")]
+        ]
         return {self.fold: gr.Accordion(label=label, visible=bool(places)), self.places: gr.CheckboxGroup(choices=choices, value=[])}
 
 

@@ -20,13 +20,15 @@ def curves(config: Config) -> dict[str, list[Any]]:
     steps = steps_of(config.run.steps)
     places = [progress_of(step, config.run.steps) for step in steps]
     weights = [objective_weights(config.recipe, place) for place in places]
+    frames = [clip_frames(config.recipe, config.data, place) for place in places]
+    own = [own_past(config, count, place) for count, place in zip(frames, places, strict=True)]
     return {
         "step": steps,
         "learning rate": [learning_rate(step, config.run.steps, config.recipe) for step in steps],
         "mask ratio, mean": [mean_mask_ratio(config.recipe, place) for place in places],
-        "frames": [clip_frames(config.recipe, config.data, place) for place in places],
+        "frames": frames,
         **{name: [weight[name] for weight in weights] for name in OBJECTIVES},
-        **({OWN_PAST: [own_past(config.recipe, place) for place in places]} if config.recipe.own_past and config.recipe.clean_past else {}),
+        **({OWN_PAST: own} if any(own) else {}),
     }
 
 

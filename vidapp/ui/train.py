@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
-from ..run_folder import PHASES, checkpoint_steps
+from ..config import PHASES
+from ..run_folder import checkpoint_steps
 from ..run_queue import processes_of
 from ..runs import RunReader, list_runs, open_run
 from ..sick_runs import choices as example_choices

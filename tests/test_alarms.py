@@ -150,6 +150,20 @@ def test_a_gradient_that_is_enormous_is_not_said_to_explode_where_it_has_fallen(
     assert title((0, 1e6), (600, 3e7)) == "The gradient explodes: norm 3e+07 lately, 1e+06 before"
 
 
+def test_a_loss_that_goes_up_is_known_within_three_lines_and_long_before_any_validation() -> None:
+    lines = [
+        {"step": step, "phase": "transformer", "loss": loss, "grad_norm": 50.0, "unigram_entropy": 4.0}
+        for step, loss in ((1, 6.9), (10, 110.0), (20, 206.0), (30, 754.0))
+    ]
+    assert names(lines[:2]) == []  # one line may be a spike
+    for seen in (3, 4):
+        (alarm,) = alarms(lines[:seen])
+        assert (alarm.name, alarm.step, alarm.serious, alarm.symptom) == ("diverged", 10, True, "nan")
+    assert alarm.title == "The loss went up instead of down: 6.9 at first, 754 now"
+    assert names([*lines, *({**lines[0], "step": 40 + 10 * at, "loss": 5.0} for at in range(2))]) == []  # it came back
+    assert names([{**line, "loss": loss} for line, loss in zip(lines, (0.5, 3.0, 6.0, 9.0), strict=True)]) == []  # below chance before
+
+
 @pytest.mark.parametrize("layers", [None, [], {"gradient_norm": 3}, {"update_ratio": {"1 space": None}}])
 def test_layers_that_are_none_do_no_harm(layers: object) -> None:
     assert names([{**line, "layers": layers} for line in healthy()]) == []

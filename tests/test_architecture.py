@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "run_trash",
         "sick_runs",
     ),
-    "scores": ("baselines", "metrics", "published", "scores", "report", "plots", "alarms", "token_figures"),
+    "scores": ("baselines", "metrics", "published", "scores", "report", "plots", "metric_lines", "alarms", "token_figures"),
     "step": ("ranks", "launched", "batches", "feed", "objective", "muon", "optimizer", "update", "layers"),
     "trainer": ("dry_run", "preflight", "compiling", "tokenizer_phase", "transformer_phase", "calibration", "resume", "train"),
     "evaluation": (

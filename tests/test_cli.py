@@ -1,5 +1,6 @@
 """The command line as somebody at a shell meets it: what it prints, where, and with which exit code."""
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from shell import SMALLEST, Shell
 
+from vidapp import run_checkpoints
 from vidapp.cli import main
 from vidapp.commands import evaluate
 from vidapp.config import Config
@@ -23,6 +25,7 @@ from vidapp.presets import preset
 from vidapp.run_trash import discard
 from vidapp.runs import RunReader, RunWriter, list_runs, open_run
 from vidapp.tokenizer_choice import BUNDLED
+from vidapp.transformer_phase import TransformerPhase
 
 TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
 
@@ -284,6 +287,66 @@ def test_a_resume_of_what_is_finished_says_that_nothing_is_left_and_succeeds_as_
     code, out, err = shell.run("train", "--run", "short", "--resume")
     assert (code, out.partition(";")[0]) == (0, "finished at step 4 of 4")
     assert err.splitlines()[1:] == ["nothing is left to do: give --steps more than 4"]
+
+
+def test_what_goes_wrong_on_the_way_is_said_in_the_shell_too(shell: Shell, short: list[str]) -> None:
+    shell.run(*short)
+    for _, path in open_run("short").checkpoints():
+        os.truncate(path, 500)
+    code, _, err = shell.run("train", "--run", "short", "--resume", "--steps", "5")
+    assert code == 0, err
+    assert "note: The checkpoint of step 4 cannot be used" in err
+    assert "going on from the one before" in err
+    assert "note: The checkpoint of step 0 cannot be used" in err
+    assert "the transformer's training begins anew" in err
+    notices = shell.json("runs", "show", "short")["notices"]
+    assert [notice for notice in notices if "cannot be used" in notice] == [
+        line[6:] for line in err.splitlines() if "cannot be used" in line
+    ]
+    assert notices[0] in shell.run("runs", "show", "short")[1]
+
+
+def test_a_training_whose_last_weights_could_not_be_saved_is_no_success(
+    shell: Shell, short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = run_checkpoints.commit
+
+    def full(folder: Path, step: int, phase: str, **more: Any) -> None:
+        if step == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        commit(folder, step, phase, **more)
+
+    monkeypatch.setattr(run_checkpoints, "commit", full)
+    code, out, err = shell.run(*short)
+    assert code == 1
+    assert "finished at step 4 of 4" in out
+    assert "note: the checkpoint of step 4 could not be saved: No space left on device; training goes on" in err
+    assert "vidapp: the weights of step 4 could not be saved: make room" in err
+    monkeypatch.undo()
+
+
+def test_a_training_that_breaks_off_is_told_from_one_that_is_refused(
+    shell: Shell, short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any, **named: Any) -> None:
+        raise ValueError("the loss of step 1 is not finite")
+
+    monkeypatch.setattr(TransformerPhase, "backward", broken)
+    code, _, err = shell.run(*short)
+    assert code == 1
+    assert err.splitlines()[-1] == "vidapp: the loss of step 1 is not finite"
+    assert open_run("short").status().error == "the loss of step 1 is not finite"
+    assert "exists" in shell.refuses(*short)
+
+
+def test_a_run_with_a_damaged_config_can_be_looked_at(shell: Shell, short: list[str]) -> None:
+    shell.run(*short)
+    (open_run("short").path / "config.json").write_text("garbage")
+    found = shell.json("runs", "show", "short")
+    assert found["config"] is None
+    assert found["figures"]["transformer"]["loss"] > 0
+    assert "none that can be read" in shell.run("runs", "show", "short")[1]
+    assert shell.run("runs", "compare", "short", "short")[0] == 0
 
 
 def test_a_training_without_a_name_gets_a_readable_one(

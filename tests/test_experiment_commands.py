@@ -97,6 +97,7 @@ def test_a_rung_is_left_taken_up_again_and_judged_at_its_end(shell: Shell, monke
     assert first["state"] in ("passed", "failed")
     assert first["passed"] is (first["figures"]["loss"] <= 0.05)
     assert (code, found["next"]) == ((0, 2) if first["passed"] else (1, 1))
+    assert first["command"] == "python -m vidapp ladder --quick --rung 1"
     forbid_training(monkeypatch)
     assert shell.answer("ladder", "--quick", "--rung", "1", "--set", *TINY)[1]["rungs"][0]["verdict"] == first["verdict"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vidapp.checks.checklist import GROUPS
-from vidapp.ladder import FULL, LADDER, QUICK, RUNGS, Budget, RungState, ladder_state, next_rung
+from vidapp.ladder import FULL, QUICK, RUNGS, Budget, RungState, ladder_state, next_rung
 from vidapp.run_reader import RunReader
 from vidapp.runs import RunWriter, list_runs, open_run
 
@@ -264,7 +264,7 @@ def test_the_state_is_plain_json() -> None:
     values = json.loads(json.dumps([state.to_dict() for state in ladder_state(list_runs())], allow_nan=False))
     assert [value["state"] for value in values] == ["ready", "passed", "ready", "ready"]
     assert values[1]["figures"]["unigram_entropy"] == 3.8
-    assert values[2]["command"] == f"{LADDER} --rung 3"
+    assert values[2]["command"] == "python -m vidapp ladder --rung 3"
 
 
 def test_the_command_knows_every_rung() -> None:

@@ -140,12 +140,14 @@ def test_a_training_starts_is_followed_and_stops(client: Client) -> None:
 
 @pytest.mark.parametrize(("preset", "settings", "name", "said"), [
     ("huge", {}, "", "unknown preset 'huge'"),
+    (["debug"], {}, "", "unknown preset"),
+    ("debug", [], "", r"settings are '\[\]': give an object"),
     ("debug", {"run.stepz": 5}, "", "unknown setting of run 'stepz'"),
     ("debug", {"data.source": "/etc"}, "", "not offered here"),
     ("debug", {}, "../up", "run name '../up' is not usable"),
     ("debug", ["run.steps"], "", "give an object of dotted keys"),
 ])  # fmt: skip
-def test_a_training_that_cannot_be_is_refused(client: Client, preset: str, settings: object, name: str, said: str) -> None:
+def test_a_training_that_cannot_be_is_refused(client: Client, preset: object, settings: object, name: str, said: str) -> None:
     with pytest.raises(AppError, match=f"(?i){said}"):
         client.predict(preset, settings, name, api_name="/train_start")
     assert jobs.running() is None

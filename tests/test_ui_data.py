@@ -14,7 +14,7 @@ from vidapp.data.clips import CLIP_SUFFIXES
 from vidapp.ui import own_clips, sources
 from vidapp.ui.data_tab import SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
-from vidapp.ui.own_clips import keep, kept_name, read_brought
+from vidapp.ui.own_clips import SHOWN, keep, kept_name, read_brought
 
 CHOSEN = Chosen("moving-mnist", "train", 32, 1, 8, 4, 0.0, 0.0, 0.5, 0.0, 3, "4, 8")
 DATA = DataConfig(source="own", size=16, clip_frames=6, context_frames=1)
@@ -131,7 +131,7 @@ def test_a_zip_that_is_kept_can_be_trained_on(tmp_path: Path) -> None:
     assert source.training_clip(0, 0, 0, 6).shape == (6, 1, 16, 16)
 
 
-@pytest.mark.parametrize("name", ["", "..", "../up", "a/b", ".hidden", "x" * 300, "nul\0"])
+@pytest.mark.parametrize("name", ["..", "../up", "a/b", ".hidden", "x" * 300, "nul\0"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not usable"):
         keep([npy(tmp_path, "clip.npy")], name)
@@ -147,6 +147,21 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
 def test_kept_names_are_ours() -> None:
     assert kept_name(3, Path("../../etc/pass wd.MP4")) == "003-pass-wd.mp4"
     assert kept_name(0, Path("...")) == "000-clip"
+
+
+def test_of_a_file_with_many_clips_it_is_said_that_not_all_were_looked_at(tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", np.zeros((SHOWN + 1, 4, 32, 32, 1), np.uint8))
+    np.save(tmp_path / "few.npy", np.zeros((SHOWN - 1, 4, 32, 32, 1), np.uint8))
+    *_, (_, brought) = read_brought([str(tmp_path / name) for name in ("many.npy", "few.npy")], brought_data(32, 1, 4))
+    assert brought.partly == ["many.npy"]
+    assert len(brought.usable) == 2
+
+
+def test_what_cannot_be_kept_says_what_is_missing_first(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no usable clip to keep"):
+        keep([], "")
+    with pytest.raises(ValueError, match="have no name yet: give them one"):
+        keep([tmp_path / "a.npy"], " ")
 
 
 def test_names_of_skipped_files_are_escaped() -> None:

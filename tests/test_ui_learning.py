@@ -33,6 +33,7 @@ def test_copying_has_to_be_beaten_too() -> None:
     known = {"unigram_entropy": 4.0, "copy_entropy": 1.9}
     assert verdict([2.5], **known).tone == "info"
     assert "copying the frame before gives" in verdict([2.5], **known).text
+    assert "but hardly below the 1.9 of copying the frame before" in verdict([1.88], **known).text
     assert verdict([1.0], **known).tone == "good"
 
 

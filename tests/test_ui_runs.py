@@ -5,7 +5,7 @@ import pytest
 from tiny_checkpoint import tiny_config
 
 from vidapp.run_trash import trashed
-from vidapp.runs import RunWriter, list_runs
+from vidapp.runs import RunWriter, list_runs, open_run
 from vidapp.ui import runs_tab
 from vidapp.ui.run_table import Rows
 from vidapp.ui.runs_tab import RunsTab
@@ -34,6 +34,20 @@ def test_of_several_runs_those_come_back_that_can_and_the_others_may_be_asked_fo
     assert [place.partition("/")[2] for place in updates[tab.discarding.gone]] == ["b"]
     assert sorted(run.name for run in list_runs()) == ["a", "b"]
     assert trashed() == updates[tab.discarding.gone]
+
+
+def test_runs_of_other_clips_or_tokens_are_said_not_to_be_comparable() -> None:
+    configs = {
+        "a": tiny_config(), "wider": tiny_config(model__width=64), "colour": tiny_config(data__channels=3),
+        "coarse": tiny_config(data__channels=3, tokenizer__levels=(3, 3)),
+    }  # fmt: skip
+    for name, config in configs.items():
+        with RunWriter.create(name, config):
+            pass
+    said = {name: runs_tab.settings_html([open_run("a"), open_run(name)]) for name in configs if name != "a"}
+    assert "cannot be compared" not in said["wider"]
+    assert "cannot be compared: data.channels differs." in said["colour"]
+    assert "cannot be compared: tokenizer.levels, data.channels differ." in said["coarse"]
 
 
 def test_rows_are_kept_for_a_moment_and_forgotten_when_runs_come_or_go() -> None:

@@ -1,17 +1,29 @@
 """What a run's metrics say is wrong with it: a pure function over metric lines, with advice that is not followed yet by its settings."""
 
-import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Config
-
-Line = Mapping[str, Any]
+from .metric_lines import (
+    RECENT,
+    Line,
+    extreme,
+    having,
+    in_words,
+    is_number,
+    lately,
+    mean_of,
+    of_transformer,
+    skipped_lately,
+    skipped_steps,
+    unigram_entropy,
+    validated,
+)
 
 SETTLED = 200  # steps: before that nothing can be expected of a model
-RECENT = 20  # lines that a present state is judged by
+DIVERGED = 3.0  # times the first loss, or what the tokens' frequencies cost
 EXPLODED = 20.0  # times the median norm of the run so far
 ENORMOUS = 1e4  # a norm that is no use before clipping, whatever came before
 VANISHED = 1e-5
@@ -25,7 +37,6 @@ BLOCKED = 1e-6  # of the largest layer's gradient: nothing arrives there
 LARGE_STEP = 0.3  # of a layer's weights moved in one step
 GROWN = 300.0  # RMS of the residual stream: with AdamW healthy ones stay below ten; weights of Muon grow, and 167 still learnt
 EMPTY = 0.1  # of the truth's edges: a sample with fewer shows next to nothing
-LOOKS = 5  # newest lines with layers that a layer is judged by
 RARE = 0.01  # share of the newest steps that may be skipped without harm
 FLAT = 0.01  # share by which the loss of the later half is below that of the first
 RATE_IS_MEASURED = "Find the cause (in Debug) measures which rate fits."  # one number, and not a second one here
@@ -35,6 +46,7 @@ UNFINISHED = ("not_below_copying",)  # remarks on a run that only needs more ste
 
 SYMPTOMS = {  # alarm -> what a person would say they see: where Debug begins to look
     "not_a_number": "nan",
+    "diverged": "nan",
     "exploding": "nan",
     "large_steps": "nan",
     "activations": "loss-flat",
@@ -81,6 +93,7 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
     training, validation = having("loss", main), having("validation_loss_full", main)
     found = [
         not_a_number(every, error, config),
+        diverged(training, config),
         exploding(training, config),
         large_steps(training),
         activations(training),
@@ -101,11 +114,6 @@ def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None)
     return [alarm for alarm in raised if not (wasted and alarm.name in UNFINISHED)]
 
 
-def of_transformer(lines: Iterable[Line]) -> list[Line]:
-    """The lines of the transformer phase; a training loop of one's own need not name phases."""
-    return [line for line in lines if line.get("phase", "transformer") == "transformer"]
-
-
 def untried(config: Config | None, change: Mapping[str, Any]) -> dict[str, Any]:
     """What of a change the settings do not have yet; all of it where they are not known."""
     return {key: value for key, value in change.items() if config is None or config.value(key) != value}
@@ -121,25 +129,6 @@ def clipping(config: Config | None) -> str:
 def norm_first(config: Config | None) -> str:
     """The advice of norm before each branch, to be added to another; empty where it is there already."""
     return "; with model.norm=post try pre" if untried(config, NORM_FIRST) else ""
-
-
-def having(key: str, lines: Sequence[Line]) -> list[Line]:
-    """The lines on which that figure is a finite number."""
-    return [line for line in lines if is_number(line.get(key))]
-
-
-def layer_figures(line: Line) -> dict[str, dict[str, float]]:
-    """Figure -> layer -> value of a line of metrics, as far as they are finite numbers: lines may come from anywhere."""
-    found = line.get("layers")
-    return {
-        str(figure): {str(name): float(value) for name, value in layers.items() if is_number(value)}
-        for figure, layers in (found.items() if isinstance(found, Mapping) else ())
-        if isinstance(layers, Mapping)
-    }
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def not_a_number(lines: Sequence[Line], error: str, config: Config | None = None) -> Alarm | None:
@@ -166,19 +155,17 @@ def not_a_number(lines: Sequence[Line], error: str, config: Config | None = None
     return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]), serious)
 
 
-def skipped_steps(line: Line) -> int:
-    """How many steps of its phase a line says were skipped so far."""
-    count = line.get("skipped_steps")
-    return int(count) if count is not None and is_number(count) else 0
-
-
-def skipped_lately(training: Sequence[Line]) -> float:
-    """Share of the steps of the newest RECENT training lines that were skipped; each phase counts its own."""
-    own = [line for line in training if line.get("phase") == training[-1].get("phase")]
-    if not own:
-        return 0.0
-    before: Line = own[-RECENT - 1] if len(own) > RECENT else {"step": 0}
-    return (skipped_steps(own[-1]) - skipped_steps(before)) / max(1, own[-1]["step"] - before["step"])
+def diverged(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
+    """A loss far above what it was before anything was learnt: known after a few steps."""
+    if len(training) < 3:
+        return None
+    known = max(float(training[0]["loss"]), unigram_entropy(training) or 0.0)
+    if min(float(line["loss"]) for line in training[-2:]) <= DIVERGED * known:
+        return None
+    step = next(int(line["step"]) for line in training if line["loss"] > DIVERGED * known)
+    title = f"The loss went up instead of down: {float(training[0]['loss']):.3g} at first, {float(training[-1]['loss']):.3g} now"
+    advice = f"Its steps throw it off: begin anew with a lower recipe.learning_rate{clipping(config)}. {RATE_IS_MEASURED}"
+    return Alarm("diverged", title, advice, step)
 
 
 def exploding(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
@@ -265,25 +252,6 @@ def blocked(training: Sequence[Line], config: Config | None = None) -> Alarm | N
     return Alarm("blocked", title, advice, int(training[-1]["step"]), change=untried(config, NORM_FIRST))
 
 
-def lately(training: Sequence[Line], figure: str) -> dict[str, float]:
-    """Layer -> median of a figure over the newest LOOKS lines that have layers; empty where there are fewer."""
-    looks = [layer_figures(line).get(figure, {}) for line in training[-2 * LOOKS :] if "layers" in line][-LOOKS:]
-    layers = {layer for look in looks for layer in look} if len(looks) == LOOKS else set()
-    return {layer: statistics.median(look[layer] for look in looks if layer in look) for layer in sorted(layers)}
-
-
-def extreme(training: Sequence[Line], figure: str, which: Callable[..., str]) -> str:
-    """The layer with the largest or smallest figure lately, in words; empty where layers are not known."""
-    found = lately(training, figure)
-    return in_words(which(found, key=lambda layer: found[layer])) if found else ""
-
-
-def in_words(layer: str) -> str:
-    """`time of block 2` for `2 time`."""
-    block, _, part = layer.partition(" ")
-    return f"{part} of block {block}" if part else f"the {layer}"
-
-
 def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> Alarm | None:
     """After SETTLED steps the loss must be below what the tokens' frequencies alone cost."""
     lines, key = (validation, "validation_loss_full") if validation else (training, "loss")
@@ -297,11 +265,6 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     return Alarm(
         "not_below_entropy", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(lines[-1]["step"])
     )
-
-
-def unigram_entropy(lines: Sequence[Line]) -> float | None:
-    """What knowing only the tokens' frequencies costs, by the newest line that has it."""
-    return next((float(line["unigram_entropy"]) for line in reversed(lines) if is_number(line.get("unigram_entropy"))), None)
 
 
 def not_below_copying(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
@@ -387,11 +350,6 @@ def too_good(training: Sequence[Line], main: Sequence[Line], config: Config | No
     return Alarm("too_good", title, advice, int(validation[-1]["step"]), serious=False)
 
 
-def validated(line: Line, key: str) -> float | None:
-    """The figure of validation clips, else that of training; None where neither is a number."""
-    return next((line[name] for name in (f"validation_{key}", key) if is_number(line.get(name))), None)
-
-
 def dead_codes(tokenizer: Sequence[Line], config: Config | None = None) -> Alarm | None:
     lines = [line for line in tokenizer if validated(line, "codebook_use") is not None]
     if not lines or lines[-1]["step"] < SETTLED:
@@ -438,7 +396,3 @@ def empty_samples(main: Sequence[Line]) -> Alarm | None:
         else "The background is the commonest token, and it has learnt little more: look under Everything is one colour."
     )
     return Alarm("empty_samples", title, advice, int(newest["step"]), serious=not early)
-
-
-def mean_of(lines: Sequence[Line], key: str) -> float:
-    return statistics.fmean(float(line[key]) for line in lines)

@@ -157,10 +157,12 @@ def read_header(path: str | Path) -> Header:
 
 
 def refuse_unknown(about: dict[str, Any]) -> None:
-    """ValueError where a header names a step, a phase or a precision that none can have."""
+    """ValueError where a header names a step, a phase, a precision or metrics that none can have."""
     step, phase, precision = about["step"], about["phase"], about["precision"]
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
         raise ValueError(f"its step is {str(step)[:40]!r}, where a number of steps should be")
+    if not isinstance(about["metrics"], dict):
+        raise ValueError(f"its metrics are {str(about['metrics'])[:40]!r}, where an object should be")
     if phase not in PHASES:
         raise ValueError(f"its phase is {str(phase)[:40]!r}, where one of {', '.join(PHASES)} should be")
     if precision != ENCODE_PRECISION:

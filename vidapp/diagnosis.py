@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .alarms import Alarm, Line
+from .alarms import Alarm
 from .causes import CERTAIN, LIKELY, POSSIBLE, Evidence, Finding
 from .checks.checklist import GROUPS, checklist
 from .checks.subject import Subject
 from .checks.verdict import Check
 from .config import Config
+from .metric_lines import Line
 from .stages import Lost
 from .symptoms import STAGES, Symptom, doubt, support, symptom_of
 

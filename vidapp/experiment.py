@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from .alarms import is_number, of_transformer
 from .config import Config
+from .metric_lines import is_number, of_transformer
 from .run_reader import RunReader
 
 Lines = Sequence[Mapping[str, Any]]

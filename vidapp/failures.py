@@ -19,6 +19,10 @@ class SharedError(ValueError):
     """What went wrong on another rank, which says it to the person: no rank but the first need repeat it."""
 
 
+class BrokenOffError(Exception):
+    """A training that had begun came to no good end; says why in one sentence."""
+
+
 class RankLostError(RuntimeError):
     """Another rank of this training has ended or does not answer; its text is the sentence for a person."""
 
@@ -26,7 +30,7 @@ class RankLostError(RuntimeError):
 def describe_failure(error: BaseException) -> str:
     """A ValueError's own text, what to do about missing memory, a system error in words, else type and text."""
     text = str(error).strip()
-    if isinstance(error, (NotEnoughMemoryError, RankLostError)):
+    if isinstance(error, (NotEnoughMemoryError, BrokenOffError, RankLostError)):
         return text
     if out_of_memory(error):
         where = "on the GPU" if "CUDA" in text or type(error).__module__.startswith("torch") else "on this machine"

@@ -18,15 +18,15 @@ OVERFIT_LINES = 10  # logged steps over which it is the mean: one of them alone 
 CHANGED = 0.05  # share of changed tokens predicted, of which copying gets none: more than chance finds
 HEADLINE = {"validation_loss_full": "all masked", "validation_loss_half": "half masked"}  # nats per masked token, of the future
 RUNGS = 4
-LADDER = "python -m vidapp ladder"
 CHECK = "python -m vidapp check"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much the rungs may cost: clips to learn by heart, and steps of each rung's runs. changes: to every run's settings."""
+    """How much the rungs may cost: clips to learn by heart, and steps of each rung's runs. changes: to every run's settings. command: what climbs them."""
 
     prefix: str = "ladder"
+    command: str = "python -m vidapp ladder"
     overfit_clips: int = 100
     overfit_steps: int = 6000
     small_steps: int = 4000
@@ -38,6 +38,7 @@ class Budget:
 FULL = Budget()
 QUICK = Budget(
     prefix="ladder-quick",
+    command="python -m vidapp ladder --quick",
     overfit_clips=10,
     overfit_steps=600,
     small_steps=300,
@@ -63,6 +64,7 @@ class Rung:
     """judge: verdict over the metric lines of finished runs, by name: the rung's own and those of `beside`, earlier rungs' runs."""
 
     number: int
+    command: str
     title: str
     why: str
     criterion: str
@@ -126,7 +128,7 @@ class RungState:
             "figures": {} if verdict is None else verdict.figures,
             "advice": "" if verdict is None else verdict.advice,
             "runs": runs,
-            "command": f"{LADDER} --rung {self.rung.number}",
+            "command": self.rung.command,
         }
 
 
@@ -196,6 +198,7 @@ def overfit(budget: Budget) -> Rung:
 
     return Rung(
         number=1,
+        command=f"{budget.command} --rung 1",
         title="Overfit on purpose",
         why="A model that cannot learn a few clips by heart will not learn many: data, masks, loss and optimiser are tried together.",
         criterion=f"`debug`, future only, dropout and augmentation off: masked loss at most {OVERFIT_LOSS} on {budget.overfit_clips} clips",
@@ -212,6 +215,7 @@ def everything(budget: Budget) -> Rung:
     run = planned(budget, "2-small", "all data, all objectives", preset("small"), budget.small_steps, **weights)
     return Rung(
         number=2,
+        command=f"{budget.command} --rung 2",
         title="Learn from all data",
         why="Most tokens equal the one a frame before: only those that changed show whether motion is learnt, and not just copied.",
         criterion=f"`small`, objectives 50/40/10, validation with all of the future masked: loss below the unigram entropy, and on tokens that "
@@ -280,6 +284,7 @@ def improvements(budget: Budget) -> Rung:
             left_out.append(f" Left out: {one.title} ({error}).")
     return Rung(
         number=3,
+        command=f"{budget.command} --rung 3",
         title="One improvement at a time",
         why="What a change buys shows only beside the same run without it. One run each has no spread: `python -m vidapp ablate` has."
         + "".join(left_out),
@@ -342,6 +347,7 @@ def scale_up(budget: Budget, kept: Mapping[str, Any], small: Planned) -> Rung:
     )
     return Rung(
         number=4,
+        command=f"{budget.command} --rung 4",
         title="Wider and longer",
         why="Only what has learnt at a small size is worth a larger one. The recipe takes over what helped in rung 3.",
         criterion=f"256 wide, 4 and 6 layers, {budget.scale_steps} steps: the better of them has a lower validation loss than rung 2's `small`, "

@@ -97,6 +97,6 @@ PRESETS: dict[str, Callable[[], Config]] = {
 
 def preset(name: str) -> Config:
     """The preset of that name; ValueError for an unknown one."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}: use one of {', '.join(PRESETS)}")
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"unknown preset {str(name)[:60]!r}: use one of {', '.join(PRESETS)}")
     return PRESETS[name]()

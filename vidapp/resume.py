@@ -66,7 +66,8 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
     """The newest complete checkpoint of a phase that can be read; damaged ones are passed over with a notice."""
     if not run.resumed:
         return None
-    for step in reversed(run.complete_steps(phase)):
+    steps = run.complete_steps(phase)
+    for step in reversed(steps):
         tensors_path, state_path = run.resume_paths(step, phase)
         try:
             load_tokenizer(run.checkpoint_path(step, phase))
@@ -77,7 +78,8 @@ def find_resume(run: RunWriter, phase: str) -> Resume | None:
             refuse_misfit(run.config, phase, found)
             return found
         except (OSError, ValueError, SafetensorError) as error:
-            run.notify(f"The checkpoint of step {step} cannot be used ({error}): going on from the one before.")
+            onward = "going on from the one before" if step != steps[0] else f"the {phase}'s training begins anew"
+            run.notify(f"The checkpoint of step {step} cannot be used ({error}): {onward}.")
     return None
 
 

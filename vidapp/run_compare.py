@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Config
-from .run_folder import BEST_BY, CONFIG
+from .run_folder import BEST_BY
 from .run_names import size_name
 from .run_reader import RunReader
 
@@ -52,23 +52,24 @@ def standing(run: RunReader) -> dict[str, Any]:
     return {"name": run.name, "state": status.state, "step": status.step, "total": status.total, "created": status.created}
 
 
-def own_config(run: RunReader) -> Config | None:
-    """The run's config; None where a training loop of another kind wrote the run without one. ValueError for a damaged one."""
-    return run.config() if (run.path / CONFIG).exists() else None
+def known_config(run: RunReader) -> Config | None:
+    """The run's config; None where a training loop of another kind wrote the run without one, or it is damaged."""
+    try:
+        return run.config()
+    except ValueError:
+        return None
 
 
 def size_of(run: RunReader) -> str:
     """The preset whose model it has, or `width x layers`; empty where its config is missing or damaged."""
-    try:
-        config = own_config(run)
-    except ValueError:
-        return ""
+    config = known_config(run)
     return size_name(config) if config else ""
 
 
 def differing_settings(runs: list[RunReader]) -> dict[str, list[Any]]:
-    """Dotted key -> a value for each run, for every setting that is not the same in all of them; None where a run has no config."""
-    configs = [own_config(run) for run in runs]
+    """Dotted key -> a value for each run, for every setting that is not the same in all of them; None where a run has no
+    config that can be read."""
+    configs = [known_config(run) for run in runs]
     known = [config for config in configs if config]
     keys = {key: None for other in known[1:] for key in known[0].differences(other)}
     return {key: [config.value(key) if config else None for config in configs] for key in keys}

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -78,6 +78,7 @@ class RunWriter:
         self._metrics: FileIO | None = None
         self._torn = self.resumed  # the attempt before may have died within a line
         self._lost_lines = 0
+        self.heard: Callable[[str], None] = lambda text: None  # is told every notice
         self._written_at = -HEARTBEAT_EVERY_S
         self._beaten_at, self._slowest_s = time.monotonic(), 0.0
         self._control_seen: tuple[int, ...] = ()
@@ -225,6 +226,7 @@ class RunWriter:
         self.notices = [*self.notices, text][-_NOTICES:]
         self._written_at = -float("inf")
         self.beat()
+        self.heard(text)
 
     def poll_control(self) -> Control:
         """What was asked since the last call; one file look-up, made to be called between any two steps.

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .alarms import of_transformer
 from .experiment import elapsed, seconds_until
 from .files import read_json
 from .markdown import table
+from .metric_lines import of_transformer
 from .run_folder import TOKENIZER, resume_paths
 from .run_reader import RunReader
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import causes
-from .alarms import LEARNT, Line, alarms, having, of_transformer, unigram_entropy
+from .alarms import LEARNT, alarms
 from .causes import Cause
+from .metric_lines import Line, having, of_transformer, unigram_entropy
 
 FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
 STAGES = "stages"  # a checkpoint, stage by stage; the other looks are groups of the checklist
@@ -149,8 +150,8 @@ SYMPTOMS: dict[str, Symptom] = {
         ),
         Symptom(
             "nan",
-            "NaN, or the training stops by itself",
-            "The loss is not a number, or jumps and never comes back.",
+            "The loss explodes, or is not a number",
+            "It goes up, or jumps and never comes back, or the training stops by itself.",
             (
                 causes.learning_rate_high,
                 causes.not_clipped,
@@ -191,6 +192,6 @@ def doubt(symptom: str, lines: Sequence[Line], error: str = "") -> str:
         if len(losses) > 1 and losses[-1] < (1 - FALLS) * min(losses[: max(1, len(losses) // 2)]):
             span = f"{losses[0]:.3g} at step {found[0]['step']:,} to {losses[-1]:.3g} at step {found[-1]['step']:,}"
             return f"Its metrics say otherwise: the validation loss has fallen from {span}, and it is not flat lately."
-    if symptom == "nan" and main and not error and "not_a_number" not in raised:
+    if symptom == "nan" and main and not error and not raised & {"not_a_number", "diverged", "exploding"}:
         return "Its metrics say otherwise: every loss and gradient that was logged is a number, and no error ended the run."
     return ""

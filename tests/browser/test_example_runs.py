@@ -71,7 +71,7 @@ def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(page: Page,
         alarm.get_by_role("button").click()
         expect(page.get_by_role("tab", name="Debug")).to_have_attribute("aria-selected", "true")
         expect(page.locator("#debug-subject input")).to_have_value("Run rising")
-        expect(page.get_by_label("NaN, or the training stops by itself")).to_be_checked()
+        expect(page.get_by_label("The loss explodes, or is not a number")).to_be_checked()
 
 
 def test_the_curves_of_a_sick_run_are_drawn_over_ones_own_with_what_to_see(page: Page, app: App) -> None:

@@ -64,6 +64,12 @@ def test_a_run_leads_to_train_and_to_generate(ready: Page) -> None:
     ready.locator("#sample-chosen").click()
     expect(ready.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
     expect(ready.locator("#checkpoint input")).to_have_value(re.compile("first, step 50"))
+    expect(ready.get_by_role("tab", name="Generate")).to_be_focused()  # the button that led here can no longer be seen
+    for before in ("Runs", "Train", "Runs"):
+        ready.go_back()
+        expect(ready.get_by_role("tab", name=before)).to_have_attribute("aria-selected", "true")
+    ready.go_forward()
+    expect(ready.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
 
 
 def test_a_run_goes_away_only_when_confirmed_and_comes_back(ready: Page, app: App) -> None:

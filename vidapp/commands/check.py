@@ -16,10 +16,10 @@ from .common import (
     open_data,
     positive,
     print_json,
-    progress_bar,
     refuse_early,
     refuse_missing,
     replaced,
+    share_bar,
     wants_json,
 )
 from .evaluate import STRIP_FORMATS
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "tiny"
 DEFAULT_CLIPS = 8
 MARKS = {"pass": "pass", "fail": "FAIL", "not_applicable": "  - "}
-PROGRESS_UNITS = 1000
 OWN = ("model", "tokens", "codebook_size")
 OF_A_SYMPTOM = ("clips", "strip")
 OF_A_CONFIG = ("preset", "config", "run", "checkpoint", "data", "tokenizer", "only", "symptom", *OF_A_SYMPTOM)
@@ -136,7 +135,7 @@ def opened(arguments: argparse.Namespace, case: "Case") -> "tuple[Subject, list[
     tokenizer = case.tokenizer(arguments.tokenizer)
     source = open_data(case.config.data)
     stream = Stream(arguments.json_lines)
-    with progress_bar(PROGRESS_UNITS, "training a tokenizer", "‰") as bar:
+    with share_bar("training a tokenizer") as bar:
 
         def told(share: float) -> None:
             advance(bar, share)
@@ -157,7 +156,7 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
     checks: list[Check] = []
     for alarm in found:
         stream.line("alarm", alarm.to_dict())
-    with progress_bar(PROGRESS_UNITS, "looking", "‰", delay_s=0) as bar:
+    with share_bar("looking", delay_s=0) as bar:
 
         def report(what: str, share: float) -> None:
             bar.set_description(what, refresh=False)
@@ -171,6 +170,7 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
             stream.line("check", event.to_dict())
             if not wants_json(arguments) and not stream.wanted:
                 bar.write(lines_of(event), file=sys.stdout)
+        advance(bar, 1.0)
     assert isinstance(event, Diagnosis)
     result = {"ok": not event.findings, "checks": [check.to_dict() for check in checks], "alarms": [one.to_dict() for one in found]}
     result["diagnosis"] = event.to_dict()
@@ -213,7 +213,7 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: 
     found: list[Check] = []
     stream = Stream(arguments.json_lines)
     in_words = not wants_json(arguments) and not stream.wanted
-    with progress_bar(PROGRESS_UNITS, "checking", "‰", delay_s=0) as bar:
+    with share_bar("checking", delay_s=0) as bar:
 
         def report(what: str, share: float) -> None:
             bar.set_description(what, refresh=False)
@@ -229,6 +229,7 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: 
             stream.line("check", check.to_dict())
             if in_words:
                 bar.write(lines_of(check), file=sys.stdout)
+        advance(bar, 1.0)
     result = summary(found) | {"notes": notes, "left_out": list(left_out)}
     if stream.wanted:
         stream.line("result", result)
@@ -240,7 +241,7 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: 
 
 
 def advance(bar: Any, share: float) -> None:
-    bar.update(max(0, round(share * PROGRESS_UNITS) - bar.n))
+    bar.update(max(0.0, min(share, 1.0) - bar.n))
 
 
 def lines_of(check: "Check") -> str:

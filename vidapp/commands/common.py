@@ -66,6 +66,18 @@ def progress_bar(total: int | None, what: str, unit: str, initial: int = 0, dela
     )
 
 
+def share_bar(what: str, delay_s: float = MOMENT_S) -> "tqdm[Any]":
+    """A bar from 0 to 1, for work whose parts take how long nobody knows: it tells no speed, nor the time that is left."""
+    bar = progress_bar(1, what, "", delay_s=delay_s)
+    bar.bar_format = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+    return bar
+
+
+def progress_line(text: str) -> None:
+    """A line on stderr, above the bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def check_output(flag: str, path: Path, endings: tuple[str, ...]) -> None:
     """Refuse an output that could not be written before any work is done for it."""
     if path.suffix.lower() not in endings:

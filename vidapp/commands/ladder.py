@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..ladder import FULL, LADDER, QUICK, RUNGS, Budget, RungState, ladder_state, next_rung
+from ..ladder import FULL, QUICK, RUNGS, Budget, RungState, ladder_state, next_rung
 from ..run_reader import list_runs
 from .common import add_json, number, print_json, table, wants_json
 from .experiments import add_shared, chosen_tokenizer, shared_changes, take_to_its_end
@@ -104,8 +104,8 @@ def closing(following: RungState | None, arguments: argparse.Namespace) -> str:
     """What to do next."""
     if following is None:
         return "every rung has passed"
-    rung, quick = following.rung, " --quick" if arguments.quick else ""
+    rung, budget = following.rung, QUICK if arguments.quick else FULL
     if following.state != "failed":
-        return f"next is rung {rung.number} ({rung.title}): {LADDER} --rung {rung.number}{quick}"
-    onward = f"; to go on all the same: {LADDER} --rung {rung.number + 1}{quick}" if rung.number < RUNGS else ""
+        return f"next is rung {rung.number} ({rung.title}): {rung.command}"
+    onward = f"; to go on all the same: {budget.command} --rung {rung.number + 1}" if rung.number < RUNGS else ""
     return f"rung {rung.number} ({rung.title}) has failed: see what it says to do next{onward}"

@@ -4,7 +4,7 @@ import argparse
 import time
 
 from ..files import printable
-from ..run_compare import differing_settings, newest_figures, own_config, standing
+from ..run_compare import differing_settings, known_config, newest_figures, standing
 from ..speedrun import TARGETS, minutes, render, row, speedrun
 from .common import add_json, as_text, number, positive, print_json, progress_bar, table, wants_json
 
@@ -84,7 +84,8 @@ def show(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.name)
     facts = standing(run) | {"path": str(run.path), "error": run.status().error, "figures": newest_figures(run)}
     facts["checkpoints"] = [str(path) for _, path in run.checkpoints()]
-    config = own_config(run)
+    facts["notices"] = [str(notice) for notice in run.status().extra.get("notices") or []]
+    config = known_config(run)
     facts["config"] = config.to_dict() if config else None
     if wants_json(arguments):
         print_json(facts)
@@ -93,9 +94,13 @@ def show(arguments: argparse.Namespace) -> int:
     for phase, figures in facts["figures"].items():
         print(f"\n{printable(phase)}\n{table([[key, number(value)] for key, value in figures.items()])}")
     print("\ncheckpoints" + "".join(f"\n{printable(path)}" for path in facts["checkpoints"] or ["none yet"]))
+    if facts["notices"]:
+        print("\nnotes" + "".join(f"\n{printable(notice)}" for notice in facts["notices"]))
     if config:
         settings = [[f"{section}.{key}", as_text(value)] for section, part in facts["config"].items() for key, value in part.items()]
         print(f"\nsettings\n{table(settings)}")
+    else:
+        print("\nsettings\nnone that can be read: its config.json is missing or damaged, or of another version")
     return 0
 
 

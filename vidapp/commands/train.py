@@ -11,9 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..config import MOVING_MNIST, Config, load_config, parse_assignments
-from ..files import expanded
+from ..failures import BrokenOffError, describe_failure, out_of_memory
+from ..files import expanded, printable
 from ..presets import PRESETS, preset
-from .common import open_data, positive, progress_bar, refuse_missing, replaced, seed
+from .common import open_data, positive, progress_bar, progress_line, refuse_missing, replaced, seed
 
 if TYPE_CHECKING:
     from ..data.source import ClipSource
@@ -62,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     source = open_data(config.data)  # what cannot be read, or does not fit, is refused before a run's name is taken
     run = opened(arguments, config, tokenizer, source, ALONE)
-    with run, stopping_on_signals(run) as received:
+    with broken_off(), run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init), config)
     return report(RunReader(run.path), received)
 
@@ -122,8 +123,25 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     print(f"{each}{ahead.line}", file=sys.stderr)
     taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
     for notice in filter(None, [*taken, glance(config.data), *ahead.notices]):
-        print(f"note: {notice}", file=sys.stderr)
+        say(notice)
+    run.heard = lambda text: None if text in ahead.notices else say(text)
     return run
+
+
+def say(notice: str) -> None:
+    """A line above the bar, where there is one."""
+    progress_line(f"note: {printable(notice)}")
+
+
+@contextlib.contextmanager
+def broken_off() -> Iterator[None]:
+    """What ends a training that has begun is told from what is refused, by the exit code."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError)) or out_of_memory(error):
+            raise BrokenOffError(describe_failure(error)) from error
+        raise
 
 
 def processes() -> int:
@@ -139,7 +157,7 @@ def one_of_several_asked_for() -> bool:
 
 def execute_among_many(arguments: argparse.Namespace) -> int:
     """As one of the processes of a launcher. The first speaks to the person, and the others only where they alone fail."""
-    from ..failures import RankLostError, SharedError, describe_failure
+    from ..failures import RankLostError, SharedError
     from ..launched import ManyRanks
 
     ranks = ManyRanks()
@@ -175,7 +193,7 @@ def train_among(arguments: argparse.Namespace, ranks: "ManyRanks") -> int:
     runs: list[RunWriter] = []
     ranks.from_first(lambda: runs.append(opened(arguments, config, tokenizer, source, ranks)))
     run = runs[0] if runs else SilentRun(config, resumed=arguments.resume)
-    with run, stopping_on_signals(run, of_many=True) as received:
+    with contextlib.nullcontext() if ranks.rank else broken_off(), run, stopping_on_signals(run, of_many=True) as received:
         show(train(config, run, tokenizer=tokenizer, init=arguments.init, ranks=ranks), config)
     return 0 if ranks.rank else report(RunReader(run.path), received)
 
@@ -260,6 +278,8 @@ def report(run: "RunReader", received: list[int]) -> int:
     newest = f"; newest checkpoint {checkpoints[0][1]}" if checkpoints else "; no checkpoint yet"
     print(f"{status.state} at step {status.step} of {status.total}{newest}")
     if status.state == "finished":
-        return 0
+        if status.step in dict(checkpoints):
+            return 0
+        raise BrokenOffError(f"the weights of step {status.step} could not be saved: make room, then go on with --run {run.name} --resume")
     print(f"continue with: python -m vidapp train --run {run.name} --resume", file=sys.stderr)
     return 128 + received[0] if received else 0

@@ -202,7 +202,7 @@ def train_start(preset: str = "debug", settings: dict[str, Any] | None = None, r
     trains, wait behind it instead of being refused."""
     from ..tokenizer_choice import choose_tokenizer
 
-    config = configured(preset, settings or {})
+    config = configured(preset, {} if settings is None else settings)
     start = jobs.start_or_enqueue if queue else jobs.start_training
     return train_status(start(config, run or None, tokenizer=choose_tokenizer(config)))
 

@@ -90,6 +90,10 @@ class DataTab:
                 yield {own.message: said(f"Reading {done + 1} of {len(files)}…")}
         clips = [Shown(frames_u8, name) for name, frames_u8 in brought.clips]
         usable = f"{count(len(brought.usable), 'file')} of {len(files)} can be used."
+        if brought.partly:
+            usable += (
+                f" Of {' and of '.join(brought.partly[:2])} the first {own_clips.SHOWN} clips were looked at: all are once they are kept."
+            )
         if own_clips.lose_colours(brought.usable, brought_data(size, channels, frames, step)):
             usable += " They are in colour and shown in grey: choose colour above to keep it."
         yield {

@@ -225,8 +225,8 @@ def alarms_html(run: RunReader) -> str:
     with history.lock:
         found, logged = history.alarms(error, config), bool(history.lines)
     if not found:
-        text = "Its metrics raise no alarm." if logged else "It has not logged anything yet."
-        return f'<div class="message info" role="status">{text}</div>'
+        text = f"The metrics of {run.name} raise no alarm." if logged else f"{run.name} has not logged anything yet."
+        return f'<div class="message info" role="status">{html.escape(text)}</div>'
     return "".join(
         f'<div class="message {"bad" if alarm.serious else "info"} alarm" data-alarm="{alarm.name}" role="status">'
         f"<b>{html.escape(alarm.title)}.</b> {html.escape(alarm.advice)}</div>"

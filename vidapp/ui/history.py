@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..alarms import LOOKS, Alarm, alarms, layer_figures
+from ..alarms import Alarm, alarms
 from ..config import Config
+from ..metric_lines import LOOKS, layer_figures
 from ..run_reader import Cursor, RunReader
 
 POINTS = 3000  # of one curve at most: more cannot be told apart on a screen

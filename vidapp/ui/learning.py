@@ -44,7 +44,10 @@ def transformer_verdict(newest: Mapping[str, float], curve: Curve, right: Curve)
         return Learning("bad", f"It has not learnt anything yet: {figure}, and {known}.{trend}")
     if copied is not None and loss > copied * (1 - CLOSE):
         beaten = f"below the {short(unigram)} of the tokens' frequency" if unigram is not None else "falling"
-        return Learning("info", f"It is learning: {figure}, {beaten}, but copying the frame before gives {short(copied)}.{trend}")
+        beside = f"but copying the frame before gives {short(copied)}"
+        if loss < copied:
+            beside = f"but hardly below the {short(copied)} of copying the frame before"
+        return Learning("info", f"It is learning: {figure}, {beaten}, {beside}.{trend}")
     ahead = " and ".join(
         f"{short(value)} of {name}" for name, value in (("the tokens' frequency", unigram), ("copying the frame before", copied)) if value
     )

@@ -29,11 +29,12 @@ CLIP_FILES = [".npy", ".gif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", "
 @dataclass
 class Brought:
     """What became of uploaded files. clips: (name, frames uint8 (T, C, H, W)), the first few; usable: paths that hold a clip that is
-    long enough; skipped: (name, reason)."""
+    long enough; skipped: (name, reason); partly: files of so many clips that only the first SHOWN were looked at."""
 
     clips: list[tuple[str, np.ndarray]] = field(default_factory=list)
     usable: list[Path] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    partly: list[str] = field(default_factory=list)
 
 
 def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brought]]:
@@ -53,6 +54,8 @@ def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brou
             brought.skipped.append((path.name, str(error)))
             continue
         brought.skipped += [(f"{path.name}: {name}" if name != path.name else name, reason) for name, reason in skipped]
+        if len(found) == SHOWN:
+            brought.partly.append(path.name)
         long_enough = [clip for clip in found if len(clip.frames) == data.clip_frames]
         brought.skipped += [
             (clip.name, too_short(len(clip.frames), data.clip_frames)) for clip in found if len(clip.frames) < data.clip_frames
@@ -81,9 +84,11 @@ def too_short(frames: int, wanted: int) -> str:
 
 def keep(paths: list[Path], name: str) -> str:
     """Copy files into a new folder of own clips; returns the choice that training offers for it. ValueError where that cannot be."""
-    safe = safe_name(name.strip(), "the name of the clips")
     if not paths:
-        raise ValueError("there is no usable clip to keep: upload some that are long enough")
+        raise ValueError("there is no usable clip to keep: upload some that can be read and are long enough")
+    if not name.strip():
+        raise ValueError("the clips have no name yet: give them one, under which they can be chosen")
+    safe = safe_name(name.strip(), "the name of the clips")
     folder = sources.own_folder()
     folder.mkdir(parents=True, exist_ok=True)
     target = resolve_inside(folder, safe)

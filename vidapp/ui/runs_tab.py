@@ -1,6 +1,7 @@
 """The Runs tab: every run with its scores, two or more beside one another, and what can be done with them."""
 
 import html
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ CURVES = {
     "gradient": ("Gradient norm", "transformer/grad_norm", "norm before clipping"),
     "tokenizer": ("Tokenizer error", "tokenizer/reconstruction_mse", "squared error a frame"),
 }
+OF_OTHER_TOKENS = ("data.", "tokenizer.", "recipe.tokenizer_", "run.validation_clips")
 MOST_LISTED = 200  # runs in the trash
 Updates = dict[Any, Any]
 
@@ -222,10 +224,18 @@ def settings_html(runs: list[RunReader]) -> str:
         return '<p class="hint">These runs have the same settings throughout.</p>'
     head = "".join(f'<th scope="col">{html.escape(run.name)}</th>' for run in runs)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(key)}</th>' + "".join(f"<td>{html.escape(as_text(value))}</td>" for value in values) + "</tr>"
+        f'<tr><th scope="row">{breakable(key)}</th>' + "".join(f"<td>{breakable(as_text(value))}</td>" for value in values) + "</tr>"
         for key, values in differing.items()
     )
-    return f'<table class="settings"><thead><tr><th scope="col">Settings that differ</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    table = f'<table class="settings"><thead><tr><th scope="col">Settings that differ</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    apart = [key for key in differing if key.startswith(OF_OTHER_TOKENS)]
+    warning = f"The losses of these runs are of other clips or tokens, and cannot be compared: {', '.join(apart)} differ{'s' * (len(apart) == 1)}."
+    return said(warning) * bool(apart) + f'<div class="wide" tabindex="0" role="region" aria-label="Settings that differ">{table}</div>'
+
+
+def breakable(text: str) -> str:
+    """Escaped, with places at which a narrow window may break it."""
+    return re.sub(r"([._/,])", r"\1<wbr>", html.escape(text, quote=False))
 
 
 def as_text(value: Any) -> str:
@@ -249,7 +259,7 @@ def build(*, readonly: bool = False) -> RunsTab:
         discarding.question.render()
     curve = gr.Radio(
         [(label, key) for key, (label, _, _) in CURVES.items()], value="validation", label="Curve", elem_id="run-curve",
-        info="Validation loss is of the same clips and masks all along, so runs can be compared by it.",
+        info="Validation loss is of the same clips and masks all along: runs of the same data and tokenizer can be compared by it.",
     )  # fmt: skip
     log = gr.Checkbox(False, label="log scale", info="Logarithmic loss axis, for runs whose losses lie far apart.", elem_id="run-log")
     plot = chart(label="Curves of the chosen runs over one another", elem_id="run-chart")

@@ -83,6 +83,7 @@ def facts(reader: RunReader, status: RunStatus, waiting: int) -> dict[str, Any]:
     with history.lock:
         left = remaining_seconds(history, status)
         score = score_of(history, phase_of(status))
+    of_phase = " in this phase" if phase_of(status) == TOKENIZER else ""
     return {
         "state": status.state,
         "step": f"{status.step:,} of {status.total:,}" if status.total else f"{status.step:,}",
@@ -90,7 +91,7 @@ def facts(reader: RunReader, status: RunStatus, waiting: int) -> dict[str, Any]:
         "share": round(min(1.0, status.step / status.total), 4) if status.total else 0.0,
         "where": place_of(status, config),
         "score": score,
-        "left": f"{words.duration(left)} left" if left is not None and status.state == "running" else "",
+        "left": f"{words.duration(left)} left{of_phase}" if left is not None and status.state == "running" else "",
         "waiting": waiting,
     }
 

@@ -206,6 +206,7 @@ function draw(answer) {
   root.dataset.key = answer.key;
   root.dataset.checks = String(answer.checks.length);
   find('h2').textContent = answer.title;
+  find('h2').hidden = false;
   progress(answer);
   const problem = find('.problem');
   problem.hidden = !answer.error;
@@ -224,7 +225,7 @@ function draw(answer) {
 
 function nothing(text) {
   root.dataset.state = 'none';
-  find('h2').textContent = '';
+  find('h2').hidden = true;
   say(find('.words'), text);
   for (const part of ['.bar', '.problem', '.diagnosis', '.lost', '.sum', '.rest']) find(part).hidden = true;
   drawn = { about: '', cards: [] };

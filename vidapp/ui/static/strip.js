@@ -60,7 +60,8 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden) poll
 poll();
 
 // ---- the address
-let tab = null;
+const HOME = 'generate';
+let tab = null, home = HOME;  // the tab that is shown, and the one of a plain address
 function tabShown() {
   const chosen = document.querySelector('#tabs [role="tab"][aria-selected="true"]');
   return chosen ? chosen.dataset.tabId : null;
@@ -69,14 +70,28 @@ function note() {
   const now = tabShown();
   if (!now || now === tab) return;
   const first = tab === null;
+  if (first) home = new URLSearchParams(location.search).has('tab') ? HOME : now;
   tab = now;
   const old = new URLSearchParams(location.search);
   if (first && !old.has('tab')) return;   // a plain address stays one until somebody goes elsewhere
   if (first || old.get('tab') === now) return;
   const query = new URLSearchParams({ tab: now });
   if (old.has('run')) query.set('run', old.get('run'));
-  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+  history.pushState(history.state, '', `${location.pathname}?${query}`);  // Back goes to the tab before
+  for (const wait of [100, 500, 1500]) setTimeout(() => held(now), wait);
 }
+function held(now) {  // whoever came by a button of the tab before is at one that can no longer be seen
+  const at = document.activeElement;
+  if (now === tab && (at === document.body || !at.checkVisibility())) tabOf(now)?.focus({ preventScroll: true });
+}
+function tabOf(id) {
+  const all = [...document.querySelectorAll(`#tabs [role="tab"][data-tab-id="${CSS.escape(id)}"]`)];
+  return all.find((button) => button.offsetParent !== null) || all[0];
+}
+addEventListener('popstate', () => {
+  tab = new URLSearchParams(location.search).get('tab') || home;
+  tabOf(tab)?.click();
+});
 function follow() {
   const tabs = document.querySelector('#tabs');
   if (!tabs) { setTimeout(follow, 200); return; }

@@ -41,7 +41,7 @@ def branches(block: Block) -> tuple[Branch, Branch, Branch]:
 
 
 @dataclass(frozen=True)
-class Sight:
+class FrameView:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
     space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
@@ -84,7 +84,9 @@ class FramePass:
         self.stem = transformer.stem
         self.narrow = self.stem.table(table) if self.stem else table
         self.tokens_BKN = torch.empty(clips, 0, self.places, dtype=torch.int64, device=weight.device)  # of the decided frames
-        self.seen: tuple[Tensor, list[Sight]] | None = None  # of one masked frame behind those that are kept: the same for all its passes
+        self.seen: tuple[Tensor, list[FrameView]] | None = (
+            None  # of one masked frame behind those that are kept: the same for all its passes
+        )
 
     @staticmethod
     def fits(transformer: VideoTransformer) -> bool:
@@ -118,7 +120,7 @@ class FramePass:
         hidden = torch.layer_norm(x_RD, self.shape, *self.final)
         return torch.addmm(self.transformer.head_bias, hidden, self.head).unflatten(0, places_BM.shape)
 
-    def layer(self, x_RD: Tensor, weights: tuple[Branch, Branch, Branch], sight: Sight, frames: int, wanted: Tensor | None) -> Tensor:
+    def layer(self, x_RD: Tensor, weights: tuple[Branch, Branch, Branch], sight: FrameView, frames: int, wanted: Tensor | None) -> Tensor:
         """The rows of so many frames -> the same; in the last layer, which knows them, the wanted ones of the last frame alone."""
         space, time, mlp = weights
         last = wanted is not None
@@ -138,7 +140,7 @@ class FramePass:
         x_RD.addmm_(y, branch.out)  # x is this pass's own
         return x_RD if self.pre else torch.layer_norm(x_RD, self.shape, *branch.norm)
 
-    def over_space(self, qkv: Tensor, sight: Sight) -> Tensor:
+    def over_space(self, qkv: Tensor, sight: FrameView) -> Tensor:
         """Of queries (scaled), keys and values (3 D, R): what attention within each frame gives, (R, D)."""
         parts = qkv.view(3, self.heads, self.width // self.heads, -1, self.places).permute(0, 3, 1, 2, 4)
         q, k, v = parts.flatten(1, 2)  # each (B F H, d, N)
@@ -147,7 +149,7 @@ class FramePass:
             scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
         return as_rows(torch.bmm(v, scores.softmax(-1).transpose(1, 2)).view(-1, self.width, self.places))
 
-    def over_time(self, qkv: Tensor, sight: Sight, frames: int, last: bool) -> Tensor:
+    def over_time(self, qkv: Tensor, sight: FrameView, frames: int, last: bool) -> Tensor:
         """Of the same: what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
         parts = qkv.view(3, self.width, self.clips, frames, self.places).permute(0, 2, 3, 1, 4)  # (3, B, F, D, N)
         sight.fresh.copy_(parts[1:])
@@ -155,7 +157,7 @@ class FramePass:
         found = [self.of_one_frame(parts[0, :, frame], sight, self.frames + frame) for frame in wanted]
         return as_rows(found[0] if len(found) == 1 else torch.stack(found, dim=1).flatten(0, 1))
 
-    def of_one_frame(self, q_BDN: Tensor, sight: Sight, time: int) -> Tensor:
+    def of_one_frame(self, q_BDN: Tensor, sight: FrameView, time: int) -> Tensor:
         """(B, D, N) of the queries of the frame at a time, which sees what is kept up to itself. Sums of products: as many matrix products
         of a single row each take longer."""
         keys, values = sight.keys, sight.values
@@ -166,7 +168,7 @@ class FramePass:
             scores += sight.time_bias[:, time, : time + 1].t()[..., None]
         return (scores.softmax(1)[:, :, :, None] * values).sum(1).flatten(1, 2)
 
-    def sights(self, frames: int) -> tuple[Tensor, list[Sight]]:
+    def sights(self, frames: int) -> tuple[Tensor, list[FrameView]]:
         """What is added to the embeddings, (B or none, F, N, D), and every layer's sight, for so many frames, the last of them masked."""
         end = self.frames + frames
         start: Tensor = self.transformer.place_embedding
@@ -176,9 +178,9 @@ class FramePass:
             times, keys = torch.arange(self.frames, end, device=start.device), torch.arange(end - 1, device=start.device)
             every = torch.ones(1, frames, end - 1, dtype=torch.bool, device=start.device)
             start = start + self.stem.frames_before(self.tokens_BKN, self.stem.sources(every, times, keys), self.narrow)
-        found: list[Sight] = []
+        found: list[FrameView] = []
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
             keys, values = kept[:, :, :end].unflatten(3, (self.heads, -1))
-            found.append(Sight(space, time[0, 0] if self.relative else None, keys, values, kept[:, :, self.frames : end]))
+            found.append(FrameView(space, time[0, 0] if self.relative else None, keys, values, kept[:, :, self.frames : end]))
         return start, found

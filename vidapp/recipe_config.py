@@ -124,8 +124,8 @@ class RecipeConfig(Section):
     )
     ema_decay: float = option(
         0.999,
-        "Decay of the averaged weights that are sampled from, after a warm-up; 0 keeps none. Higher in longer runs; off to see the weights "
-        "as they are.",
+        "Decay of the averaged weights that are sampled from, after a warm-up; 0 takes the newest weights (and saves no memory). Higher in "
+        "longer runs.",
         low=0.0,
         high=0.999999,
     )

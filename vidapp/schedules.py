@@ -92,7 +92,7 @@ def always_given(recipe: RecipeConfig, data: DataConfig, progress: float) -> int
 
 
 def mask_ratio(recipe: RecipeConfig, progress: float, rng: np.random.Generator, count: int = 1) -> np.ndarray:
-    """`count` mask ratios in (0, 1]. cosine: cos(pi/2 u), u uniform (MaskGIT, Chang et al., 2022)."""
+    """`count` mask ratios in [0, 1]; of a mask that comes to nothing one token is hidden (`masking.at_least_one`). cosine: cos(pi/2 u), u uniform (MaskGIT, Chang et al., 2022)."""
     top = 0.5 + 0.5 * progress
     if recipe.mask_schedule == "fixed":
         return np.full(count, recipe.mask_ratio)

@@ -260,6 +260,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
         enable_monitoring=False,
         run_history=False,
         footer_links=["api", "settings"],
+        i18n=gr.I18n(en={"common.complete": "done"}),  # Gradio's own page reads the key out to a screen reader, and has no word for it
         max_file_size=LARGEST_OF_STRANGERS if serving.readonly else LARGEST_UPLOAD,
         state_session_capacity=SESSIONS,
         **settings,

@@ -316,6 +316,16 @@ def test_lines_come_back_with_attempt_and_time_and_only_once(run: RunWriter) -> 
     assert re.fullmatch(r"1/\d+/\d+", cursor)
 
 
+def test_metrics_that_somebody_deletes_begin_anew_with_a_word(run: RunWriter) -> None:
+    run.log({"step": 1})
+    (run.path / "metrics.jsonl").unlink()
+    for step in (2, 3):
+        run.log({"step": step})
+    assert [line["step"] for line in reader_of(run).metrics()[0]] == [2, 3]
+    (notice,) = run.notices
+    assert notice.startswith("metrics.jsonl was deleted while the run trains")
+
+
 def test_lines_are_json_for_everybody(run: RunWriter) -> None:
     run.log({"step": 1, "loss": float("nan"), "grad_norm": float("inf")})
     line = json.loads((run.path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)

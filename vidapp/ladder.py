@@ -23,7 +23,8 @@ CHECK = "python -m vidapp check"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much the rungs may cost: clips to learn by heart, and steps of each rung's runs. changes: to every run's settings. command: what climbs them."""
+    """How much the rungs may cost: clips to learn by heart, and steps of each rung's runs. changes: to every run's settings. command: what
+    climbs them."""
 
     prefix: str = "ladder"
     command: str = "python -m vidapp ladder"

@@ -350,6 +350,10 @@ class RunWriter:
             self.close()
 
     def _append(self, record: bytes) -> None:
+        if self._metrics is not None and not os.fstat(self._metrics.fileno()).st_nlink:
+            self.notify(f"{run_folder.METRICS} was deleted while the run trains: it begins anew here, and what was in it is lost")
+            self._metrics.close()
+            self._metrics = None
         if self._metrics is None:
             self._metrics = FileIO(self.path / run_folder.METRICS, "a")
         size = self._metrics.seek(0, os.SEEK_END)

@@ -2,6 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import QUIET_MS
 from playwright.sync_api import Locator, Page, expect
 from serving import App
 from tiny_checkpoint import tiny_config
@@ -40,6 +41,26 @@ def test_what_the_keyboard_is_at_can_be_seen(page: Page) -> None:
         assert outline(place) == ["solid", "2px"], control
     page.locator("label > input[type=radio]").first.focus()
     assert outline(page.locator("label:has(> input[type=radio])").first) == ["solid", "2px"]
+
+
+def test_a_radio_is_one_stop_and_its_choices_are_gone_through_by_arrows(page: Page) -> None:
+    choices, drawing = page.locator("#source input"), page.locator("#drawing")
+    page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
+    page.locator("#checkpoint input").focus()  # from somewhere else
+    choices.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(choices.nth(1)).to_be_checked()
+    expect(drawing).to_be_visible()
+    page.wait_for_timeout(QUIET_MS)
+    page.keyboard.press("ArrowRight")
+    expect(choices.nth(2)).to_be_checked()
+    expect(drawing).to_be_hidden()
+    page.wait_for_timeout(QUIET_MS)
+    page.keyboard.press("ArrowRight")  # from the last to the first
+    expect(choices.first).to_be_checked()
+    page.wait_for_timeout(QUIET_MS)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#source')") is None
 
 
 def outline(place: Locator) -> list[str]:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -122,15 +122,19 @@ def opened(arguments: argparse.Namespace, config: Config, tokenizer: Path | None
     each = f"{ranks.count} processes, each: " if ranks.count > 1 else ""
     print(f"{each}{ahead.line}", file=sys.stderr)
     taken = [BUNDLED_TAKEN] if tokenizer in ALL_BUNDLED and arguments.tokenizer is None and not arguments.resume else []
-    for notice in filter(None, [*taken, glance(config.data), *ahead.notices]):
-        say(notice)
-    run.heard = lambda text: None if text in ahead.notices else say(text)
+    tell(run, [*filter(None, [*taken, glance(config.data)]), *ahead.notices])
     return run
 
 
-def say(notice: str) -> None:
-    """A line above the bar, where there is one."""
-    progress_line(f"note: {printable(notice)}")
+def tell(run: "RunWriter", known: Sequence[str]) -> None:
+    """Print the notices of a run, those that are known before it begins and every other as it comes."""
+
+    def say(notice: str) -> None:
+        progress_line(f"note: {printable(notice)}")
+
+    for notice in known:
+        say(notice)
+    run.heard = lambda notice: None if notice in known else say(notice)
 
 
 @contextlib.contextmanager

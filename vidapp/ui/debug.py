@@ -296,4 +296,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab, picker: gr.Dropdown) -> 
     asking.find.click(guard(tab.find), [*about, asking.symptom], tab.outputs, **ordered)
     tab.check.click(guard(tab.run_checks), [*about, asking.scope], tab.outputs, **ordered)
     asking.locate.click(guard(tab.locate), [*about, asking.clips], tab.outputs, **ordered)
-    asking.stop.click(guard(tab.stop), None, tab.outputs, **ordered)
+    stopped = asking.stop.click(guard(tab.stop), None, tab.outputs, **ordered)
+    stopped.then(
+        None, js="() => { document.querySelector('#find-cause').focus(); return []; }", **PRIVATE
+    )  # a button greyed out holds no focus

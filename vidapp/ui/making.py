@@ -193,11 +193,11 @@ class Stage:
             values, notice = carried_on(wish.values)
             chosen = chosen_from(*values)
             config = session.config_of(chosen.checkpoint, chosen.dropped)
-            updates: Updates = {self.message: said(notice), self.made: ""}
+            updates: Updates = {self.made: ""}
             if wish.kind == FIT:
                 chosen = fitted(chosen, config)
                 updates |= {getattr(self.controls, name): getattr(chosen, name) for name in ("given", "frames", "number")}
-            updates |= self.shown(chosen, config)
+            updates |= self.shown(chosen, config, notice)
             newer = WISHES.of(request.session_hash)
             if newer and newer.number != wish.number and newer.kind in (PREVIEW, FIT):
                 return {}  # what took longer than the next one would land on it
@@ -215,12 +215,13 @@ class Stage:
             self.controls.number: gr.Slider(maximum=max(clips - 1, 1)),  # a slider of one place is none
         }
 
-    def shown(self, chosen: Chosen, config: "Config") -> Updates:
+    def shown(self, chosen: Chosen, config: "Config", notice: str) -> Updates:
+        """The clip that was chosen, where there is one yet, and what is said of it."""
         if (chosen.source == UPLOAD and not chosen.upload) or (chosen.source == DRAWN and not chosen.drawing):
-            return {self.screen: None, **self.nothing_made()}
+            return {self.screen: None, self.message: said(notice), **self.nothing_made()}
         clip = chosen.clip(config)
-        which = {self.message: said(clip.which)} if clip.which else {}
-        return {self.screen: Reel(clip.given_u8, clip.truth_u8, chosen.frames).value(), **self.nothing_made(), **which}
+        screen = Reel(clip.given_u8, clip.truth_u8, chosen.frames).value()
+        return {self.screen: screen, self.message: said(notice) + said(clip.which), **self.nothing_made()}
 
     def arrive(self, request: gr.Request, *values: Any) -> Updates:
         """A page was opened: what its link names is generated; else what it opens with is there already, or the clip is shown."""

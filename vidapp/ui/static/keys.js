@@ -1,4 +1,4 @@
-// What Gradio's sliders leave to the mouse, done by the keyboard too.
+// What Gradio leaves to the mouse, done by the keyboard too.
 
 // A slider's number box takes effect when it is left: on Enter it is left for a moment. It keeps the focus, as any other box does.
 document.addEventListener('keydown', (event) => {
@@ -19,3 +19,14 @@ document.addEventListener('keyup', (event) => {
   taken.value = taken.slider.value;
   taken.slider.dispatchEvent(new PointerEvent('pointerup', { bubbles: true }));
 });
+
+// The choices of a radio are one group: arrows go from one to the next, and Tab goes past them. Gradio names each of them apart, and anew
+// where another one is chosen.
+function group() {
+  for (const set of document.querySelectorAll('fieldset')) {
+    const choices = set.querySelectorAll('input[type="radio"]');
+    for (const choice of choices) if (choice.name !== choices[0].name) choice.name = choices[0].name;
+  }
+}
+document.addEventListener('focusin', group);
+document.addEventListener('change', () => { for (const wait of [0, 100]) setTimeout(group, wait); });

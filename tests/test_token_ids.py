@@ -129,8 +129,14 @@ def test_a_raw_file_must_be_as_long_as_its_json_says(tmp_path: Path) -> None:
         settings_of(str(tmp_path / "ids.bin"))
 
 
-def test_ids_outside_of_the_codebook_are_refused_when_met(tmp_path: Path) -> None:
-    source = open_source(data_of(saved(tmp_path, grids(), codebook_size=50)))
+def test_ids_outside_of_the_codebook_are_refused_at_once_or_in_a_large_file_when_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_of(saved(tmp_path, grids(), codebook_size=50))
+    with pytest.raises(ValueError, match=r"^ids.npy holds ids .* outside of \[0, 50\): correct codebook_size"):
+        open_source(data)
+    monkeypatch.setattr(token_ids, "LOOKED_THROUGH", 0)
+    source = open_source(data)
     with pytest.raises(ValueError, match=r"outside of \[0, 50\): correct codebook_size"):
         source.fixed_clips("train", 10, 4)
 

@@ -25,6 +25,7 @@ MAX_CLIPS = 1_000_000
 LARGEST_CODEBOOK = 65536
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 OPEN_FILES = 16
+LOOKED_THROUGH = 64 << 20  # bytes: a file of more is refused where a clip of it is read that holds what it must not
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class TokenSource(FolderSource):
         self._found: dict[tuple[str, int], Windows] = {}
         if file.shape[0] > MAX_CLIPS:
             raise ValueError(f"{self.name} has {file.shape[0]:,} clips, above the limit of {MAX_CLIPS:,}: split it")
+        if opened(file).nbytes <= LOOKED_THROUGH:
+            refuse_outside(opened(file), file.codebook_size, self.name)
         clips: list[Segment] = [
             IdSegment(f"{file.path.name}[{index}]", file.path, index, 0, file.frames, file) for index in range(file.shape[0])
         ]

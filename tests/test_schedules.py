@@ -214,6 +214,12 @@ def test_there_is_no_own_past_where_no_masked_frame_would_see_it() -> None:
 # ------------------------------------------------------------------ notices
 
 
+@pytest.mark.parametrize(("optimizer", "learnt"), [("adamw", "nothing"), ("muon", "the hidden matrices alone")])
+def test_a_rate_of_nothing_is_said_to_teach_nothing(optimizer: str, learnt: str) -> None:
+    (notice,) = notices(RecipeConfig(learning_rate=0.0, optimizer=optimizer), 100_000)
+    assert notice == f"recipe.learning_rate=0: {learnt} will be learnt."
+
+
 def test_a_schedule_that_fits_its_run_needs_no_words() -> None:
     assert notices(RecipeConfig(), 20_000) == []
     assert notices(RecipeConfig(schedule="constant"), 10) == []

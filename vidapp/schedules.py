@@ -130,7 +130,10 @@ def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) ->
         found.append(
             f"Warm-up shortened from {recipe.warmup_steps} to {warmup_steps(recipe, steps)} steps: a tenth of this run of {steps} steps."
         )
-    if recipe.minimum_learning_rate > recipe.learning_rate and recipe.schedule == "cosine":
+    if not recipe.learning_rate:
+        still = "the hidden matrices alone" if recipe.optimizer == "muon" and recipe.muon_learning_rate else "nothing"
+        found.append(f"recipe.learning_rate=0: {still} will be learnt.")
+    elif recipe.minimum_learning_rate > recipe.learning_rate and recipe.schedule == "cosine":
         found.append(f"The cosine ends at its peak {recipe.learning_rate:g}: recipe.minimum_learning_rate is above it.")
     if recipe.curriculum and steps < len(recipe.curriculum):
         found.append(f"The curriculum has {len(recipe.curriculum)} lengths but the run only {steps} steps: some are skipped.")

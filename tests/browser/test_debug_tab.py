@@ -36,6 +36,10 @@ def ended(page: Page) -> None:
 def test_a_symptom_leads_to_its_cause_and_its_setting_into_train(ready: Page) -> None:
     expect(ready.locator("#debug-alarms .alarm").first).to_contain_text("Nothing learnt but frequencies")
     ready.get_by_label("Nothing moves").check()
+    expect(ready).to_have_url(re.compile(r"tab=debug&run=.+&symptom=nothing-moves"))
+    ready.reload()
+    expect(ready.get_by_label("Nothing moves")).to_be_checked()
+    expect(ready.locator("#debug-alarms .alarm").first).to_contain_text("Nothing learnt but frequencies")
     expect(ready.locator("#stop-checks")).to_be_disabled()
     ready.locator("#find-cause").click()
     expect(ready.locator("#stop-checks")).to_be_enabled()

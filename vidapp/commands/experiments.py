@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Config, parse_assignments
 from ..experiment import Planned
 from .common import refuse_missing
-from .train import broken_off, show, stopping_on_signals, tell
+from .train import show, stopping_on_signals, tell
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def take_to_its_end(planned: Planned, tokenizer: Path | None) -> int:
     run = RunWriter.resume(planned.name) if existing else RunWriter.create(planned.name, config)
     print(f"run {run.name} ({planned.title}), {'continued' if existing else 'new'}\n{ahead.line}", file=sys.stderr)
     tell(run, ahead.notices)
-    with broken_off(), run, stopping_on_signals(run) as received:
+    with run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer), config)
     if RunReader(run.path).status().state == "finished":
         return 0

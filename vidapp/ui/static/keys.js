@@ -22,11 +22,11 @@ document.addEventListener('keyup', (event) => {
 
 // The choices of a radio are one group: arrows go from one to the next, and Tab goes past them. Gradio names each of them apart, and anew
 // where another one is chosen.
-function group() {
+function regroup() {
   for (const set of document.querySelectorAll('fieldset')) {
     const choices = set.querySelectorAll('input[type="radio"]');
     for (const choice of choices) if (choice.name !== choices[0].name) choice.name = choices[0].name;
   }
 }
-document.addEventListener('focusin', group);
-document.addEventListener('change', () => { for (const wait of [0, 100]) setTimeout(group, wait); });
+document.addEventListener('focusin', regroup);
+document.addEventListener('change', () => { for (const wait of [0, 100]) setTimeout(regroup, wait); });

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from . import __version__
 from .commands import ablate, bench, check, compact, evaluate, ladder, runs, sample, train
-from .failures import BrokenOffError, RankLostError, describe_failure, out_of_memory
+from .failures import BrokenOffError, RankLostError, describe_failure, is_known
 from .files import printable
 
 COMMANDS = {
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def complain_of(error: Exception) -> int:
     """Say in one line what went wrong: what a person or the disk did, or what nobody is known to cause."""
-    if isinstance(error, (ValueError, OSError)) or out_of_memory(error):
+    if is_known(error):
         return complain(describe_failure(error), REFUSED)
     if isinstance(error, (RankLostError, BrokenOffError)):
         return complain(describe_failure(error), FAILED)

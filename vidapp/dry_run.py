@@ -113,11 +113,8 @@ def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:
     return distances.argmin(dim=-1).unflatten(0, clips_BTCHW.shape[:2])
 
 
-def expected_past(config: Config, model: VideoTransformer, batch: TokenBatch) -> Tensor | None:
-    """What masked frames see of those before them at the end of a run: as many clips as draw an own past on average, from frames that are
-    spread evenly, have it; None where nothing is looked at but the clip."""
-    if not config.recipe.clean_past:
-        return None
+def expected_past(config: Config, model: VideoTransformer, batch: TokenBatch) -> Tensor:
+    """The clips at the end of a run with as many own pasts as are drawn on average, from frames that are spread evenly."""
     frames = batch.tokens_BTHW.shape[1]
     share = own_past(config, frames, 1.0)
     looking = [clip for clip, mask in enumerate(batch.masks) if mask.objective != "individual"]

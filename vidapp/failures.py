@@ -47,6 +47,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
+def is_known(error: BaseException) -> bool:
+    """Whether a person, the disk or the memory is to blame, and no bug."""
+    return isinstance(error, (ValueError, OSError)) or out_of_memory(error)
+
+
 def write_failure(error: BaseException) -> bool:
     """Whether the disk is to blame (full, unwritable, gone) and no bug: OSError, or safetensors' own error for it."""
     return isinstance(error, OSError) or (type(error).__name__ == "SafetensorError" and "I/O" in str(error))

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..config import MOVING_MNIST, Config, load_config, parse_assignments
-from ..failures import BrokenOffError, describe_failure, out_of_memory
+from ..failures import BrokenOffError, describe_failure, is_known
 from ..files import expanded, printable
 from ..presets import PRESETS, preset
 from .common import open_data, positive, progress_bar, progress_line, refuse_missing, replaced, seed
@@ -143,7 +143,7 @@ def broken_off() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (ValueError, OSError)) or out_of_memory(error):
+        if is_known(error):
             raise BrokenOffError(describe_failure(error)) from error
         raise
 

@@ -73,13 +73,13 @@ class Clip:
 def first_clip(path: str | Path, size: int, channels: int, max_frames: int, step: int = 1) -> tuple[Clip, str]:
     """The clip in a file, or the first of several that can be read, as `read_clips` has it; of several also which one it is, in a
     sentence."""
-    (clip,), skipped = read_clips(path, size, channels, max_frames, 1, step)
+    files, left_out = find_clips(path)
+    (clip,), skipped = read_found(Path(path), files, left_out, size, channels, max_frames, 1, step)
     damaged = [PurePosixPath(name).name for name, reason in skipped if reason != UNKNOWN]
     first = f"This is {clip.name}, the first clip in {Path(path).name}"
     if damaged:
         others = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         return clip, f"{first} that can be read: {damaged[0]}{others} cannot."
-    files, _ = find_clips(path)
     return clip, "" if [clip.name] == [file.name for file in files] else f"{first}."
 
 
@@ -94,8 +94,15 @@ def read_clips(
     Raises ClipError where nothing can be looked through or where not one clip could be read. At most 1 GiB is read in all, and no more is
     looked at once MOST_UNREADABLE could not be read.
     """
-    files, skipped = find_clips(path)
+    return read_found(Path(path), *find_clips(path), size, channels, max_frames, max_clips, step)
+
+
+def read_found(
+    path: Path, files: list[ClipFile], left_out: list[Skipped], size: int, channels: int, max_frames: int, max_clips: int, step: int
+) -> tuple[list[Clip], list[Skipped]]:
+    """The same of what `find_clips` has found there."""
     clips: list[Clip] = []
+    skipped = list(left_out)
     room, failed = MAX_READ_BYTES, 0
     with held_open():
         for file in files:
@@ -111,9 +118,9 @@ def read_clips(
             if len(clips) >= max_clips or failed >= MOST_UNREADABLE:
                 break
     if failed >= MOST_UNREADABLE:
-        skipped.append((Path(path).name, f"no more of it was looked at: {failed} of its clips cannot be read"))
+        skipped.append((path.name, f"no more of it was looked at: {failed} of its clips cannot be read"))
     if not clips:
-        raise nothing_in(Path(path), skipped)
+        raise nothing_in(path, skipped)
     return clips, skipped
 
 

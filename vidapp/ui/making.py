@@ -3,7 +3,7 @@
 import atexit
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -208,10 +208,13 @@ class Stage:
     def examples(self, choice: str, dropped: str | None) -> Updates:
         """The test clips that a checkpoint can be tried on: pictures of the first, and how many there are to choose from."""
         config = session.config_of(choice, dropped)
-        chosen = fitted(dataclasses.replace(FIRST, checkpoint=choice, dropped=dropped), config)
-        clips = clips_to_try(chosen, config)
+        clips, pictures = TEST_CLIPS, None
+        with suppress(ValueError, OSError):
+            data = source_of(config, trusted=choice != session.DROPPED_CHOICE)
+            clips = known_clips(data)
+            pictures = opening.pictures(data, at_length(FIRST, config).given)
         return {
-            self.thumbs: thumbnails_value(pictures_for(chosen, config), clips),
+            self.thumbs: thumbnails_value(pictures, clips),
             self.controls.number: gr.Slider(maximum=max(clips - 1, 1)),  # a slider of one place is none
         }
 
@@ -254,27 +257,21 @@ def opening_files() -> dict[str, str]:
 
 
 def fitted(chosen: Chosen, config: "Config") -> Chosen:
-    """With as many given and future frames as the checkpoint was trained with, and a test clip that there is."""
+    """With as many given and future frames as the checkpoint was trained with, and a test clip that there is, where that is known."""
+    chosen = at_length(chosen, config)
+    try:
+        known = known_clips(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE))
+    except (ValueError, OSError):
+        return chosen
+    return dataclasses.replace(chosen, number=min(chosen.number, known - 1))
+
+
+def at_length(chosen: Chosen, config: "Config") -> Chosen:
+    """With as many given and future frames as the checkpoint was trained with."""
     data = config.data
-    if data.clip_frames > data.context_frames:
-        chosen = dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
-    return dataclasses.replace(chosen, number=min(chosen.number, clips_to_try(chosen, config) - 1))
-
-
-def clips_to_try(chosen: Chosen, config: "Config") -> int:
-    """How many test clips the checkpoint can be tried on; as many as can be chosen where they cannot be had."""
-    try:
-        return known_clips(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE))
-    except (ValueError, OSError):
-        return TEST_CLIPS
-
-
-def pictures_for(chosen: Chosen, config: "Config") -> Any:
-    """Pictures of the first of them; None where there are none to see."""
-    try:
-        return opening.pictures(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE), chosen.given)
-    except (ValueError, OSError):
-        return None
+    if data.clip_frames <= data.context_frames:
+        return chosen
+    return dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
 
 
 def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-from ..runs import describe_failure
+from ..failures import describe_failure, is_known
 
 PLAIN_WORD = re.compile(r"[a-z]+[ ,:]")  # not the name of a file or a setting
 SAME_S = 4.0  # what a page is told twice within this is one toast: several events may come to the same
@@ -58,7 +58,7 @@ def said(text: str, tone: str = "info") -> str:
 def sentence(error: BaseException) -> str:
     """What went wrong as one sentence for a person; what only a bug can do is logged with its traceback."""
     text = describe_failure(error)
-    if not isinstance(error, (ValueError, OSError, MemoryError)) and not text.startswith("out of memory"):
+    if not is_known(error):
         log.error("unexpected error in the page", exc_info=error)
         return f"This should not have happened ({text}). The log of the app has the details; trying again does no harm."
     text = " ".join(text.split())

@@ -60,8 +60,8 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden) poll
 poll();
 
 // ---- the address
-const HOME = 'generate';
-let tab = null, home = HOME;  // the tab that is shown, and the one of a plain address
+const HOME = 'generate';  // the tab of a plain address
+let tab = null;
 function tabShown() {
   const chosen = document.querySelector('#tabs [role="tab"][aria-selected="true"]');
   return chosen ? chosen.dataset.tabId : null;
@@ -70,7 +70,6 @@ function note() {
   const now = tabShown();
   if (!now || now === tab) return;
   const first = tab === null;
-  if (first) home = new URLSearchParams(location.search).has('tab') ? HOME : now;
   tab = now;
   const old = new URLSearchParams(location.search);
   if (first && !old.has('tab')) return;   // a plain address stays one until somebody goes elsewhere
@@ -89,7 +88,7 @@ function tabOf(id) {
   return all.find((button) => button.offsetParent !== null) || all[0];
 }
 addEventListener('popstate', () => {
-  tab = new URLSearchParams(location.search).get('tab') || home;
+  tab = new URLSearchParams(location.search).get('tab') || HOME;
   tabOf(tab)?.click();
 });
 function follow() {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import TINY, random_tokens, roughen, tiny, tiny_tokenizer
 
-from vidapp.batches import TokenBatch, corrupt, draw_masks, encode_clips, training_clips
+from vidapp.batches import TokenBatch, corrupted, corruption, draw_masks, encode_clips, training_clips
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
 from vidapp.data.source import open_source
@@ -79,19 +79,19 @@ def test_all_future_clips_of_a_step_have_the_same_context() -> None:
 # ------------------------------------------------------------------ corruption
 
 
-def corrupted(config: Config, step: int = 0, samples: range = range(40)) -> tuple[torch.Tensor, torch.Tensor]:
+def with_corruption(config: Config, step: int = 0, samples: range = range(40)) -> tuple[torch.Tensor, torch.Tensor]:
     tokens = random_tokens(config, 40)[samples.start : samples.stop]
-    return tokens, corrupt(tokens, config, step, samples)
+    return tokens, corrupted(tokens, corruption(config, step, samples))
 
 
 def test_without_corruption_tokens_pass_through() -> None:
-    tokens, same = corrupted(TINY)
+    tokens, same = with_corruption(TINY)
     assert same is tokens
 
 
 def test_corruption_replaces_the_share_asked_for_by_ids_of_the_codebook() -> None:
     config = tiny(recipe__context_corruption=0.2)
-    tokens, other = corrupted(config)
+    tokens, other = with_corruption(config)
     changed = (tokens != other).float()
     assert float(changed.mean()) == pytest.approx(0.2 * 15 / 16, abs=0.04)  # one id in 16 is drawn as what it was
     shares = changed.flatten(1).mean(dim=1)
@@ -104,9 +104,9 @@ def test_corruption_replaces_the_share_asked_for_by_ids_of_the_codebook() -> Non
 
 def test_corruption_is_the_same_in_any_parts_and_another_at_every_step() -> None:
     config, state = tiny(recipe__context_corruption=0.5), torch.get_rng_state()
-    whole = corrupted(config)[1]
-    assert torch.equal(whole, torch.cat([corrupted(config, 0, part)[1] for part in (range(7), range(7, 40))]))
-    assert not torch.equal(whole, corrupted(config, 1)[1])
+    whole = with_corruption(config)[1]
+    assert torch.equal(whole, torch.cat([with_corruption(config, 0, part)[1] for part in (range(7), range(7, 40))]))
+    assert not torch.equal(whole, with_corruption(config, 1)[1])
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -1,5 +1,6 @@
 """`python -m vidapp ladder` and `ablate` as somebody at a shell meets them: real trainings, as small as they can be."""
 
+import errno
 import json
 import os
 import signal
@@ -110,6 +111,16 @@ def test_later_rungs_take_the_tokenizer_of_the_first(shell: Shell) -> None:
     _, found = shell.answer("ladder", "--quick", "--status", "--set", *TINY, "run.steps=2")
     assert found["rungs"][1]["state"] in ("passed", "failed")
     assert "unigram_entropy" in found["rungs"][1]["figures"]
+
+
+def test_a_rung_whose_training_breaks_off_is_told_from_one_that_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **named: Any) -> Iterator[dict[str, Any]]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(vidapp.train, "train", broken)
+    code, _, err = shell.run("ladder", "--quick", "--rung", 1, "--set", *TINY)
+    assert code == 1
+    assert err.splitlines()[-1] == "vidapp: No space left on device"
 
 
 def test_an_unknown_rung_is_refused(shell: Shell) -> None:

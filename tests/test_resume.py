@@ -1,5 +1,6 @@
 """Going on: exactly where a run was left, from the newest checkpoint that can be used, with the tokenizer it began with."""
 
+import errno
 import itertools
 import json
 import shutil
@@ -16,6 +17,7 @@ from tiny import TINY, tiny
 from tiny_checkpoint import write_tiny_checkpoint
 from trainings import EVERYTHING, curve, differing, left_behind, train_to_end
 
+from vidapp import run_checkpoints
 from vidapp.checkpoint import load_checkpoint
 from vidapp.config import Config
 from vidapp.rollout import predict
@@ -285,6 +287,19 @@ VALIDATIONS = {2: 3.0, 4: 1.0, 6: 2.0, 8: 5.0, 10: float("nan"), 12: 1.5}
 def test_the_last_the_best_and_every_nth_are_kept(settings: dict[str, Any], steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     often = {"run__steps": 12, "run__validate_every": 2, "run__checkpoint_every": 3, "run__keep_checkpoints": 1}
     assert kept(tiny(**{**often, **settings}), VALIDATIONS, monkeypatch) == steps
+
+
+def test_a_best_checkpoint_that_could_not_be_saved_does_not_cost_the_best_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = run_checkpoints.commit
+
+    def full_at_six(folder: Path, step: int, phase: str, **more: Any) -> None:
+        if step == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        commit(folder, step, phase, **more)
+
+    monkeypatch.setattr(run_checkpoints, "commit", full_at_six)
+    config = tiny(run__steps=8, run__validate_every=2, run__checkpoint_every=3, run__keep_checkpoints=1)
+    assert kept(config, {2: 3.0, 4: 1.0, 6: 0.5, 8: 2.0}, monkeypatch) == [4, 8]
 
 
 def test_the_best_stays_the_best_across_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,14 +259,23 @@ def test_own_past_in_clips_too_short_to_look_back_at_it_is_said() -> None:
 
 
 def test_what_more_steps_mean_for_a_run_that_goes_on_is_said() -> None:
-    recipe = RecipeConfig(curriculum=(5, 10, 15, 20))
-    said = moved(recipe, DataConfig(), 20_000, 20_000, 40_000)
+    said = moved(Config(recipe=RecipeConfig(curriculum=(5, 10, 15, 20))), 20_000, 20_000, 40_000)
     assert said == (
-        "Schedules go by the share of run.steps: with 40,000 in place of 20,000, the learning rate goes from 1e-06 to 0.000157 and clips from "
-        "20 to 15 frames at step 20,000."
+        "Schedules go by the share of run.steps: with 40,000 in place of 20,000, the learning rate goes from 1e-06 to 0.000157 and the clip "
+        "length goes from 20 to 15 at step 20,000."
     )
-    assert "clips" not in moved(RecipeConfig(), DataConfig(), 500, 1000, 4000)
-    assert moved(RecipeConfig(schedule="constant"), DataConfig(), 500, 1000, 4000) == ""
+    assert "clip" not in moved(Config(recipe=RecipeConfig()), 500, 1000, 4000)
+    assert moved(Config(recipe=RecipeConfig(schedule="constant")), 500, 1000, 4000) == ""
+
+
+def test_every_schedule_that_more_steps_take_back_is_said() -> None:
+    growing = RecipeConfig(
+        schedule="constant", objective_schedule="growing", mask_schedule="progressive", clean_past=True, own_past=0.5, own_past_from=0.5
+    )
+    assert moved(Config(recipe=growing), 1000, 1000, 6000) == (
+        "Schedules go by the share of run.steps: with 6,000 in place of 1,000, objectives go from 50% future, 40% joint, 10% individual to "
+        "100% future, the mean mask ratio goes from 1 to 0.58 and the share of clips with their own past goes from 50% to 0% at step 1,000."
+    )
 
 
 def test_a_context_too_short_to_be_drawn_is_said() -> None:

@@ -18,7 +18,7 @@ from trainings import curve, differing, left_behind, train_to_end
 from vidapp import media
 from vidapp import train as train_module
 from vidapp import transformer_phase as phase_module
-from vidapp.batches import TokenBatch, corrupt
+from vidapp.batches import TokenBatch, corrupted, corruption
 from vidapp.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
 from vidapp.config import Config
 from vidapp.data.source import open_source
@@ -245,7 +245,7 @@ def test_the_past_that_is_trained_against_is_corrupted_as_much_as_the_recipe_say
         config = tiny(recipe__context_corruption=share)
         phase_of(config).train_step(0, measure=True)
         tokens, past = pasts[share]
-        assert torch.equal(past, corrupt(tokens, config, 0, range(len(tokens))))
+        assert torch.equal(past, corrupted(tokens, corruption(config, 0, range(len(tokens)))))
         assert torch.equal(past, tokens) == (share == 0)
 
 

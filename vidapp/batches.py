@@ -84,13 +84,9 @@ def draw_masks(config: Config, step: int, samples: range) -> list[ClipMask]:
     ]
 
 
-def corrupt(tokens_BTHW: Tensor, config: Config, step: int, samples: range) -> Tensor:
-    """Tokens with a share of them replaced by random ids; each clip draws its share from 0 to twice the recipe's."""
-    return corrupted(tokens_BTHW, corruption(config, step, samples))
-
-
 def corruption(config: Config, step: int, samples: range) -> tuple[Tensor, Tensor] | None:
-    """What a step corrupts of these clips: where (bool) and to which ids (int64), both (B, T, h, w); None where the recipe corrupts nothing."""
+    """What a step corrupts of these clips: where (bool) and to which ids (int64), both (B, T, h, w); None where the recipe corrupts nothing.
+    Each clip draws its share from 0 to twice the recipe's."""
     share = config.recipe.context_corruption
     if not share:
         return None

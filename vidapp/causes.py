@@ -11,7 +11,7 @@ from typing import Any
 from .alarms import Alarm
 from .checks.verdict import Check, rounded
 from .config import Config
-from .schedules import rates_at
+from .schedules import never_hides_all, rates_at
 from .stages import Lost
 
 CERTAIN = 1.0  # a check failed, or the settings rule out anything else
@@ -212,7 +212,7 @@ def past_mismatch(seen: Evidence) -> Finding | None:
 
 def never_all_masked(seen: Evidence) -> Finding | None:
     recipe = seen.config.recipe
-    if recipe.mask_schedule != "fixed" or recipe.mask_ratio >= 0.95:
+    if not never_hides_all(recipe):
         return None
     why = f"recipe.mask_schedule=fixed never hides more than {recipe.mask_ratio:.0%} of a frame, but decoding starts with all of it hidden."
     return Finding("never_all_masked", "It has never seen a frame wholly masked", CERTAIN, why, {"recipe.mask_schedule": "cosine"})
@@ -220,10 +220,15 @@ def never_all_masked(seen: Evidence) -> Finding | None:
 
 def never_half_masked(seen: Evidence) -> Finding | None:
     recipe = seen.config.recipe
-    if recipe.mask_schedule != "fixed" or recipe.mask_ratio < 1:
+    change: dict[str, Any]
+    if recipe.mask_pattern == "frame":
+        setting, change = "recipe.mask_pattern=frame", {"recipe.mask_pattern": "random"}
+    elif recipe.mask_schedule == "fixed" and recipe.mask_ratio == 1:
+        setting, change = "recipe.mask_ratio=1", {"recipe.mask_schedule": "cosine"}
+    else:
         return None
-    why = "recipe.mask_ratio=1: it never sees a half-revealed frame, which all decode steps but the first are made of."
-    return Finding("never_half_masked", "It has never seen a frame half decoded", LIKELY, why, {"recipe.mask_schedule": "cosine"})
+    why = f"{setting}: it never sees a half-revealed frame, which all decode steps but the first are made of."
+    return Finding("never_half_masked", "It has never seen a frame half decoded", LIKELY, why, change)
 
 
 def sampler_broken(seen: Evidence) -> Finding | None:
@@ -276,6 +281,8 @@ def few_decode_steps(seen: Evidence) -> Finding | None:
 
 def own_frames_unknown(seen: Evidence) -> Finding | None:
     name, title, config = "own_frames_unknown", "It goes astray on its own frames", seen.config
+    if config.model.attention == "framewise":  # which sees no frame before, true or its own
+        return None
     share = seen.lost.own_past if seen.lost else config.recipe.own_past
     change: dict[str, object] = {}  # nothing to lower where what is expected is chosen
     if config.recipe.clean_past and config.data.clip_frames > 2:
@@ -302,7 +309,8 @@ def clips_too_short(seen: Evidence) -> Finding | None:
 
 def learns_by_heart(seen: Evidence) -> Finding | None:
     clips = seen.config.run.training_clips
-    change: dict[str, Any] = {"run.training_clips": 0} if clips else {"model.dropout": 0.1}
+    more_dropout = {"model.dropout": 0.1} if seen.config.model.dropout < 0.1 else {}
+    change: dict[str, Any] = {"run.training_clips": 0} if clips else more_dropout
     name, title = "learns_by_heart", "It learns its clips by heart"
     if alarm := seen.alarm("gap"):
         return Finding(name, title, LIKELY, alarm.title, change)

@@ -29,8 +29,10 @@ def compile_choice(config: Config, device: torch.device, before: object = None) 
     obstacle = obstacle_to_compiling(device)
     if obstacle is not None:
         return False, f"run.compile={asked} trains without torch.compile: {obstacle}."
-    if asked == "on" or isinstance(before, bool):
-        return (True, None) if asked == "on" else (bool(before), None)
+    if asked == "on":
+        return True, None
+    if isinstance(before, bool):
+        return before, None
     return preflight(config).seconds >= PAYS_AFTER_S, None
 
 

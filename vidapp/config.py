@@ -340,7 +340,7 @@ def as_argument(value: Any) -> str:
     """A value as `--set` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:

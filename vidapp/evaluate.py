@@ -35,7 +35,7 @@ class Predictor(Protocol):
     """What `rollout.predict` does: context uint8 (B, T, C, H, W) -> the next frames, float (B, frames, C, H, W).
 
     Noise is a function of (seed, number of the clip), `first_clip` being the number of the batch's first: how clips are
-    batched changes no score.
+    batched changes no score but by rounding (see `futures`).
     """
 
     def __call__(
@@ -98,7 +98,7 @@ def evaluate(
       single greedy pass): where the error of the free-running prediction comes from (see `stages.lost`). Costs about twice the
       time again. `show` is given the first clip at every stage, and the truth.
 
-    A seed gives the same scores again, however clips are batched. ValueError for settings that cannot be: see Evaluation; clips
+    A seed gives the same scores again, but for rounding however clips are batched. ValueError for settings that cannot be: see Evaluation; clips
     too few, too large or of another size than the checkpoint's; predictions that are not finite.
     """
     data = checkpoint.config.data

@@ -90,7 +90,7 @@ def seconds_per_step(lines: Lines) -> float | None:
 def elapsed(lines: Lines) -> list[tuple[int, float]]:
     """(step, seconds of training until then) at each line of one phase that says what a step took, ascending.
 
-    Validation, samples and checkpoints count; the start of the process, pauses and the time between two attempts do not: each
+    Steps alone count; validation, samples, checkpoints, the start of the process, pauses and the time between two attempts do not: each
     step counts with the measured time of its stretch, or of the next one where there is none.
     """
     found: list[tuple[int, float]] = []

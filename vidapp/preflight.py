@@ -101,8 +101,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
     """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch."""
     device, sizes = pick_device(config.run.device), Sizes.of(config)
     precision = pick_precision(config, device)
-    step = transformer_step(config, precision, returned=device.type == "cuda")
-    first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
+    step, first = costs = costs_of(config, device, precision, trains_tokenizer=trains_tokenizer)
     rate = SHARE_OF_PEAK.get(device.type, 0.5) * FASTEST(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
     recipe, steps = config.recipe, config.run.steps
     total = step.flops * steps + first.flops * recipe.tokenizer_steps
@@ -110,7 +109,7 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
         blocks=sizes.blocks,
         parameters=sizes.parameters,
         tokenizer_parameters=sizes.tokenizer,
-        memory=memory_of(config, sizes.parameters, sizes.tokenizer, max(step.bytes, first.bytes), as_floats=trains_tokenizer),
+        memory=memory_of(config, sizes, costs, as_floats=trains_tokenizer),
         free=free_on(device),
         seconds=total / rate,
         flops=step.flops,
@@ -130,12 +129,18 @@ def of_a_rank(config: Config, ranks: int) -> Config:
     return config.replace({"recipe.batch_size": share, "recipe.micro_batches": parts})
 
 
-def memory_of(config: Config, parameters: int, tokenizer_parameters: int, activations: int, *, as_floats: bool = False) -> int:
-    """Bytes: weights in all their copies, what a step computes with, the validation clips (`as_floats` too, where a tokenizer is
-    trained), and torch itself."""
-    data = config.data
+def costs_of(config: Config, device: torch.device, precision: str, *, trains_tokenizer: bool) -> tuple[Cost, Cost]:
+    """Of a step of the transformer, and of one of the tokenizer where it is trained."""
+    first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
+    return transformer_step(config, precision, returned=device.type == "cuda"), first
+
+
+def memory_of(config: Config, sizes: Sizes, costs: tuple[Cost, Cost], *, as_floats: bool = False) -> int:
+    """Bytes: weights in all their copies, what the larger step computes with, the validation clips (`as_floats` too, where a tokenizer
+    is trained), and torch itself."""
+    data, activations = config.data, max(cost.bytes for cost in costs)
     validation = config.run.validation_clips * data.clip_frames * data.channels * data.size**2 * (5 if as_floats else 1)
-    return 4 * (COPIES * parameters + tokenizer_parameters) + round(FRAGMENTS * activations) + validation + FIXED
+    return 4 * (COPIES * sizes.parameters + sizes.tokenizer) + round(FRAGMENTS * activations) + validation + FIXED
 
 
 def sampling_memory(config: Config, clips: int = 1) -> int:
@@ -168,14 +173,12 @@ def refuse_too_large_to_sample(config: Config, name: str, clips: int = 1) -> Non
         raise ValueError(f"{name} would take about {gib(need)} of memory for {many}, and {free / GIB:.1f} are free here")
 
 
-def needed(config: Config, device: torch.device) -> str:
+def needed(config: Config, device: torch.device, *, trains_tokenizer: bool) -> str:
     """What a run that ran out of memory needs, to be put behind that sentence. Gives cached memory back first."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    precision = "float32" if config.recipe.precision == "float32" else "bf16"
-    with torch.device("meta"):
-        parameters = VideoTransformer.of(config).parameter_counts["total"]
-    memory = memory_of(config, parameters, 0, transformer_step(config, precision, returned=device.type == "cuda").bytes)
+    costs = costs_of(config, device, pick_precision(config, device), trains_tokenizer=trains_tokenizer)
+    memory = memory_of(config, Sizes.of(config), costs, as_floats=trains_tokenizer)
     return f" (it needs about {gib(memory)}, and {gib(free_on(device))} are free now)"
 
 
@@ -202,7 +205,7 @@ def adjustments(config: Config, device: torch.device, precision: str) -> list[st
     if config.run.device == "auto":
         found.append(f"run.device=auto takes {device.type}.")
     if recipe.precision == "auto":
-        found.append(f"recipe.precision=auto takes {precision}, the faster one here.")
+        found.append(f"recipe.precision=auto takes {precision} here.")
     if config.run.training_clips:
         found.append(f"Only {config.run.training_clips} clips are trained on, to overfit on purpose (run.training_clips).")
     return found

@@ -120,7 +120,9 @@ class RecipeConfig(Section):
         0.0, "Largest change of contrast, as a share, the same for all frames of a clip. 0.1 to 0.2 where it varies.", low=0.0, high=0.9
     )
     precision: str = option(
-        "auto", "float32, bf16 (autocast), or auto: bf16 where this device is measured faster at it.", choices=("auto", "float32", "bf16")
+        "auto",
+        "float32, bf16 (autocast), or auto: bf16 on a GPU that computes in it, and on a CPU that is measured faster at it.",
+        choices=("auto", "float32", "bf16"),
     )
     ema_decay: float = option(
         0.999,

@@ -5,7 +5,7 @@ frame. Beyond the trained length the window moves: its first half is dropped and
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -220,7 +220,6 @@ def predict(
     checkpoint: Checkpoint, context_u8: np.ndarray, frames: int, sampling: SamplingConfig, seed: int, first_clip: int = 0
 ) -> np.ndarray:
     """Future frames float32 (B, frames, C, H, W), in [0, 1], of given frames uint8 (B, T, C, H, W)."""
-    sampling = replace(sampling, top_k=min(sampling.top_k, checkpoint.config.tokenizer.codebook_size))
     context = checkpoint.encode(context_u8)
     clips = range(first_clip, first_clip + len(context))
     return checkpoint.decode(future_tokens(checkpoint.transformer, context, frames, sampling, seed, clips))

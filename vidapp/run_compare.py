@@ -35,7 +35,8 @@ class Figures:
 
     def take(self, line: dict[str, Any]) -> None:
         found = {key: value for key, value in line.items() if key not in NOT_A_FIGURE and isinstance(value, (int, float))}
-        self.newest.setdefault(str(line.get("phase", "transformer")), {}).update(found)
+        if found:
+            self.newest.setdefault(str(line.get("phase", "transformer")), {}).update(found)
         loss, step = found.get(BEST_BY), line.get("step")
         if loss is not None and math.isfinite(loss) and isinstance(step, int) and (self.best is None or loss < self.best[1]):
             self.best = (step, loss)

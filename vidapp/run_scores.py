@@ -18,14 +18,20 @@ def key_of(step: int, clips: int, split: str) -> str:
 def known_score(run: RunReader, step: int, clips: int, split: str) -> dict[str, Any] | None:
     """What was measured of a checkpoint before; None where nothing was, or of another file: a resumed run may train a step anew."""
     found, path = (read_json(run.path / SCORES) or {}).get(key_of(step, clips, split)), dict(run.checkpoints()).get(step)
-    if not isinstance(found, dict) or "mse" not in found or (path is not None and found.get("file") != stamp(path)):
+    if not isinstance(found, dict) or "mse" not in found:
+        return None
+    if path is not None and (now := stamp(path)) and found.get("file") != now:
         return None
     return {name: value for name, value in found.items() if name != "file"}
 
 
 def stamp(path: Path) -> list[int]:
-    """What tells a checkpoint from another of the same name: its size, and when it was written, in microseconds."""
-    facts = path.stat()
+    """What tells a checkpoint from another of the same name: its size, and when it was written, in microseconds; nothing of one that is
+    gone, as a training deletes its older ones."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return []
     return [facts.st_size, facts.st_mtime_ns // 1000]
 
 

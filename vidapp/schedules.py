@@ -112,15 +112,37 @@ def mean_mask_ratio(recipe: RecipeConfig, progress: float) -> float:
     return expected.get(recipe.mask_schedule, 0.5 + 0.25 * progress)
 
 
-def moved(recipe: RecipeConfig, data: DataConfig, step: int, before: int, after: int) -> str:
+def never_hides_all(recipe: RecipeConfig) -> bool:
+    """Whether no clip ever has a frame that is wholly masked, as every frame is that decoding begins with."""
+    return recipe.mask_schedule == "fixed" and recipe.mask_ratio < LARGEST_OPEN_RATIO and recipe.mask_pattern != "frame"
+
+
+def moved(config: Config, step: int, before: int, after: int) -> str:
     """What is said where a run of `before` steps goes on from `step` as one of `after`: schedules go by the share that is done."""
+    recipe = config.recipe
     rates = [learning_rate(max(0, min(step, steps) - 1), steps, recipe) for steps in (before, after)]
-    lengths = [clip_frames(recipe, data, progress_of(min(step, steps), steps)) for steps in (before, after)]
+    then, now = (in_words(config, progress_of(min(step, steps), steps)) for steps in (before, after))
     found = [f"the learning rate goes from {rates[0]:.3g} to {rates[1]:.3g}"] if rates[1] > 1.01 * rates[0] else []
-    found += [f"clips from {lengths[0]} to {lengths[1]} frames"] if lengths[0] != lengths[1] else []
+    found += [f"{what} from {then[what]} to {now[what]}" for what in then if then[what] != now[what]]
     if not found:
         return ""
-    return f"Schedules go by the share of run.steps: with {after:,} in place of {before:,}, {' and '.join(found)} at step {step:,}."
+    return f"Schedules go by the share of run.steps: with {after:,} in place of {before:,}, {listed(found)} at step {step:,}."
+
+
+def in_words(config: Config, progress: float) -> dict[str, str]:
+    """What is trained on at this progress, each under the beginning of a sentence on how it changes."""
+    recipe, frames = config.recipe, clip_frames(config.recipe, config.data, progress)
+    return {
+        "the clip length goes": str(frames),
+        "objectives go": ", ".join(f"{weight:.0%} {name}" for name, weight in objective_weights(recipe, progress).items() if weight),
+        "the mean mask ratio goes": f"{mean_mask_ratio(recipe, progress):.2g}",
+        "the share of clips with their own past goes": f"{own_past(config, frames, progress):.0%}",
+    }
+
+
+def listed(parts: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def notices(recipe: RecipeConfig, steps: int, data: DataConfig | None = None) -> list[str]:
@@ -197,8 +219,8 @@ def length_notices(recipe: RecipeConfig, data: DataConfig) -> list[str]:
     longest = recipe.curriculum[-1] if recipe.curriculum else data.clip_frames
     if recipe.own_past and recipe.clean_past and longest < SHORTEST_OWN_PAST:
         found.append(f"recipe.own_past changes nothing in clips of {longest} frames: no masked frame sees a predicted one.")
-    if recipe.random_context and data.context_frames <= 2:
+    if recipe.random_context and data.context_frames <= LEAST_CONTEXT:
         found.append(
-            f"recipe.random_context changes nothing: it draws from 2 given frames on, and data.context_frames is {data.context_frames}."
+            f"recipe.random_context changes nothing: it draws from {LEAST_CONTEXT} given frames on, and data.context_frames is {data.context_frames}."
         )
     return found

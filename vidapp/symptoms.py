@@ -137,6 +137,7 @@ SYMPTOMS: dict[str, Symptom] = {
             "It begins well, then falls apart",
             "The first future frames are good, later ones dissolve.",
             (
+                causes.no_time_attention,
                 causes.learning_rate_high,
                 causes.own_frames_unknown,
                 causes.clips_too_short,

@@ -89,7 +89,8 @@ def train(
         sentence = describe_failure(error)
         traceback.clear_frames(error.__traceback__)  # they hold the network, its optimiser and the batch
     gc.collect()
-    need = needed(of_a_rank(config, ranks.count), ranks.device or pick_device(config.run.device))
+    trains_tokenizer = tokenizer is None and not run.complete_steps()
+    need = needed(of_a_rank(config, ranks.count), ranks.device or pick_device(config.run.device), trains_tokenizer=trains_tokenizer)
     raise NotEnoughMemoryError(f"{sentence}{need}")  # out here, where it holds nothing of the error before
 
 
@@ -186,6 +187,7 @@ class Loop:
         self.phase, self.config, self.run, self.device, self.ranks, self.precision = phase, config, run, device, ranks, precision
         self.last: dict[str, Any] = {}
         self.best: tuple[int, float] | None = None
+        self.beaten: tuple[int, float] | None = None  # the best before that one, which it is again where the new one cannot be saved
         self.mark: tuple[float, int] | None = None
         self.asked = {"save": False, "sample": False}  # from outside, and not done yet
 
@@ -207,7 +209,7 @@ class Loop:
     def moved(self, found: Resume) -> str:
         """What it means that the run has another number of steps now."""
         before, now = found.state.get("steps"), self.phase.steps
-        return moved(self.config.recipe, self.config.data, found.step, before, now) if isinstance(before, int) and 0 < before != now else ""
+        return moved(self.config, found.step, before, now) if isinstance(before, int) and 0 < before != now else ""
 
     def environment(self) -> dict[str, Any]:
         return environment(self.device, self.ranks.count, compiled=self.phase.compiled)
@@ -293,7 +295,7 @@ class Loop:
         value = figures.get(BEST_BY)
         if not self.config.run.keep_best or value is None or not math.isfinite(value) or (self.best and value >= self.best[1]):
             return False
-        self.best = (step, value)
+        self.beaten, self.best = self.best, (step, value)
         return True
 
     def kept_for_good(self, step: int) -> bool:
@@ -348,6 +350,8 @@ class Loop:
             state={**state, **self.environment()},
             phase=phase.name,
         )
+        if not saved and self.best and self.best[0] == step:
+            self.best = self.beaten
         if saved:
             kept = [done for done in self.run.complete_steps(phase.name) if self.kept_for_good(done)]
             self.run.prune(self.config.run.keep_checkpoints, [*kept, *([self.best[0]] if self.best else [])], phase.name)

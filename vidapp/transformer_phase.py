@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .baselines import copying, unigram
-from .batches import TokenBatch, corrupt, corrupted, encode_clips
+from .batches import TokenBatch, corrupted, corruption, encode_clips
 from .checkpoint import save_checkpoint
 from .compiling import compile_blocks, compiler_failed, forget_compiled
 from .config import Config
@@ -122,7 +122,7 @@ class TransformerPhase:
 
     def corrupted(self, past_BTHW: Tensor, step: int, samples: range) -> Tensor:
         part = self.made_part(step, samples)
-        return corrupted(past_BTHW, part[1]) if part else corrupt(past_BTHW, self.config, step, samples)
+        return corrupted(past_BTHW, part[1] if part else corruption(self.config, step, samples))
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).

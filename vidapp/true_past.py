@@ -4,7 +4,6 @@ The true frames enter the cache one by one, so a clip costs what free running co
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ def predict_with_true_past(
 
     seeds: one a predicted frame. Each frame is what `rollout.predict` makes of all true frames before it with its seed.
     """
-    sampling = replace(sampling, top_k=min(sampling.top_k, checkpoint.config.tokenizer.codebook_size))
     tokens = checkpoint.encode(clips_u8)
     clips = range(first_clip, first_clip + len(tokens))
     return checkpoint.decode(tokens_with_true_past(checkpoint.transformer, tokens, context, sampling, seeds, clips))

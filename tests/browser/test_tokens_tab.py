@@ -170,6 +170,29 @@ def test_a_clip_of_ones_own_and_another_checkpoint(tokens: Page, tiny_run: str, 
     looked(tokens, "0,3,3,0")
 
 
+def test_a_checkpoint_dropped_into_generate_is_looked_into_here_as_long_as_it_is_there(page: Page, tmp_path: Path) -> None:
+    box = page.locator("#checkpoint-file")
+    page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
+    box.locator("input[type=file]").set_input_files(write_tiny_checkpoint(tmp_path / "mine.safetensors"))
+    expect(page.locator("#checkpoint input")).to_have_value("mine.safetensors (dropped here)")
+    page.get_by_role("tab", name="Tokens").click()
+    wait_for_frames(page, FRAMES)
+    expect(page.locator("#token-figures")).to_contain_text("of 2,560")
+    key = page.locator(".tokens").get_attribute("data-key") or ""
+    page.locator("#tokens-checkpoint input").click()
+    page.get_by_role("option", name="mine.safetensors (dropped here)").click()
+    wait_for_frames(page, FRAMES, other_than=key)
+    expect(page.locator("#token-figures")).to_contain_text("of 64")
+
+    page.get_by_role("tab", name="Generate").click()
+    box.get_by_label("Clear").click()
+    expect(page.locator("#checkpoint input")).to_have_value("Moving MNIST (bundled)")
+    page.get_by_role("tab", name="Tokens").click()
+    expect(page.locator("#tokens-checkpoint input")).to_have_value("Moving MNIST (bundled)")
+    expect(page.locator("#token-figures")).to_contain_text("of 2,560")
+    expect(page.locator("#tokens-message .message.bad")).to_have_count(0)
+
+
 def test_the_last_generation_stands_beside_the_truth(page: Page, tiny_run: str) -> None:
     page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
     page.locator("#checkpoint input").click()

@@ -41,7 +41,10 @@ def run_one(name: str, effort: Effort) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "vidapp.bench.worker", SCOPES[name], effort.to_json(), str(out)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(f"bench {name} was ended after {PATIENCE_S / 60:.0f} minutes: this machine is too slow for it") from error
         if not out.is_file():
             said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise ValueError(f"bench {name} broke off: {said[0][:300]}")

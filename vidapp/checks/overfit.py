@@ -12,6 +12,7 @@ from ..config import Config
 from ..randomness import torch_generator
 from ..rollout import future_tokens
 from ..sampling import anywhere, decode
+from ..schedules import never_hides_all
 from ..transformer import VideoTransformer, clip_view
 from .subject import CLIPS, ONLY, Subject
 from .verdict import Check, Progress, judge, not_applicable, points
@@ -103,7 +104,7 @@ def overfits(subject: Subject, progress: Progress) -> list[Check]:
 def blame_decoding(learnt: Check, config: Config) -> str:
     if learnt.failed:
         return "it has not learnt them to begin with (overfit_one_batch): see to that first"
-    if config.recipe.mask_schedule == "fixed" and config.recipe.mask_ratio < 1:
+    if never_hides_all(config.recipe):
         return (
             f"recipe.mask_schedule=fixed never masks more than {config.recipe.mask_ratio:g} of a frame, but decoding starts from nothing: "
             "use recipe.mask_schedule=cosine"

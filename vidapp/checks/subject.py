@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..batches import TokenBatch
-from ..config import Config
+from ..config import Config, as_argument
 from ..data.source import ClipSource
 from ..masking import ClipMask
 from ..randomness import torch_generator
@@ -79,7 +79,7 @@ class Subject:
 
     def overrides(self, config: Config) -> tuple[str, ...]:
         """What a check changed, as `key=value`."""
-        return tuple(f"{key}={as_text(new)}" for key, (_, new) in self.config.differences(config).items())
+        return tuple(f"{key}={as_argument(new)}" for key, (_, new) in self.config.differences(config).items())
 
     @cached_property
     def clips_u8(self) -> np.ndarray:
@@ -135,7 +135,3 @@ def future_batch(subject: Subject, clips: int = 2, ratio: float = 0.5) -> TokenB
 def other_ids(tokens: Tensor, codebook_size: int) -> Tensor:
     """Ids that differ from `tokens` at every place."""
     return (tokens + max(1, codebook_size // 3)) % codebook_size
-
-
-def as_text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

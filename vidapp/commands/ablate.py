@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ablation import BASELINE, FREE_RUNNING, NAMES, SEEDS, STEPS, Plan, Trial, effects, look_up_trial, merged, results
 from ..ablation_table import MARKERS, render
-from ..failures import describe_failure
+from ..failures import BrokenOffError, describe_failure
 from ..files import read_json, write_json, write_text
 from ..markdown import put_between
 from ..run_reader import list_runs, open_run
@@ -83,7 +83,7 @@ def train_missing(plan: Plan, given: Path | None) -> int:
         try:
             if code := take_to_its_end(trial.planned, tokenizer):
                 return code
-        except ValueError as error:  # a loss that is not finite, say: the others can still be measured
+        except (ValueError, BrokenOffError) as error:  # a loss that is not finite, say: the others can still be measured
             broken += 1
             print(f"{trial.planned.name} broke off and is left out: {describe_failure(error)}", file=sys.stderr)
     return 1 if broken else 0

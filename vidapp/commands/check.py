@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import load_config, parse_assignments
+from ..config import as_argument, load_config, parse_assignments
 from ..presets import PRESETS, preset
 from .common import (
     add_json,
-    as_text,
     check_output,
     number,
     open_data,
@@ -145,7 +144,7 @@ def opened(arguments: argparse.Namespace, case: "Case") -> "tuple[Subject, list[
 
 
 def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
-    """From the symptom to its cause; 0 where nothing speaks for any."""
+    """From the symptom to its cause; 0 where nothing speaks for any, and no check that was made on the way failed."""
     from ..alarms import alarms
     from ..diagnosis import Diagnosis, Patient, diagnose
 
@@ -172,7 +171,8 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
                 bar.write(lines_of(event), file=sys.stdout)
         advance(bar, 1.0)
     assert isinstance(event, Diagnosis)
-    result = {"ok": not event.findings, "checks": [check.to_dict() for check in checks], "alarms": [one.to_dict() for one in found]}
+    ok = not event.findings and not any(check.failed for check in checks)
+    result = {"ok": ok, "checks": [check.to_dict() for check in checks], "alarms": [one.to_dict() for one in found]}
     result["diagnosis"] = event.to_dict()
     if stream.wanted:
         stream.line("result", result)
@@ -180,13 +180,13 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
         print_json(result)
     else:
         print(words_of(event))
-    return 0 if result["ok"] else 1
+    return 0 if ok else 1
 
 
 def words_of(diagnosis: "Diagnosis") -> str:
     lines = [*filter(None, [diagnosis.doubt, diagnosis.support]), diagnosis.words]
     for place, finding in enumerate(diagnosis.findings, start=1):
-        setting = " ".join(f"{key}={as_text(value)}" for key, value in finding.change.items())
+        setting = " ".join(f"{key}={as_argument(value)}" for key, value in finding.change.items())
         lines.append(f"{place}. {finding.title}\n   {finding.why}" + (f"\n   try --set {setting}" if setting else ""))
     return "\n".join(lines)
 

@@ -153,11 +153,6 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_text(value: object) -> str:
-    """A setting's value as `--set` takes it."""
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-
-
 def number(value: float | None) -> str:
     """A figure for a person's eyes: five significant digits."""
     return "-" if value is None else f"{value:.5g}"
@@ -229,12 +224,18 @@ def open_data(data: DataConfig, *, quiet: bool = False) -> "ClipSource":
 
 
 def load_to_sample(path: Path) -> "Checkpoint":
-    """The checkpoint of a file, on the fastest device; ValueError, before it is loaded, where sampling would take more memory than is free."""
+    """The checkpoint of a file, on the fastest device, and a note on stderr where its transformer has learnt nothing yet.
+
+    ValueError, before it is loaded, where sampling would take more memory than is free.
+    """
     from ..checkpoint import load_checkpoint, read_header
     from ..device import pick_device
     from ..preflight import refuse_too_large_to_sample
 
-    refuse_too_large_to_sample(read_header(path).config, path.name)
+    header = read_header(path)
+    refuse_too_large_to_sample(header.config, path.name)
+    if header.phase == "tokenizer":
+        print(f"note: {path.name} was saved while its tokenizer was trained: its transformer has learnt nothing yet", file=sys.stderr)
     return load_checkpoint(path, pick_device("auto"))
 
 

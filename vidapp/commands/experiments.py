@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Config, parse_assignments
 from ..experiment import Planned
 from .common import refuse_missing
-from .train import show, stopping_on_signals, tell
+from .train import broken_off, show, stopping_on_signals, tell
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,7 @@ def take_to_its_end(planned: Planned, tokenizer: Path | None) -> int:
     """Train a planned run from its beginning or from where it is; returns 0, or the exit code of the signal that stopped it.
 
     A run that exists goes on with its own settings. ValueError: it is trained by another process, or cannot fit into memory.
+    BrokenOffError: it had begun and came to no good end.
     """
     from ..device import cpu_threads
     from ..preflight import refuse_too_large
@@ -52,7 +53,7 @@ def take_to_its_end(planned: Planned, tokenizer: Path | None) -> int:
     run = RunWriter.resume(planned.name) if existing else RunWriter.create(planned.name, config)
     print(f"run {run.name} ({planned.title}), {'continued' if existing else 'new'}\n{ahead.line}", file=sys.stderr)
     tell(run, ahead.notices)
-    with run, stopping_on_signals(run) as received:
+    with broken_off(), run, stopping_on_signals(run) as received:
         show(train(config, run, tokenizer=tokenizer), config)
     if RunReader(run.path).status().state == "finished":
         return 0

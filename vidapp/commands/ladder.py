@@ -66,8 +66,8 @@ def climb(state: RungState, states: list[RungState], given: Path | None) -> int:
 
 def first_tokenizer(states: list[RungState], name: str) -> Path | None:
     """The tokenizer of a run of the ladder that trained one: all others build on the same."""
-    finished = {training.name for state in states for training in state.trainings if training.name != name}
-    checkpoints = [run.checkpoints() for run in reversed(list_runs()) if run.name in finished]
+    others = {training.name for state in states for training in state.trainings if training.name != name}
+    checkpoints = [run.checkpoints() for run in reversed(list_runs()) if run.name in others]
     return next((found[0][1] for found in checkpoints if found), None)
 
 

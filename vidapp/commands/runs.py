@@ -3,10 +3,11 @@
 import argparse
 import time
 
+from ..config import as_argument
 from ..files import printable
 from ..run_compare import differing_settings, known_config, newest_figures, standing
 from ..speedrun import TARGETS, minutes, render, row, speedrun
-from .common import add_json, as_text, number, positive, print_json, progress_bar, table, wants_json
+from .common import add_json, number, positive, print_json, progress_bar, table, wants_json
 
 SPEEDRUN_CLIPS = 100
 
@@ -97,7 +98,7 @@ def show(arguments: argparse.Namespace) -> int:
     if facts["notices"]:
         print("\nnotes" + "".join(f"\n{printable(notice)}" for notice in facts["notices"]))
     if config:
-        settings = [[f"{section}.{key}", as_text(value)] for section, part in facts["config"].items() for key, value in part.items()]
+        settings = [[f"{section}.{key}", as_argument(value)] for section, part in facts["config"].items() for key, value in part.items()]
         print(f"\nsettings\n{table(settings)}")
     else:
         print("\nsettings\nnone that can be read: its config.json is missing or damaged, or of another version")
@@ -117,7 +118,7 @@ def compare(arguments: argparse.Namespace) -> int:
         return 0
     rows = [["", *arguments.names], ["state", *(run["state"] for run in facts)], ["step", *(str(run["step"]) for run in facts)]]
     rows += figure_rows([run["figures"] for run in facts])
-    rows += [[key, *map(as_text, values)] for key, values in settings.items()]
+    rows += [[key, *map(as_argument, values)] for key, values in settings.items()]
     print(table(rows))
     return 0
 

@@ -53,13 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
     refuse_missing({"CHECKPOINT": arguments.checkpoint, "--input": arguments.input})
     from ..checkpoint import read_header
 
-    header = read_header(arguments.checkpoint)
-    if header.phase == "tokenizer":
-        print(
-            f"note: {arguments.checkpoint.name} was saved while its tokenizer was trained: its transformer has learnt nothing yet",
-            file=sys.stderr,
-        )
-    config = header.config.replace(given_settings(arguments))
+    config = read_header(arguments.checkpoint).config.replace(given_settings(arguments))
     context, frames = clip_lengths(config, arguments.context, arguments.frames)
     given_u8 = given_frames(config, arguments.input, context)
     checkpoint = load_to_sample(arguments.checkpoint)

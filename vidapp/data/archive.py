@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
+from ..files import printable
 from .decoders import ClipError, explained
 
 MAX_ENTRIES = 50_000
@@ -100,8 +101,8 @@ def refusal(info: zipfile.ZipInfo) -> str:
 
 
 def shown(name: str) -> str:
-    """A name that is safe to print: no control characters, no endless length."""
-    return "".join(character if character.isprintable() else "?" for character in name[-120:])
+    """A name that is safe to print, its end where it is long."""
+    return printable(name[-120:])
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
-        tokens.wire(tokens_place, looking, generating.made, tabs, generating.screen, generating.decoded)
+        tokens.wire(tokens_place, looking, generating.made, generating.controls.dropped, tabs, generating.screen, generating.decoded)
         data_tab.wire(data_place, clips)
         edits = configure.wire(page, configure_place, configuring), train.wire(page, train_place, training)
         join_data(tabs, clips, configuring, training)

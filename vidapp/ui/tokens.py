@@ -51,23 +51,27 @@ class Chosen:
     made: str
     shown: str
     at: str = ""  # the frame to begin with, where one was asked for
+    dropped: str | None = None  # the file in the Generate tab's box for checkpoints
 
     @property
     def signature(self) -> str:
         """The same where the same would be shown."""
         if self.source == LAST:
             return f"{LAST} {self.made}"
-        return f"{self.source} {self.upload if self.source == UPLOAD else self.number} {self.checkpoint} {self.frames}"
+        weights = self.dropped if self.checkpoint == session.DROPPED_CHOICE else self.checkpoint
+        return f"{self.source} {self.upload if self.source == UPLOAD else self.number} {weights} {self.frames}"
 
 
 def chosen_from(*values: Any) -> Chosen:
     """ValueError where a number is missing or impossible."""
-    source, number, upload, checkpoint, frames, made, shown, at = values
+    source, number, upload, checkpoint, frames, made, shown, at, dropped = values
     if source not in (TEST, UPLOAD, LAST):
         raise ValueError(f"unknown clip source {str(source)[:40]!r}: choose one of those offered")
     whole = number_of("frames", frames, 1, LONGEST)
     clip = number_of("clip number", number, 0, TEST_CLIPS - 1)
-    return Chosen(source, int(clip), upload, checkpoint, int(whole), str(made or ""), str(shown or ""), str(at or ""))
+    if checkpoint == session.DROPPED_CHOICE and not dropped:  # taken out of the box since: the list falls back to the first, too
+        checkpoint = session.first_choice()
+    return Chosen(source, int(clip), upload, checkpoint, int(whole), str(made or ""), str(shown or ""), str(at or ""), dropped)
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,9 @@ class TokensTab:
             self.frames: gr.Slider(visible=source != LAST),
         }
 
-    def refresh(self, choice: str | None) -> Updates:
+    def refresh(self, choice: str | None, dropped: str | None) -> Updates:
         """The checkpoints that there are now; what is chosen is left alone where it still exists."""
-        choices = session.checkpoint_choices()
+        choices = session.checkpoint_choices(dropped)
         if choice in [value for _, value in choices]:
             return {self.checkpoint: gr.Dropdown(choices=choices)}
         return {self.checkpoint: gr.Dropdown(choices=choices, value=session.first_choice())}
@@ -171,12 +175,13 @@ def view_of(chosen: Chosen) -> TokenView:
         if generation is None or generation.replay is None or generation.checkpoint is None:
             raise ValueError("there is no generation to look into: press Generate in the Generate tab, then come back")
         return view_of_generation(generation)
-    path = session.find_checkpoint(chosen.checkpoint)
+    path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
     checkpoint = session.CHECKPOINTS.load(path)
     if chosen.source == UPLOAD:
         clip = uploaded_clip(chosen.upload, checkpoint.config, 1, chosen.frames - 1)
     else:
-        clip = data_clip(source_of(checkpoint.config, trusted=True), chosen.number, 1, chosen.frames - 1)
+        data = source_of(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
+        clip = data_clip(data, chosen.number, 1, chosen.frames - 1)
     return view_of_clip(checkpoint, clip.known_u8, clip.name, can_guess=can_guess(path))
 
 
@@ -308,7 +313,7 @@ def build() -> TokensTab:
         )  # fmt: skip
         checkpoint = gr.Dropdown(
             session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=270,
-            info="Whose tokenizer encodes, and whose transformer guesses.",
+            info="Encodes, and guesses. One dropped into Generate is offered, too.",
         )  # fmt: skip
         frames = Slider(
             1, LONGEST, value=session.BUNDLED_CONFIG.data.clip_frames, step=1, label="Frames", info="From the clip's start.", elem_id="tokens-frames",
@@ -342,20 +347,20 @@ def claiming(kind: str, *, left: bool = False) -> Any:
     return claim
 
 
-def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, tabs: gr.Tabs, screen: gr.HTML, decoded: gr.Button) -> None:
-    """The tab's events; `made` holds the key of the page's last generation. The newest wish to see something counts.
+def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs: gr.Tabs, screen: gr.HTML, decoded: gr.Button) -> None:
+    """The tab's events; `made` holds the key of the page's last generation, `dropped` a checkpoint. The newest wish to see something counts.
 
     A frame that is picked on the player `screen` is looked at here, where it belongs to a generation; `decoded` asks for
     the replay of the generation's first frame.
     """
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
-    inputs = [tab.source, tab.number, tab.upload, tab.checkpoint, tab.frames, made, tab.shown, tab.at]
+    inputs = [tab.source, tab.number, tab.upload, tab.checkpoint, tab.frames, made, tab.shown, tab.at, dropped]
     claim = {"inputs": inputs, "outputs": None, "queue": False, **quick}
     looking = {"show_progress": "minimal", "show_progress_on": tab.view, **COMPUTE, **PRIVATE, **AGAIN}
     files = [tab.message, *tab.files.values()]
 
-    place.select(quiet(tab.refresh), tab.checkpoint, [tab.message, tab.checkpoint], **quick)
+    place.select(quiet(tab.refresh), [tab.checkpoint, dropped], [tab.message, tab.checkpoint], **quick)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
     changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release]
 

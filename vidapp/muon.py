@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Coefficients = tuple[float, float, float]
+ROUNDED_TO = torch.bfloat16  # as torch's: the direction of a step needs no more digits
 
 
 class Muon(torch.optim.Muon):
@@ -42,10 +43,11 @@ class Muon(torch.optim.Muon):
 
 
 def orthogonal(matrices_SRC: Tensor, coefficients: Coefficients, steps: int, eps: float) -> Tensor:
-    """About the orthogonal matrices nearest to each of S, bfloat16 (S, R, C), by Newton and Schulz's iteration of the fifth order."""
+    """About the orthogonal matrices nearest to each of S, rounded (S, R, C), by Newton and Schulz's iteration of the fifth order."""
     a, b, c = coefficients
     tall = matrices_SRC.shape[1] > matrices_SRC.shape[2]
-    x = matrices_SRC.bfloat16().mT if tall else matrices_SRC.bfloat16()
+    x = matrices_SRC.to(ROUNDED_TO)
+    x = x.mT if tall else x
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(eps)
     for _ in range(steps):
         gram = x @ x.mT

@@ -300,6 +300,23 @@ class TestSession:
         with pytest.raises(ValueError, match="no longer has a checkpoint of step 3"):
             session.find_checkpoint("run:first:3")
 
+    def test_a_checkpoint_that_is_chosen_stays_as_long_as_it_is_there_and_the_best_of_a_run_is_offered(self) -> None:
+        with RunWriter.create("long", tiny_config()) as run:
+            for step in (1, 2, 3, 4, 5, 6):
+                write_tiny_checkpoint(run.checkpoint_path(step))
+            run.status("running", 6, 6, best_step=2)
+        names = [label for label, value in session.checkpoint_choices() if value.startswith("run:long:")]
+        assert names == ["long, step 6", "long, step 5", "long, step 4", "long, step 2 (best)"]
+        choices, value, said = session.offered("run:long:1")
+        assert (choices[-1], value, said) == (("long, step 1", "run:long:1"), "run:long:1", "")
+        run.checkpoint_path(1).unlink()
+        assert session.offered("run:long:1")[1:] == (
+            "run:long:6",
+            "long, step 1 is gone: runs keep their newest checkpoints and the best. long, step 6 is chosen now.",
+        )
+        assert session.offered(session.DROPPED_CHOICE)[1:] == (session.BUNDLED_CHOICE, "")
+        assert session.offered("run:../../etc:5")[1] == session.BUNDLED_CHOICE
+
     def test_few_checkpoints_stay_loaded_and_each_is_loaded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import vidapp.checkpoint
 

@@ -4,6 +4,7 @@ import dataclasses
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 
 from vidapp.config import Config, DataConfig
 from vidapp.data.clips import CLIP_SUFFIXES
-from vidapp.ui import own_clips, sources
-from vidapp.ui.data_tab import SHOW, WISHES, brought_data, build
+from vidapp.ui import data_tab, own_clips, sources
+from vidapp.ui.data_tab import CHANGE, OPEN, SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
 from vidapp.ui.own_clips import SHOWN, keep, kept_name, read_brought
 
@@ -162,6 +163,42 @@ def test_what_cannot_be_kept_says_what_is_missing_first(tmp_path: Path) -> None:
         keep([], "")
     with pytest.raises(ValueError, match="have no name yet: give them one"):
         keep([tmp_path / "a.npy"], " ")
+
+
+def test_coming_back_to_the_tab_takes_nothing_back_that_waits_and_a_change_of_the_recipe_shows_all_that_waits() -> None:
+    page: Any = SimpleNamespace(session_hash="page")
+    claims = {kind: data_tab.claiming(kind) for kind in (OPEN, SHOW, CHANGE)}
+
+    def begun(*kinds: str) -> tuple[str, tuple[Any, ...]]:
+        WISHES.newest.clear()
+        for number, kind in enumerate(kinds):
+            claims[kind](page, number)
+        wish = WISHES.begin("page", OPEN, SHOW, CHANGE)
+        assert wish is not None
+        return wish.kind, wish.values
+
+    assert begun(OPEN) == (OPEN, (0,))
+    assert begun(SHOW, OPEN) == (SHOW, (0,))
+    assert begun(OPEN, CHANGE) == (SHOW, (1,))
+    assert begun(CHANGE, OPEN) == (CHANGE, (0,))
+    assert begun(CHANGE, SHOW) == (SHOW, (1,))
+
+
+def test_reading_clips_of_ones_own_ends_where_they_are_to_be_read_in_another_way(tmp_path: Path) -> None:
+    page: Any = SimpleNamespace(session_hash="page")
+    for name in ("a", "b", "c"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((8, 32, 32), np.uint8))
+    with gr.Blocks():
+        tab = build(readonly=True)
+    asked = [str(path) for path in sorted(tmp_path.glob("*.npy"))], 32, 1, 4, 1
+    assert list(tab.look(page, *asked)) == [], "nobody asked for it"
+    data_tab.claim_look(page)
+    reading = tab.look(page, *asked)
+    assert "Reading 1 of 3" in next(reading)[tab.own.message]
+    data_tab.claim_look(page)
+    assert list(reading) == []
+    *_, last = tab.look(page, *asked)
+    assert "3 files of 3 can be used" in last[tab.own.message]
 
 
 def test_names_of_skipped_files_are_escaped() -> None:

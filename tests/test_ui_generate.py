@@ -25,7 +25,7 @@ from vidapp.ui.downloads import download_files
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
 from vidapp.ui.generation import TEST, UPLOAD
 from vidapp.ui.kept import GENERATIONS
-from vidapp.ui.making import GENERATE, MORE, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claiming
+from vidapp.ui.making import GENERATE, MORE, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claim_more, claiming
 from vidapp.ui.wishes import Wish
 
 PAGE = SimpleNamespace(session_hash="page", query_params={})
@@ -347,6 +347,25 @@ class TestClaims:
         claim_again(PAGE, opening.KEY, *values_of(dataclasses.replace(FIRST, temperature=0.1)))  # type: ignore[arg-type]
         GENERATIONS.offer(opening.KEY, opening.generation)
         assert WISHES.begin("page", GENERATE) is not None
+
+    def test_more_frames_asked_for_while_some_are_made_do_not_end_them(self, tab: generate.GenerateTab) -> None:
+        assert "press Generate first" in claim_more(PAGE, "")  # type: ignore[arg-type]
+        WISHES.claim("page", GENERATE, values_of(small()))
+        begun = WISHES.begin("page", GENERATE)
+        assert begun is not None
+        assert "still being generated" in claim_more(PAGE, "")  # type: ignore[arg-type]
+        assert WISHES.holds("page", begun.number)
+        WISHES.newest.clear()
+        WISHES.claim("page", GENERATE, values_of(small()))
+        claim_more(PAGE, made_by(tab))  # type: ignore[arg-type]
+        assert WISHES.begin("page", MORE) is not None
+
+    def test_a_setting_that_cannot_be_does_not_end_what_is_made(self, tab: generate.GenerateTab) -> None:
+        WISHES.claim("page", GENERATE, values_of(small()))
+        begun = WISHES.begin("page", GENERATE)
+        assert begun is not None
+        assert "eed is empty" in claim_again(PAGE, "", *values_of(dataclasses.replace(small(), seed=None)))  # type: ignore[arg-type]
+        assert WISHES.holds("page", begun.number)
 
     def test_a_checkpoint_that_comes_with_a_link_does_not_drive_its_generation_out(self) -> None:
         WISHES.claim("page", GENERATE, values_of(small(checkpoint="run:a:1")))

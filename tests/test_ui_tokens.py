@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ import pytest
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.checkpoint import load_checkpoint
-from vidapp.ui import messages, token_view, tokens
+from vidapp.runs import RunWriter
+from vidapp.ui import messages, session, token_view, tokens
 from vidapp.ui.token_colours import PALETTE, STEP, colour_of, ink_on
 from vidapp.ui.token_files import grid_picture, token_files
 from vidapp.ui.token_view import TokenView, Views, look, redraw, value_of
@@ -47,6 +49,26 @@ def test_the_error_of_a_generation_is_that_of_its_future_as_in_its_verdict(
     shown = dataclasses.replace(view, given=given, truth_u8=view.truth_u8[:known])
     figures = {figure: value for figure, value, _ in tokens.figures_of(shown)}
     assert figures[name] == short(float(view.errors()[0][judged].mean()))
+
+
+def test_clicks_that_wait_are_few_and_the_others_are_told_at_once(view: TokenView, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = value_of(view)["key"]
+    monkeypatch.setattr(token_view, "WAITING", threading.BoundedSemaphore(1))
+    with token_view.WAITING:
+        assert look({"key": key, "frame": 0, "row": 0, "column": 0}) == {"trouble": token_view.BUSY}
+    for _ in range(3):  # each gives its place back, also where it is refused
+        assert "trouble" in look({"key": key, "frame": -1})
+    assert "alone" in look({"key": key, "frame": 0, "row": 0, "column": 0})
+
+
+def test_the_clips_of_a_file_that_was_dropped_are_never_opened_and_those_of_a_runs_checkpoint_are(tmp_path: Path) -> None:
+    with RunWriter.create("mine", tiny_config()) as run:
+        path = write_tiny_checkpoint(run.checkpoint_path(5))
+    ours = tokens.chosen_from("test", 0, None, "run:mine:5", 4, "", "", "", None)
+    theirs = tokens.chosen_from("test", 0, None, session.DROPPED_CHOICE, 4, "", "", "", str(path))
+    assert [tokens.view_of(chosen).trusted for chosen in (ours, theirs)] == [True, False]
+    gone = tokens.chosen_from("test", 0, None, session.DROPPED_CHOICE, 4, "", "", "", None)
+    assert gone.checkpoint == session.first_choice()
 
 
 def test_every_colour_is_another_and_neighbouring_ids_differ() -> None:

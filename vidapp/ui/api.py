@@ -182,7 +182,7 @@ def train_status(run: str = "") -> dict[str, Any]:
         }
     reader = open_run(name)
     status, phase = reader.status(), phase_of(reader.status())
-    history = HISTORIES.follow(reader)
+    history = HISTORIES.follow(reader, to_end=True)
     with history.lock:
         newest = dict(history.newest.get(phase, {}))
         seconds = remaining_seconds(history, status)

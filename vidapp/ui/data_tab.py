@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..data.source import ClipSource
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
-WISHES = Wishes()
+LOOK = "look"
+WISHES, LOOKS = Wishes(), Wishes()  # of the tab, and of its part for clips of one's own
 Updates = dict[Any, Any]
 
 
@@ -79,13 +80,18 @@ class DataTab:
         except ValueError as error:
             return {**shown, self.message: told(error)}
 
-    def look(self, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any) -> Iterator[Updates]:
-        """Uploaded files, read one after the other: what they show, and what was skipped and why."""
-        own = self.own
+    def look(self, request: gr.Request, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any) -> Iterator[Updates]:
+        """Uploaded files, read one after the other: what they show, and what was skipped and why. Ends as soon as they are to be read in
+        another way."""
+        own, wish = self.own, LOOKS.begin(request.session_hash, LOOK)
+        if wish is None:
+            return
         if not files:
             yield {own.screen: None, own.skipped: ""}
             return
         for done, brought in own_clips.read_brought(files, brought_data(size, channels, frames, step)):  # noqa: B007 - the last one counts
+            if not LOOKS.holds(request.session_hash, wish.number):
+                return
             if done < len(files):
                 yield {own.message: said(f"Reading {done + 1} of {len(files)}…")}
         clips = [Shown(frames_u8, name) for name, frames_u8 in brought.clips]
@@ -217,10 +223,19 @@ def build_own(readonly: bool) -> OwnClips:
 
 
 def claiming(kind: str) -> Any:
+    """Claims a wish. To open the tab asks for nothing that whatever waits does not show; a change of the recipe while more waits is part of it."""
+
     def claim(request: gr.Request, *values: Any) -> None:
-        WISHES.claim(request.session_hash, kind, values, joins="" if kind == OPEN else SHOW)
+        before = WISHES.of(request.session_hash)
+        waiting = before.kind if before and not before.begun else ""
+        if kind != OPEN or not waiting:
+            WISHES.claim(request.session_hash, SHOW if waiting in (OPEN, SHOW) else kind, values)
 
     return claim
+
+
+def claim_look(request: gr.Request) -> None:
+    LOOKS.claim(request.session_hash, LOOK)
 
 
 def wire(place: gr.Tab, tab: DataTab) -> None:
@@ -240,7 +255,6 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
 
     own = tab.own
     guard_own = guarded(own.message)
-    reading = {**COMPUTE, "show_progress": "hidden", **PRIVATE, **AGAIN}
     seen = [own.files, size, channels, frames, step]
     brought = [
         own.files.upload,
@@ -251,7 +265,10 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
         frames.release,
         step.release,
     ]  # these say how to read them
-    gr.on(brought, guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **reading)
+    looked = gr.on(brought, claim_look, None, None, queue=False, **quick)
+    looked.then(guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **in_turn("own clips"), **PRIVATE, **AGAIN)
     if own.keeping is not None:
         name, button = own.keeping
-        button.click(guard_own(tab.keep), [*seen, name], [own.message, tab.source], **reading)
+        button.click(
+            guard_own(tab.keep), [*seen, name], [own.message, tab.source], **{**COMPUTE, "show_progress": "hidden"}, **PRIVATE, **AGAIN
+        )

@@ -13,7 +13,7 @@ from .cards import card_html, card_text, error_chart, verdict_html
 from .controls import Controls
 from .generation import DRAWN, TEST, UPLOAD
 from .kept import GENERATIONS
-from .making import FIT, GENERATE, MORE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_source, claiming
+from .making import FIT, GENERATE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_more, claim_source, claiming
 from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart
@@ -22,6 +22,7 @@ from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, beside, in_turn
 
 Updates = dict[Any, Any]
 MARKED = "(chosen, thumbs) => ({ ...thumbs, chosen })"  # the picture of the clip that is chosen
+DROPS = 2  # files that are checked at once: each is read to its end
 PREVIEWS = 4  # that are made at once: one of a large upload takes seconds
 
 
@@ -92,10 +93,10 @@ class GenerateTab:
 
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
         """The checkpoints that there are now. What is chosen is left alone where it still exists: by now it may be another."""
-        choices = session.checkpoint_choices(dropped)
-        if choice in [value for _, value in choices]:
+        choices, kept, gone = session.offered(choice, dropped)
+        if kept == choice:
             return {self.controls.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.first_choice())}
+        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: said(gone)} if gone else {})}
 
     def show_source(self, source: str) -> Updates:
         return {
@@ -165,7 +166,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
 
     controls.source.change(tab.show_source, controls.source, [stage.thumbs, controls.number, controls.drawing, controls.upload], **quick)
-    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **quick)
+    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **beside("dropped", DROPS), **PRIVATE, **AGAIN)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
     tab.link.click(None, [stage.recipe, *controls.inputs], tab.linked, js=links.copy_script(Controls.names()), **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
@@ -210,7 +211,7 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     picked = variants_panel.wire(tab.variants, controls)
     wanted = [tab.go.click, another.then, picked.then, controls.drawing.release]
     wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
-    wishes.append(tab.more.click(claiming(MORE), stage.made, **quick))
+    wishes.append(tab.more.click(claim_more, stage.made, **{**quick, "outputs": tab.message}))
     moved = [controls.temperature.release, controls.top_k.release, controls.steps.release, controls.seed.submit, controls.seed.blur]
     moved += [control.input for control in (controls.choice, controls.order, controls.anneal)]
     wishes.append(gr.on(moved, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))

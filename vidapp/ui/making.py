@@ -46,6 +46,7 @@ OWN_STAYS = {  # what a press of New clip says where there is no next clip
     UPLOAD: "Your own clip stays: upload another clip, or choose Test clip.",
     DRAWN: "Your drawing stays: clear it and draw another, or choose Test clip.",
 }
+NOTHING_TO_GO_ON_FROM = "There is nothing to go on from, or no longer: press Generate first."
 WISHES = Wishes()
 OPENING_FILES = ExitStack()
 atexit.register(OPENING_FILES.close)
@@ -70,7 +71,7 @@ class Job:
             return Job(chosen, session.find_checkpoint(chosen.checkpoint, chosen.dropped), None, notice)
         before = GENERATIONS.get(str(wish.values[0]))
         if before is None or before.chosen is None or before.replay is None or before.checkpoint is None:
-            raise ValueError("there is nothing to go on from: press Generate first")
+            raise ValueError(NOTHING_TO_GO_ON_FROM)
         frames = len(before.prediction_u8) + MORE_FRAMES
         if frames > LONGEST_FUTURE:
             raise ValueError(f"{frames} future frames would be more than the {LONGEST_FUTURE} that are shown here: start from another clip")
@@ -312,6 +313,19 @@ def claim_fit(request: gr.Request, *values: Any) -> None:
         WISHES.claim(request.session_hash, FIT, values)
 
 
+def claim_more(request: gr.Request, made: str) -> Any:
+    """Further frames are asked for. Where there is nothing that they could go on from, what is being generated goes on; returns the line
+    that says so.
+    """
+    if chosen_of(made) is not None:
+        WISHES.claim(request.session_hash, MORE, (made,))
+        return gr.skip()
+    newest = WISHES.of(request.session_hash)
+    if newest and newest.kind in (GENERATE, MORE) and newest.begun:
+        return said("These frames are still being generated: press again when they are done.")
+    return said(NOTHING_TO_GO_ON_FROM)
+
+
 def chosen_of(made: str) -> Chosen | None:
     """What a kept generation was made with. Of what the page opens with it is known without its replay, which would import torch: a
     claim that waited for that would come after newer ones.
@@ -332,6 +346,11 @@ def claim_again(request: gr.Request, made: str, *values: Any) -> Any:
     else:
         before = chosen_of(made)
         wanted = before is not None and tuple(getattr(before, name) for name in Controls.names()) != kept
-    if wanted:
-        WISHES.claim(request.session_hash, GENERATE, values)
-    return gr.skip() if wanted or not notice else said(notice)
+    if not wanted:
+        return said(notice) if notice else gr.skip()
+    try:
+        chosen_from(*kept)
+    except ValueError as error:  # what cannot be made ends nothing that is being made
+        return told(error)
+    WISHES.claim(request.session_hash, GENERATE, values)
+    return gr.skip()

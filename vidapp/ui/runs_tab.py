@@ -193,7 +193,7 @@ def moment_words(moment: str) -> str:
 
 
 def curve_of(run: RunReader, key: str) -> tuple[list[int], list[float]] | None:
-    history = HISTORIES.follow(run)
+    history = HISTORIES.follow(run, to_end=True)
     with history.lock:
         found = history.curves.get(key)
         return (list(found.steps), list(found.values)) if found and found.steps else None

@@ -27,17 +27,50 @@ NONE_YET = "There is no checkpoint yet: drop one into the box, or train one in t
 
 
 def checkpoint_choices(dropped: str | None = None) -> list[tuple[str, str]]:
-    """(label, choice) of the checkpoints that there are: the dropped one, the bundled one, then those of runs, newest first."""
+    """(label, choice) of the checkpoints that there are: the dropped one, the bundled one, then those of runs, newest first, with the
+    best of each."""
     choices = [(f"{Path(dropped).name} (dropped here)", DROPPED_CHOICE)] if dropped else []
     if BUNDLED.is_file():
         choices.append(("Moving MNIST (bundled)", BUNDLED_CHOICE))
     for run in list_runs()[:RUNS_LISTED]:
-        choices += [(f"{run.name}, step {step:,}", run_choice(run.name, step)) for step, _ in run.checkpoints()[:STEPS_LISTED]]
+        best = run.status().extra.get("best_step")
+        for place, (step, _) in enumerate(run.checkpoints()):
+            if place < STEPS_LISTED or step == best:
+                choices.append((f"{run.name}, step {step:,}{' (best)' if step == best else ''}", run_choice(run.name, step)))
     return choices
+
+
+def offered(choice: str | None, dropped: str | None = None) -> tuple[list[tuple[str, str]], str | None, str]:
+    """The checkpoints that there are now, which of them is chosen, and a sentence where that is another one than `choice`.
+
+    A choice stays as long as its file is there, also where the list alone would not name it. Of a run whose file is gone the newest is
+    chosen.
+    """
+    choices = checkpoint_choices(dropped)
+    if choice in [value for _, value in choices]:
+        return choices, choice, ""
+    first = choices[0][1] if choices else None
+    run, step = run_of(choice)
+    if not run:
+        return choices, first, ""
+    own = (f"{run}, step {step:,}", str(choice))
+    try:
+        find_checkpoint(choice)
+    except ValueError:
+        label, value = next((one for one in choices if run_of(one[1])[0] == run), choices[0] if choices else ("", None))
+        return choices, value, f"{own[0]} is gone: runs keep their newest checkpoints and the best. {label} is chosen now." if label else ""
+    return [*choices, own], choice, ""
 
 
 def run_choice(run: str, step: int) -> str:
     return f"run:{run}:{step}"
+
+
+def run_of(choice: str | None) -> tuple[str, int]:
+    """The run and the step of a choice; an empty name where it is of no run."""
+    kind, _, rest = (choice or "").partition(":")
+    name, _, step = rest.rpartition(":")
+    return (name, int(step)) if kind == "run" and step.isdecimal() else ("", 0)
 
 
 def first_choice() -> str | None:
@@ -63,13 +96,12 @@ def find_checkpoint(choice: str | None, dropped: str | None = None) -> Path:
         if not BUNDLED.is_file():
             raise ValueError(f"the bundled checkpoint {BUNDLED.name} is missing from {BUNDLED.parent}: train one, or drop one into the box")
         return BUNDLED
-    kind, _, rest = (choice or "").partition(":")
-    name, _, step = rest.rpartition(":")
-    if kind != "run" or not step.isdecimal():
+    name, step = run_of(choice)
+    if not name:
         raise ValueError(f"unknown checkpoint {choice!r}: choose bundled, run:NAME:STEP, or one from the list" if choice else NONE_YET)
     run = open_run(name)
     for known, path in run.checkpoints():
-        if known == int(step):
+        if known == step:
             return resolve_inside(run.path, path)
     raise ValueError(f"run {name!r} no longer has a checkpoint of step {step}: choose a newer one (runs keep only the newest)")
 

@@ -77,7 +77,7 @@ def stretch(mine: dict[str, Curve], theirs: dict[str, Curve]) -> float:
 
 
 def curves_of(run: RunReader) -> dict[str, Curve]:
-    history = HISTORIES.follow(run)
+    history = HISTORIES.follow(run, to_end=True)
     with history.lock:
         return {
             key: (list(map(float, curve.steps)), list(curve.values))
@@ -87,7 +87,7 @@ def curves_of(run: RunReader) -> dict[str, Curve]:
 
 
 def levels_of(run: RunReader) -> dict[str, float]:
-    history = HISTORIES.follow(run)
+    history = HISTORIES.follow(run, to_end=True)
     entropy = history.newest.get("transformer", {}).get("unigram_entropy")
     return {} if entropy is None else {"token frequency alone": entropy}
 

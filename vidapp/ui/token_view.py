@@ -4,8 +4,10 @@ What it shows travels once; clicks ask two small functions on the server, whose 
 newest question wins). What a key stands for is kept for a while and then dropped.
 """
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 TOP = 5  # guesses shown
 MOST_EDITS = 50
 PATIENCE_S = 20  # that a click waits for the one before it
+BUSY = "The app is busy with others' clicks: try again in a moment."
 GONE = "This view was dropped to make room for newer ones: press Show to have it again."
 ALWAYS_GIVEN = "This frame was always given in training and never predicted: a guess here says nothing about what the model learnt."
 UNTRAINED = "This checkpoint's transformer is untrained, so it has nothing to say about tokens: only its tokenizer is of use."
@@ -36,7 +39,8 @@ UNTRAINED = "This checkpoint's transformer is untrained, so it has nothing to sa
 class TokenView:
     """What one page looks at. truth_u8 (at most T frames, C, H, W): the frames as far as they are known; drawn_u8 (T, C, H, W): decoded
     from tokens_THW. true_tokens_THW: of a generation, the ids of the known frames. given: how many frames were given to a generation,
-    replay: how it was decoded."""
+    replay: how it was decoded. trusted: whether the checkpoint is one that the page offers by itself, so that the data which it names
+    may be opened."""
 
     name: str
     microscope: "Microscope"
@@ -46,6 +50,7 @@ class TokenView:
     true_tokens_THW: Array | None = None
     given: int | None = None
     can_guess: bool = True
+    trusted: bool = False
     replay: "Replay | None" = None
 
     @property
@@ -80,6 +85,7 @@ class Views(Kept[TokenView]):
 VIEWS = Views(held=48, held_bytes=512 << 20)
 NOTHING = {"said": "nothing to show"}  # the reason stands above it
 LOCK = threading.Lock()  # clicks are answered one at a time: they share the processor
+WAITING = threading.BoundedSemaphore(6)  # clicks that may hold a thread of the server's for it, of which there are 40
 
 
 def value_of(view: TokenView, *, start: int = 0) -> dict[str, Any]:
@@ -141,14 +147,25 @@ def answered(work: Any, request: Any) -> dict[str, Any]:
     view = VIEWS.get(str(asked.get("key", "")))
     if view is None:
         return {"trouble": GONE}
-    if not LOCK.acquire(timeout=PATIENCE_S):
-        return {"trouble": "The app is busy with others' clicks: try again in a moment."}
+    if not WAITING.acquire(blocking=False):
+        return {"trouble": BUSY}
+    with released(WAITING):
+        if not LOCK.acquire(timeout=PATIENCE_S):
+            return {"trouble": BUSY}
+        with released(LOCK):
+            try:
+                return dict(work(view, asked))
+            except Exception as error:
+                return {"trouble": sentence(error)}
+
+
+@contextlib.contextmanager
+def released(held: Any) -> Iterator[None]:
+    """At the end of the block what was acquired before it is released."""
     try:
-        return dict(work(view, asked))
-    except Exception as error:
-        return {"trouble": sentence(error)}
+        yield
     finally:
-        LOCK.release()
+        held.release()
 
 
 def look_into(view: TokenView, asked: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .own_clips import CLIP_FILES
 from .plot import chart, figure_value
 from .theme import static
 from .token_files import token_files
-from .token_view import LOCK, NOTHING, VIEWS, TokenView, token_view, value_of
+from .token_view import GONE, LOCK, NOTHING, VIEWS, TokenView, token_view, value_of
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
 from .wishes import Wishes
 from .words import count, short
@@ -132,7 +132,7 @@ class TokensTab:
         view = kept_view(key)
         counts = np.zeros(view.codebook_size, np.int64)
         config = view.microscope.checkpoint.config
-        data = source_of(config, trusted=view.microscope.checkpoint.path.resolve() in known_files())
+        data = source_of(config, trusted=view.trusted)
         clips = clips_of_test(data, config.data.clip_frames)
         for start in range(0, len(clips), BATCH):
             counts += code_use(view.microscope.checkpoint.encode(clips[start : start + BATCH]).cpu().numpy(), view.codebook_size).counts_V
@@ -162,10 +162,10 @@ class TokensTab:
 
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
         """The checkpoints that there are now; what is chosen is left alone where it still exists."""
-        choices = session.checkpoint_choices(dropped)
-        if choice in [value for _, value in choices]:
+        choices, kept, gone = session.offered(choice, dropped)
+        if kept == choice:
             return {self.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.checkpoint: gr.Dropdown(choices=choices, value=session.first_choice())}
+        return {self.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: said(gone)} if gone else {})}
 
 
 def view_of(chosen: Chosen) -> TokenView:
@@ -175,23 +175,24 @@ def view_of(chosen: Chosen) -> TokenView:
         if generation is None or generation.replay is None or generation.checkpoint is None:
             raise ValueError("there is no generation to look into: press Generate in the Generate tab, then come back")
         return view_of_generation(generation)
-    path = session.find_checkpoint(chosen.checkpoint, chosen.dropped)
+    path, trusted = session.find_checkpoint(chosen.checkpoint, chosen.dropped), chosen.checkpoint != session.DROPPED_CHOICE
     checkpoint = session.CHECKPOINTS.load(path)
     if chosen.source == UPLOAD:
         clip = uploaded_clip(chosen.upload, checkpoint.config, 1, chosen.frames - 1)
     else:
-        data = source_of(checkpoint.config, trusted=chosen.checkpoint != session.DROPPED_CHOICE)
-        clip = data_clip(data, chosen.number, 1, chosen.frames - 1)
-    return view_of_clip(checkpoint, clip.known_u8, clip.name, can_guess=can_guess(path))
+        clip = data_clip(source_of(checkpoint.config, trusted=trusted), chosen.number, 1, chosen.frames - 1)
+    return view_of_clip(checkpoint, clip.known_u8, clip.name, can_guess=can_guess(path), trusted=trusted)
 
 
-def view_of_clip(checkpoint: "Checkpoint", frames_u8: np.ndarray, name: str, *, can_guess: bool) -> TokenView:
+def view_of_clip(checkpoint: "Checkpoint", frames_u8: np.ndarray, name: str, *, can_guess: bool, trusted: bool = False) -> TokenView:
     from ..media import to_u8
     from ..microscope import Microscope
 
     tokens = checkpoint.encode(frames_u8[None])
     drawn = to_u8(checkpoint.decode(tokens)[0])
-    return TokenView(name, Microscope(checkpoint, tokens[0]), tokens[0].cpu().numpy(), frames_u8, drawn, can_guess=can_guess)
+    return TokenView(
+        name, Microscope(checkpoint, tokens[0]), tokens[0].cpu().numpy(), frames_u8, drawn, can_guess=can_guess, trusted=trusted
+    )
 
 
 def view_of_generation(generation: Generation) -> TokenView:
@@ -213,6 +214,7 @@ def view_of_generation(generation: Generation) -> TokenView:
         true_tokens_THW=checkpoint.encode(truth[None])[0].cpu().numpy(),
         given=generation.replay.given,
         can_guess=can_guess(generation.checkpoint),
+        trusted=generation.chosen is not None and generation.chosen.checkpoint != session.DROPPED_CHOICE,
         replay=generation.replay,
     )
 
@@ -224,13 +226,8 @@ def can_guess(path: Path) -> bool:
 def kept_view(key: str) -> TokenView:
     view = VIEWS.get(key)
     if view is None:
-        raise ValueError("there is nothing to count yet: press Show")
+        raise ValueError(GONE if key else "there is nothing to count yet: press Show")
     return view
-
-
-def known_files() -> set[Path]:
-    """The checkpoints that the page offers by itself: their data may be opened, that of a dropped file may not."""
-    return {session.find_checkpoint(choice).resolve() for _, choice in session.checkpoint_choices()}
 
 
 def clips_of_test(data: Any, frames: int) -> np.ndarray:
@@ -312,7 +309,8 @@ def build() -> TokensTab:
             elem_id="tokens-file",
         )  # fmt: skip
         checkpoint = gr.Dropdown(
-            session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", elem_id="tokens-checkpoint", min_width=270,
+            session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", allow_custom_value=True, min_width=270,
+            elem_id="tokens-checkpoint",
             info="Encodes, and guesses. One dropped into Generate is offered, too.",
         )  # fmt: skip
         frames = Slider(

@@ -397,6 +397,8 @@ function remember(run) {
   history.replaceState(history.state, '', `${location.pathname}?${query}`);
 }
 
+addEventListener('tabshown', (event) => { if (event.detail === 'train' && asked) setTimeout(() => remember(asked)); });
+
 function ask() {
   const run = (props.value && props.value.run) || '';
   if (asked !== null && run !== asked) remember(run);

@@ -4,6 +4,8 @@ const notPut = find('.not-put');  // of what was typed: no answer that comes lat
 const belief = find('.belief');
 let wanted = null;   // the newest question, while another is being answered
 let asking = false;
+const silent = { trouble: 'The app does not answer: it may have been restarted. Try again.' };
+const answerOf = (call) => call.then((answer) => answer ?? silent, () => silent);  // Gradio makes nothing of a call that failed
 const stale = new Set();  // frames whose drawing is not that of the edits yet
 
 function choose(cell) {
@@ -65,7 +67,7 @@ async function ask() {
     const question = wanted;
     wanted = null;
     scope.dataset.asking = 'yes';
-    const answer = await server.look(question).catch(() => ({ trouble: 'The app does not answer: it may have been restarted. Try again.' }));
+    const answer = await answerOf(server.look(question));
     await Promise.all(['alone', 'together'].flatMap((name) => (answer[name]?.guesses || []).map((guess) => decode(guess.patch).catch(() => null))));
     if (wanted || question.key !== clip.key) continue;  // asked last: another clip may have come while the patches were decoded
     looked = answer;
@@ -142,7 +144,7 @@ async function redraw(frames) {
   for (const frame of frames) stale.add(frame);
   for (const frame of [...stale]) {
     if (!asked.some((one) => one.frame === frame)) { redrawn.delete(frame); stale.delete(frame); continue; }
-    const answer = await server.redraw({ key, frame, edits: asked }).catch(() => ({ trouble: 'The app does not answer: it may have been restarted. Try again.' }));
+    const answer = await answerOf(server.redraw({ key, frame, edits: asked }));
     if (key !== clip.key || asked !== edits) return;  // another clip, or another what-if
     if (answer.trouble) { edits = edits.slice(0, -1); notPut.textContent = answer.trouble; stale.delete(frame); break; }
     await decode(answer.uri);

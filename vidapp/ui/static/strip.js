@@ -74,9 +74,8 @@ function note() {
   const old = new URLSearchParams(location.search);
   if (first && !old.has('tab')) return;   // a plain address stays one until somebody goes elsewhere
   if (first || old.get('tab') === now) return;
-  const query = new URLSearchParams({ tab: now });
-  if (old.has('run')) query.set('run', old.get('run'));
-  history.pushState(history.state, '', `${location.pathname}?${query}`);  // Back goes to the tab before
+  history.pushState(history.state, '', `${location.pathname}?${new URLSearchParams({ tab: now })}`);  // Back goes to the tab before
+  dispatchEvent(new CustomEvent('tabshown', { detail: now }));  // a tab that shows a run puts its own into the address
   for (const wait of [100, 500, 1500]) setTimeout(() => held(now), wait);
 }
 function held(now) {  // whoever came by a button of the tab before is at one that can no longer be seen

@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from serving import App, served
 
 PATIENCE_MS = 60_000  # two cores may be busy with other tests
+SIZE: ViewportSize = {"width": 1366, "height": 900}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -28,22 +29,47 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         yield app
 
 
-@pytest.fixture
-def page(browser: Browser, app: App) -> Iterator[Page]:
-    """The opened page. It asks no other host for anything and raises no error in its scripts."""
-    context = browser.new_context(viewport={"width": 1366, "height": 900}, accept_downloads=True)
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Page]:
+    """One window for the tests of a module: another one for each would translate all scripts anew, which takes seconds."""
+    context = browser.new_context(accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
-    page.on("request", lambda request: problems.append(f"asked {request.url}") if foreign(request.url, app.url) else None)
-    page.goto(app.url)
-    page.wait_for_selector(".player")
     yield page
     context.close()
+
+
+@pytest.fixture
+def unopened(window: Page, app: App) -> Iterator[Page]:
+    """A window in which nothing is open yet, and which remembers nothing. It will ask no other host for anything and raise no error in its
+    scripts."""
+    problems: list[str] = []
+    window.set_viewport_size(SIZE)
+    window.goto(f"{app.url}nothing")  # of the same origin, without a page
+    window.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+    noted = {
+        "pageerror": lambda error: problems.append(f"script error: {error}"),
+        "request": lambda request: problems.append(f"asked {request.url}") if foreign(request.url, app.url) else None,
+    }
+    for event, note in noted.items():
+        window.on(event, note)  # type: ignore[call-overload]
+    yield window
+    for event, note in noted.items():
+        window.remove_listener(event, note)
+    for other in window.context.pages:
+        if other is not window:
+            other.close()
     assert problems == []
     assert "Traceback" not in app.log.read_text()
+
+
+@pytest.fixture
+def page(unopened: Page, app: App) -> Page:
+    """The opened page."""
+    unopened.goto(app.url)
+    unopened.wait_for_selector(".player")
+    return unopened
 
 
 def foreign(url: str, own: str) -> bool:

@@ -37,7 +37,8 @@ def test_a_house_without_runs_shows_the_healthy_example_and_steers_nothing(page:
     expect(page.locator(".live .alarms li[data-alarm=activations]")).to_contain_text("Activations have grown")
 
 
-def test_a_link_opens_debug_with_that_run_and_symptom_and_curves_stand_beside_an_example(page: Page, app: App) -> None:
+def test_a_link_opens_debug_with_that_run_and_symptom_and_curves_stand_beside_an_example(unopened: Page, app: App) -> None:
+    page = unopened
     page.goto(f"{app.url}?tab=debug&run=example:loss-on-visible&symptom=samples-bad")
     expect(page.locator("#debug-subject input")).to_have_value("Bundled example: Loss on visible tokens")
     expect(page.get_by_label("The loss falls, but samples are bad")).to_be_checked()
@@ -49,7 +50,8 @@ def test_a_link_opens_debug_with_that_run_and_symptom_and_curves_stand_beside_an
     page.wait_for_function("(document.querySelector('#sick-chart .plot').data || []).length == 4")
 
 
-def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(page: Page, app: App) -> None:
+def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(unopened: Page, app: App) -> None:
+    page = unopened
     with RunWriter.create("rising", tiny_config(), folder=app.runs) as run:
         for step in range(10, 400, 10):
             run.log(line(step, 400 / (100 + step)))
@@ -74,7 +76,8 @@ def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(page: Page,
         expect(page.get_by_label("The loss explodes, or is not a number")).to_be_checked()
 
 
-def test_the_curves_of_a_sick_run_are_drawn_over_ones_own_with_what_to_see(page: Page, app: App) -> None:
+def test_the_curves_of_a_sick_run_are_drawn_over_ones_own_with_what_to_see(unopened: Page, app: App) -> None:
+    page = unopened
     with RunWriter.create("compared", tiny_config(), folder=app.runs) as run:
         for step in range(100, 5000, 100):
             run.log(line(step, 400 / (100 + step)))

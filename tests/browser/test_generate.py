@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import GENERATED, PATIENCE_MS, QUIET_MS, press_generate
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 from serving import App
 from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
@@ -26,15 +26,23 @@ def tiny_run(app: App) -> str:
 
 
 @pytest.fixture
-def ready(page: Page, tiny_run: str) -> Page:
-    """The page with the tiny run's checkpoint chosen and four future frames asked for."""
+def ready(unopened: Page, app: App, tiny_run: str) -> Page:
+    """The page with the tiny run's checkpoint chosen and four future frames generated, as its link opens it."""
+    unopened.goto(f"{app.url}?checkpoint=run:tiny:7&given=6&frames={FRAMES}")
+    expect(unopened.locator("#checkpoint-card")).to_contain_text("step 7")
+    expect(unopened.locator("#generate")).to_have_text(f"Generate {FRAMES} future frames")
+    unopened.wait_for_function(GENERATED, arg=["", QUIET_MS])
+    return unopened
+
+
+def test_a_checkpoint_that_is_chosen_brings_as_many_frames_as_it_was_trained_with(page: Page, tiny_run: str) -> None:
     page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
     choose(page, "#checkpoint", tiny_run)
     expect(page.locator("#checkpoint-card")).to_contain_text("step 7")
     expect(page.locator("#frames input[type=number]")).to_have_value("6")
     fill(page, "#frames", FRAMES)
     expect(page.locator("#generate")).to_have_text(f"Generate {FRAMES} future frames")
-    return page
+    assert len(generate(page)) == FRAMES
 
 
 def choose(page: Page, control: str, option: str) -> None:
@@ -143,18 +151,13 @@ def test_what_is_expected_is_one_future_for_every_seed_and_what_is_idle_is_said(
     expect(ready.get_by_text("Temperature, top-k, annealing and seed change nothing")).to_have_count(0)
 
 
-def test_the_verdict_is_in_words_with_the_error_of_each_frame(ready: Page) -> None:
-    generate(ready)
+def test_a_verdict_in_words_and_the_error_of_each_frame_stand_below_three_screens_with_one_scrubber(ready: Page) -> None:
     expect(ready.locator("#verdict")).to_contain_text("repeating the last given frame")
     expect(ready.locator("#verdict")).to_contain_text("Squared error a frame: first")
     ready.wait_for_function("(document.querySelector('#error-chart .plot').data || []).length == 5")
     points = ready.evaluate("document.querySelector('#error-chart .plot').data.map((line) => line.x.length)")
     assert points == [FRAMES] * 5
-
-
-def test_three_screens_follow_one_scrubber(ready: Page) -> None:
-    generate(ready)
-    ready.locator(".player .scrubber").fill("2")
+    ready.locator(".player .scrubber").fill("2")  # all screens follow it
     expect(ready.locator("[data-screen='prediction'] .frame")).to_have_attribute("data-kind", "given")
     ready.locator(".player .scrubber").fill("7")
     expect(ready.locator("[data-screen='prediction'] .frame")).to_have_attribute("data-kind", "prediction")
@@ -165,7 +168,6 @@ def test_three_screens_follow_one_scrubber(ready: Page) -> None:
 
 
 def test_the_generation_can_be_taken_away(ready: Page, tmp_path: Path) -> None:
-    generate(ready)
     for kind, ending in (("gif", ".gif"), ("mp4", ".mp4"), ("npy", ".npy")):
         button = ready.locator(f"#download-{kind}")
         expect(button).to_be_enabled()
@@ -197,22 +199,16 @@ def test_a_checkpoint_file_can_be_dropped_in(page: Page, tmp_path: Path) -> None
     assert len(generate(page)) == FRAMES
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"no checkpoint at all" * 50, b"\xff" * 100])
-def test_a_damaged_checkpoint_is_refused_where_the_person_looks(page: Page, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "broken.safetensors"
-    path.write_bytes(content)
+def test_a_damaged_checkpoint_is_refused_where_the_person_looks(page: Page, tmp_path: Path) -> None:
     page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
-    page.locator("#checkpoint-file input[type=file]").set_input_files(path)
-    line = page.locator("#generate-message .message.bad")
-    expect(line).to_contain_text("roken.safetensors")
-    expect(page.locator("#checkpoint input")).not_to_have_value("broken.safetensors (dropped here)")
-
-
-def test_a_checkpoint_cut_short_is_refused(page: Page, tmp_path: Path) -> None:
-    whole = write_tiny_checkpoint(tmp_path / "whole.safetensors").read_bytes()
-    path = tmp_path / "cut.safetensors"
-    path.write_bytes(whole[:-100])
-    page.locator("#checkpoint-file input[type=file]").set_input_files(path)
+    cut = write_tiny_checkpoint(tmp_path / "whole.safetensors").read_bytes()[:-100]
+    contents = [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"no checkpoint at all" * 50, b"\xff" * 100, cut]
+    for number, content in enumerate(contents):
+        path = tmp_path / f"broken-{number}.safetensors"
+        path.write_bytes(content)
+        page.locator("#checkpoint-file input[type=file]").set_input_files(path)
+        expect(page.locator("#generate-message .message.bad")).to_contain_text(f"roken-{number}.safetensors")
+        expect(page.locator("#checkpoint input")).to_have_value("Moving MNIST (bundled)")
     expect(page.locator("#generate-message .message.bad")).to_contain_text("damaged")
 
 
@@ -341,7 +337,7 @@ def test_frames_that_go_by_are_not_read_out(page: Page) -> None:
 
 
 def test_a_released_slider_generates_again(ready: Page) -> None:
-    first = generate(ready)
+    first = predicted_frames(ready)
     before = ready.locator(".player").get_attribute("data-key")
     fill(ready, "#field-sampling-temperature", 2)
     ready.wait_for_function(
@@ -352,7 +348,6 @@ def test_a_released_slider_generates_again(ready: Page) -> None:
 
 
 def test_every_setting_generates_again_once_it_is_given(ready: Page) -> None:
-    generate(ready)
     ready.get_by_role("button", name="More settings").click()
     seed = ready.locator("#seed input")
 
@@ -372,7 +367,6 @@ def test_every_setting_generates_again_once_it_is_given(ready: Page) -> None:
 
 
 def test_enter_in_a_sliders_box_is_as_good_as_leaving_it(ready: Page) -> None:
-    generate(ready)
     before = ready.locator(".player").get_attribute("data-key")
     box = ready.locator("#field-sampling-temperature input[type=number]")
     box.fill("1.7")
@@ -386,7 +380,6 @@ def test_enter_in_a_sliders_box_is_as_good_as_leaving_it(ready: Page) -> None:
 
 
 def test_a_slider_that_is_moved_by_keys_is_released_with_the_key(ready: Page) -> None:
-    generate(ready)
     before = ready.locator(".player").get_attribute("data-key")
     slider = ready.locator("#field-sampling-temperature input[type=range]")
     slider.focus()
@@ -396,7 +389,6 @@ def test_a_slider_that_is_moved_by_keys_is_released_with_the_key(ready: Page) ->
 
 
 def test_how_it_was_decoded_is_one_press_away(ready: Page) -> None:
-    generate(ready)
     ready.locator("#how-decoded").click()
     expect(ready.get_by_role("tab", name="Tokens")).to_have_attribute("aria-selected", "true")
     expect(ready.locator("#token-view .replay h3")).to_have_text("Decode replay of future frame 1")
@@ -484,8 +476,9 @@ def test_of_many_clicks_the_last_one_counts(ready: Page) -> None:
 
 
 def test_of_own_clips_there_are_as_many_to_choose_from_as_were_kept_for_it_and_behind_the_last_comes_the_first(
-    page: Page, app: App
+    unopened: Page, app: App
 ) -> None:
+    page = unopened
     clips = app.runs.parent / "own-clips"
     clips.mkdir()
     for number in range(20):
@@ -514,22 +507,26 @@ def test_an_emptied_number_is_asked_for(ready: Page) -> None:
     expect(ready.locator("#generate-message .message.bad")).to_contain_text("eed is empty")
 
 
-@pytest.mark.parametrize("width", [390, 1366, 3840])
-def test_nothing_is_wider_than_the_screen(ready: Page, width: int) -> None:
-    generate(ready)
-    ready.set_viewport_size({"width": width, "height": 844})
-    for tab in ("Train", "Generate"):
-        ready.get_by_role("tab", name=tab).click()
-        ready.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)
+def test_nothing_is_wider_than_the_screen(ready: Page) -> None:
+    for width in (390, 1366, 3840):
+        ready.set_viewport_size({"width": width, "height": 844})
+        for tab in ("Train", "Generate"):
+            ready.get_by_role("tab", name=tab).click()
+            ready.wait_for_function("(width) => document.documentElement.scrollWidth <= width", arg=width)
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "Temperature was empty and became 0."), ("7", "Temperature 7 became 2.")])
-def test_what_became_of_a_number_beyond_its_slider_is_said(ready: Page, content: str, said: str) -> None:
-    generate(ready)
+def test_what_became_of_a_number_beyond_its_slider_is_said(ready: Page) -> None:
     failed: list[str] = []
-    ready.on("response", lambda response: failed.append(response.url) if response.status >= 500 else None)
+
+    def note(response: Response) -> None:
+        if response.status >= 500:
+            failed.append(response.url)
+
+    ready.on("response", note)
     box = ready.locator("#field-sampling-temperature input[type=number]")
-    box.fill(content)
-    box.press("Tab")
-    expect(ready.locator("#verdict")).to_contain_text(said)
+    for content, said in (("", "Temperature was empty and became 0."), ("7", "Temperature 7 became 2.")):
+        box.fill(content)
+        box.press("Tab")
+        expect(ready.locator("#verdict")).to_contain_text(said)
+    ready.remove_listener("response", note)
     assert not failed

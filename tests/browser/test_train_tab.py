@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import press_generate
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 from serving import App, served
 from tiny_checkpoint import tiny_config
 
@@ -147,19 +147,24 @@ def test_a_run_from_a_shell_appears_by_itself_and_zoom_survives_its_updates(page
     expect(page.locator(".live .badge")).to_have_text("stopped")
 
 
-def test_polls_carry_only_what_is_new(page: Page, app: App) -> None:
-    open_train(page)
+def test_polls_carry_only_what_is_new(unopened: Page, app: App) -> None:
+    page, sizes = unopened, []
+
+    def note(response: Response) -> None:
+        if "component_server" in response.url:
+            sizes.append(len(response.body()))
+
     with RunWriter.create("long", tiny_config(), folder=app.runs) as run:
-        for step in range(1, 2000):
+        for step in range(1, 1000):
             run.log(line(step))
-        run.status("running", 1999, 5000, phase="transformer")
-        choose_run(page, "long")
-        wait_for_points(page, 1999)
-        sizes: list[int] = []
-        page.on("response", lambda response: sizes.append(len(response.body())) if "component_server" in response.url else None)
-        run.log(line(2000))
-        wait_for_points(page, 2000)
+        run.status("running", 999, 5000, phase="transformer")
+        page.goto(f"{app.url}?tab=train&run=long")
+        wait_for_points(page, 999)
+        page.on("response", note)
+        run.log(line(1000))
+        wait_for_points(page, 1000)
         page.wait_for_timeout(1500)
+        page.remove_listener("response", note)
         assert sizes
         assert max(sizes) < 4000
 
@@ -235,7 +240,8 @@ def test_a_second_run_waits_in_the_queue_and_can_leave_it(page: Page, app: App) 
     assert open_run("first-in-line", app.runs).status().state == "stopped"
 
 
-def test_a_run_that_fails_again_at_once_can_be_continued_again(page: Page, app: App) -> None:
+def test_a_run_that_fails_again_at_once_can_be_continued_again(unopened: Page, app: App) -> None:
+    page = unopened
     with RunWriter.create("gone", tiny_config(data__source=str(app.runs / "clips-that-are-gone")), folder=app.runs) as run:
         run.status("failed", 0, 10, error="its clips are gone")
     page.goto(f"{app.url}?tab=train&run=gone")
@@ -272,7 +278,8 @@ def test_a_run_that_waits_and_vanishes_makes_way_for_the_one_that_trains_and_not
     expect(page.locator(".now-training .text")).to_have_text("nothing trains now", timeout=TRAINING_S)
 
 
-def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, app: App) -> None:
+def test_the_samples_of_a_run_can_be_gone_through_by_training_step(unopened: Page, app: App) -> None:
+    page = unopened
     with RunWriter.create("drawn", tiny_config(), folder=app.runs) as run:
         run.log(line(1))
         run.save_sample(50, "strip.png", lambda path: Image.new("L", (64, 8), 50).save(path, format="PNG"), "tokenizer")
@@ -288,7 +295,8 @@ def test_the_samples_of_a_run_can_be_gone_through_by_training_step(page: Page, a
         expect(caption).to_contain_text("Sample at step 100: of each clip the truth above")
 
 
-def test_a_sample_asked_for_now_is_drawn_and_appears(page: Page, app: App) -> None:
+def test_a_sample_asked_for_now_is_drawn_and_appears(unopened: Page, app: App) -> None:
+    page = unopened
     with RunWriter.create("asked", tiny_config(), folder=app.runs) as run:
         run.log(line(1))
         run.status("running", 1, 300, phase="transformer")

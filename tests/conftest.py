@@ -1,5 +1,6 @@
 """For every test: few threads, its own folders for runs and data, and no silent skip of the browser tests where CI counts on them."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("VIDAPP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VIDAPP_DATA", str(tmp_path / "data"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported so far stays: whoever collects garbage in a test need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def fail_skipped(report: Any, path: Path) -> None:

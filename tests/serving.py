@@ -27,8 +27,10 @@ class App:
 
 
 @contextlib.contextmanager
-def served(folder: Path, **variables: str) -> Iterator[App]:
-    """Serve the app with runs and data in `folder` until the block is left."""
+def served(folder: Path, *, gently: bool = True, **variables: str) -> Iterator[App]:
+    """Serve the app with runs and data in `folder` until the block is left. It is then given the time to end by itself, which takes seconds,
+    or where not `gently` ended with all that it started.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -48,6 +50,7 @@ def served(folder: Path, **variables: str) -> Iterator[App]:
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=heed_interrupts,
+            start_new_session=True,
         )
     try:
         app = App(f"http://127.0.0.1:{port}/", runs, log, process)
@@ -55,11 +58,11 @@ def served(folder: Path, **variables: str) -> Iterator[App]:
         yield app
     finally:
         process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60 if gently else 0.5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def heed_interrupts() -> None:

@@ -82,7 +82,7 @@ def test_one_slider_moves_every_picture_and_one_cursor_names_the_cell(tokens: Pa
     assert len(set(tops)) == 1
 
 
-def test_a_click_shows_guesses_and_another_id_redraws_the_frame_until_it_is_undone(tokens: Page) -> None:
+def test_a_click_shows_guesses_that_follow_the_frame_and_another_id_redraws_it_until_it_is_undone(tokens: Page) -> None:
     tokens.locator(".tokens .scrubber").fill("12")
     click_cell(tokens, 3, 4, panel="drawn")
     looked(tokens, "12,3,4,0")
@@ -97,12 +97,6 @@ def test_a_click_shows_guesses_and_another_id_redraws_the_frame_until_it_is_undo
     tokens.locator(".scope .undo").click()
     looked(tokens, "12,3,4,0")
     assert shown(tokens, "drawn") == before
-
-
-def test_the_microscope_follows_the_frame_that_is_shown(tokens: Page) -> None:
-    tokens.locator(".tokens .scrubber").fill("12")
-    click_cell(tokens, 3, 4)
-    looked(tokens, "12,3,4,0")
     tokens.locator(".tokens .scrubber").fill("14")
     looked(tokens, "14,3,4,0")
     expect(tokens.locator(".scope h3")).to_contain_text("Frame 15, row 4, column 5")

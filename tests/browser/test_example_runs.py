@@ -74,6 +74,11 @@ def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(unopened: P
         expect(page.get_by_role("tab", name="Debug")).to_have_attribute("aria-selected", "true")
         expect(page.locator("#debug-subject input")).to_have_value("Run rising")
         expect(page.get_by_label("The loss explodes, or is not a number")).to_be_checked()
+        page.locator("#debug-subject input").click()
+        page.get_by_role("option", name="Bundled example: A healthy run").click()
+        expect(page).to_have_url(re.compile(r"tab=debug&run=example.+&symptom="))
+        page.get_by_role("tab", name="Train").click()
+        expect(page).to_have_url(re.compile(r"tab=train&run=rising$"))
 
 
 def test_the_curves_of_a_sick_run_are_drawn_over_ones_own_with_what_to_see(unopened: Page, app: App) -> None:

@@ -185,6 +185,15 @@ def test_an_examination_that_another_one_ends_is_named(run: str, monkeypatch: py
         EXAMINER.reports.clear()
 
 
+def test_the_same_question_once_more_is_news_to_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or its report would stay that of before, and Stop looking would be left enabled."""
+    monkeypatch.setattr(EXAMINER, "start", lambda order, **_: Report(order))
+    tab = built()
+    first, second = (tab.run_checks("preset:debug", None, "brief")[tab.report] for _ in range(2))
+    assert first["key"] == second["key"]
+    assert first != second
+
+
 def test_the_setting_of_a_report_becomes_the_new_run_but_not_on_a_read_only_page(kept: Report) -> None:
     key = kept.order.key
     assert answer({"key": key})["change"] == {"recipe.learning_rate": 0.0022}

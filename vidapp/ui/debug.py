@@ -123,7 +123,8 @@ class DebugTab:
         return {**self.begun(report), self.message: said(told)}
 
     def begun(self, report: Report) -> Updates:
-        return {self.report: {"key": report.order.key, "begun": True}, **self.stoppable(report)}
+        # Its moment, not True: where the same is asked once more the page hears of nothing but a value that is another one.
+        return {self.report: {"key": report.order.key, "begun": report.begun}, **self.stoppable(report)}
 
     def stop(self) -> Updates:
         stopped = said("Stopped." if EXAMINER.stop() else "Nothing is running.")

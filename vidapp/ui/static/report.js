@@ -248,8 +248,9 @@ async function poll() {
         serial = answer.serial;
         draw(answer);
         wait = answer.every_ms;
-        const state = `${answer.key}/${answer.state}/${answer.serial}`;
-        if (answer.state !== 'running' && told !== state) { told = state; trigger('settled', { key: answer.key }); }
+        const end = answer.state === 'running' ? '' : `${answer.key}/${answer.state}/${answer.serial}`;
+        if (end && told !== end) trigger('settled', { key: answer.key });
+        told = end;
       } else if (answer && answer.running) { progress(answer.running); wait = answer.every_ms; }
       else wait = answer ? answer.every_ms : 2000;
     } catch (error) { wait = 3000; }  // the app is away for a moment: what is shown stays
@@ -264,6 +265,8 @@ function ask() {
   if (key !== asked || value.begun) {
     asked = key;
     serial = 0;
+    told = '';
+    drawn.about = '';  // an examination that is made once more has the same key, and may have other results
     if (value.begun) root.scrollIntoView({ block: 'nearest', behavior: still ? 'auto' : 'smooth' });
   }
   poll();

@@ -83,6 +83,13 @@ def test_own_clips_are_shown_skipped_ones_named_and_good_ones_kept_once(data: Pa
     data.locator("#own-keep").click()
     expect(data.locator("#own-message .message.bad")).to_contain_text("nothing is overwritten")
 
+    for tab, box in (("Train", "#new-data-source"), ("Configure", "#set-data-source")):
+        data.get_by_role("tab", name=tab).click()
+        data.locator(f"{box} input").click()
+        expect(data.get_by_role("option", name="your clips: traffic")).to_be_visible()
+        data.keyboard.press("Escape")
+        expect(data.locator(f"{box} input")).to_have_value("Moving MNIST, made on the fly")
+
 
 def test_own_clips_are_shown_as_they_would_be_read_and_a_run_takes_that_over(data: Page, tmp_path: Path) -> None:
     film = np.zeros((24, 40, 40, 3), np.uint8)

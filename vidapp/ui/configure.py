@@ -124,7 +124,11 @@ class ConfigureTab:
             draft = Draft.of_value(held)
         except ValueError as error:
             return {**self.show(FIRST), self.message: told(error)}
-        return {self.source: gr.Dropdown(choices=sources.choices())} if draft == FIRST else self.show(draft)
+        return self.offered() if draft == FIRST else self.show(draft)
+
+    def offered(self) -> Updates:
+        """The data that there is now; what is chosen is left alone."""
+        return {self.source: gr.Dropdown(choices=sources.choices())}
 
     def describe(self, held: Any) -> Updates:
         """The draft in short, as a command and as a file."""
@@ -262,6 +266,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: ConfigureTab) -> list[Any]:
     page.load(quiet(tab.open), tab.draft, tab.outputs, **edits).then(quiet(tab.describe), tab.draft, described, **looks)
     tab.draft.change(quiet(tab.describe), tab.draft, described, **looks)
     quick = {**QUICK, **PRIVATE, **AGAIN}
+    place.select(quiet(tab.offered), None, [tab.message, tab.source], **quick)
     looked = gr.on([tab.draft.change, place.select], quiet(tab.look), tab.draft, [tab.message, tab.figures], queue=False, **quick)
     looked.then(quiet(tab.measure), None, measured, **ahead)
     return edited

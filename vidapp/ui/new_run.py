@@ -91,7 +91,11 @@ class NewRun:
 
     def open(self, held: Any) -> Updates:
         """What the page remembers of an earlier visit. Where that is what it was built with nothing is written: somebody may have typed already."""
-        return {self.source: gr.Dropdown(choices=sources.choices())} if Draft.held(held) == FIRST else self.follow(held)
+        return self.offered() if Draft.held(held) == FIRST else self.follow(held)
+
+    def offered(self) -> Updates:
+        """The data that there is now; what is chosen is left alone."""
+        return {self.source: gr.Dropdown(choices=sources.choices())}
 
     def follow(self, held: Any) -> Updates:
         """The page's draft in the controls."""
@@ -234,6 +238,7 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
         new.chips.reset_all(guard(new.reset_all), new.preset, new.outputs, **edits),
     ]
     page.load(quiet(new.open), new.draft, [new.message, *new.form], **QUICK, **PRIVATE)
+    place.select(quiet(new.offered), None, [new.message, new.source], **QUICK, **PRIVATE, **AGAIN)
     looking = [new.draft.change, place.select]
     gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
     gr.on(looking, quiet(new.ahead), new.draft, new.measured, **AHEAD)

@@ -97,13 +97,17 @@ def opened(data: DataConfig, progress: Progress | None = None) -> "ClipSource":
 
 
 def clips_of(source: "ClipSource", chosen: Chosen) -> list[Shown]:
-    """The first clips of a split, as the model gets them. Of the training split those of the first step of seed 0."""
+    """The first clips of a split, as the model gets them. Of the training split those of the first step of seed 0.
+
+    The first one says so where more frames were to be given than a clip of that length can.
+    """
     given = chosen.data.context_frames
+    cut = f": given frames {chosen.given} became {given}, since at least one is to be predicted" if chosen.given > given else ""
     if chosen.split == "train":
         clips = [source.training_clip(0, 0, sample, chosen.frames) for sample in range(CLIPS)]
     else:
         clips = list(source.fixed_clips(chosen.split, CLIPS, chosen.frames))
-    return [Shown(clip, f"{chosen.split} {number}", given) for number, clip in enumerate(clips)]
+    return [Shown(clip, f"{chosen.split} {number}{'' if number else cut}", given) for number, clip in enumerate(clips)]
 
 
 def augmented(source: "ClipSource", chosen: Chosen) -> list[Shown]:

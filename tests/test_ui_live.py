@@ -118,6 +118,18 @@ def test_of_a_run_that_has_vanished_nothing_is_said_beside_another_one(sick_run:
     assert "value" not in updates[tab.picker].constructor_args
 
 
+def test_a_strip_is_news_also_when_the_slider_reaches_back_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STRIPS", 2)
+    known: list[Any] = [0]
+    with RunWriter.create("drawn", tiny_config()) as run:
+        for step in (1, 2, 3, 4):
+            run.save_sample(step, "strip.png", lambda path: path.touch())
+            found = Watcher().answer({"run": "drawn", "strips": known})["strips"]
+            assert found[-1] == f"step-{step:08d}-strip.png"
+            known = [len(found), found[-1]]
+            assert Watcher().answer({"run": "drawn", "strips": known})["strips"] is None
+
+
 def test_nobody_steers_an_example() -> None:
     with pytest.raises(ValueError, match="only there to be looked at"):
         train.chosen_run("example:healthy")

@@ -133,8 +133,7 @@ class Watcher:
             "checkpoints": len(checkpoints),
             "clip": config.recipe.gradient_clip if config else 0.0,
             "sample": newest_sample(reader, str(asked.get("sample", "")), shared_name(reader, example)),
-            "strip_count": len(strips),
-            "strips": strips if asked.get("strips") != len(strips) else None,
+            "strips": strips if asked.get("strips") != [len(strips), *strips[-1:]] else None,
             "every_ms": CATCH_UP_MS if history.behind else PACE(LIVE_MS if status.live else IDLE_MS),
         }
 

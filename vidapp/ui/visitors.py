@@ -52,16 +52,19 @@ def watching(run: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What the live view asks."""
 
     shown = ""
+    strips: list[Any] = [0]
 
     def request(answer: dict[str, Any]) -> dict[str, Any]:
-        nonlocal shown
+        nonlocal shown, strips
         if answer.get("sample"):
             shown = f"{run}/{answer['sample']['name']}"
+        if names := answer.get("strips"):
+            strips = [len(names), names[-1]]
         known = {
             "epoch": answer.get("epoch", 0),
             "serial": answer.get("serial", 0),
             "sample": shown,
-            "strips": answer.get("strip_count", 0),
+            "strips": strips,
         }
         return {"run": run, **known, "more": False}
 

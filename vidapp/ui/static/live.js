@@ -311,10 +311,11 @@ function keep(strip) {
 function takeSample(answer) {
   const figure = find('.sample');
   const slider = find('.strip');
+  const at = strips[Number(slider.value)];
   if (answer.strips) strips = answer.strips;
   slider.parentElement.hidden = strips.length < 2;
   slider.max = String(Math.max(0, strips.length - 1));
-  if (follows) slider.value = slider.max;
+  slider.value = follows ? slider.max : String(Math.max(0, strips.indexOf(at)));  // the oldest of very many fall out at its left end
   if (answer.sample) {
     sampleShown = `${answer.run}/${answer.sample.name}`;
     keep(answer.sample);
@@ -375,7 +376,7 @@ async function poll() {
     const before = held;
     const same = before && before.run === run;
     try {
-      const answer = await server.watch({ run, epoch: same ? before.epoch : 0, serial: same ? before.serial : 0, sample: sampleShown || '', strips: strips.length, more: find('.more').open });
+      const answer = await server.watch({ run, epoch: same ? before.epoch : 0, serial: same ? before.serial : 0, sample: sampleShown || '', strips: [strips.length, ...strips.slice(-1)], more: find('.more').open });
       if (!answer) notice('The app does not answer. Training goes on without this page; trying again…');
       else if (run === asked && held === before) { await take(answer); wait = answer.every_ms; }
       else wait = 0;

@@ -116,6 +116,20 @@ def test_a_second_training_is_refused_and_leaves_no_run(trainer: Callable[[Train
     assert [run.name for run in list_runs()] == ["a"]
 
 
+def test_of_two_that_train_the_one_of_this_app_is_named_first(trainer: Callable[[Trainer], None]) -> None:
+    trainer(endless)
+    assert jobs.training() is None
+    jobs.start_training(preset("debug"), "here")
+    with RunWriter.create("elsewhere", preset("debug")) as run:
+        run.status("running", 1, 10)
+        assert jobs.training() == "here"
+        jobs.stop()
+        assert jobs.wait(30)
+        assert jobs.training() == "elsewhere"
+        assert jobs.training([RunStatus(name="told", state="paused")]) == "told"
+    assert jobs.training() is None
+
+
 def test_of_many_starts_at_once_one_wins(trainer: Callable[[Trainer], None]) -> None:
     trainer(endless)
     outcomes: list[str] = []

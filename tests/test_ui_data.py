@@ -52,7 +52,9 @@ def test_each_split_shows_other_clips() -> None:
     assert any((one.frames != other.frames).any() for one, other in zip(test, clips_of(source, CHOSEN), strict=True))
 
 
-@pytest.mark.parametrize(("given", "said"), [(7, "train 0"), (8, "train 0: given frames 8 became 7"), (20, "train 0: given frames 20 became 7")])
+@pytest.mark.parametrize(
+    ("given", "said"), [(7, "train 0"), (8, "train 0: given frames 8 became 7"), (20, "train 0: given frames 20 became 7")]
+)
 def test_given_frames_that_leave_none_to_predict_are_said_to_become_fewer(given: int, said: str) -> None:
     first, second, *_ = clips_of(opened(CHOSEN.data), dataclasses.replace(CHOSEN, given=given))
     assert first.caption.partition(", since")[0] == said

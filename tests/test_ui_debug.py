@@ -13,7 +13,7 @@ from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 from vidapp.runs import RunReader, RunWriter
 from vidapp.ui import cases, debug, drafts
 from vidapp.ui.drafts import FIRST, Draft
-from vidapp.ui.examiner import DONE, EXAMINER, Order, Report
+from vidapp.ui.examiner import DONE, EXAMINER, RUNNING, Order, Report
 from vidapp.ui.report_view import EMPTY_READONLY, answer
 
 
@@ -138,12 +138,13 @@ def test_a_run_that_is_started_in_train_is_looked_at_until_another_is_chosen_her
 
 
 def test_the_run_that_trains_is_looked_at_first(run: str) -> None:
-    assert debug.training() is None
+    tab, opened = built(), gr.Request(query_params={})
     with RunWriter.create("live", tiny_config()) as writer:
         writer.status("running", 1, 100)
         with RunWriter.create("newest", tiny_config()):
             pass
-        assert debug.training() == "run:live"
+        assert tab.open(opened)[tab.subject].value == "run:live"
+    assert tab.open(opened)[tab.subject].value == "run:newest"
 
 
 def test_alarms_are_looked_up_again_when_a_report_has_come_to_its_end(run: str) -> None:
@@ -167,6 +168,11 @@ def test_a_result_that_is_shared_says_how_old_it_is(kept: Report, monkeypatch: p
     assert "The same settings were checked 45 s ago" in updates[tab.message]
     kept.begun -= 600
     assert "10 min 45 s ago" in tab.run_public("preset:debug")[tab.message]
+
+
+def test_a_report_that_is_shared_before_its_end_says_for_how_long_it_has_been_on_its_way(kept: Report) -> None:
+    kept.state, kept.seconds = RUNNING, 0.0
+    assert debug.shared(kept).startswith("The same settings have been under examination for 50 s: ")
 
 
 def test_an_examination_that_another_one_ends_is_named(run: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

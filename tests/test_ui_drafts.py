@@ -261,7 +261,9 @@ def test_a_page_without_a_memory_leaves_what_was_typed_while_it_opened() -> None
     for one, steps in ((tab, tab.fields[configure.KEYS.index("run.steps")]), (new, new.steps)):
         assert set(one.open(drafts.FIRST.value)) == {one.source}
         assert one.open(held)[steps] == 7
-        assert "value" not in one.offered()[one.source].constructor_args, "clips that were kept meanwhile are offered, and nothing else is chosen"
+        assert "value" not in one.offered()[one.source].constructor_args, (
+            "clips that were kept meanwhile are offered, and nothing else is chosen"
+        )
 
 
 class TestAFieldThatCannotBe:

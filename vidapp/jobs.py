@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .config import Config
 from .failures import describe_failure
 from .launching import Launch
 from .run_queue import enqueue, note_processes, open_writer, processes_of, queued, tokenizer_of
+from .run_reader import RunStatus
 from .runs import RunReader, RunWriter, list_runs
 
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
@@ -196,6 +197,11 @@ def running() -> str | None:
     """The name of the run that trains in this process, or that it has launched; None where none does."""
     job = _job
     return job.run.name if job is not None and job.alive else None
+
+
+def training(known: Iterable[RunStatus] | None = None) -> str | None:
+    """The name of the run that trains here, else of the newest that trains elsewhere; None where none does. known: the runs' states."""
+    return running() or next((status.name for status in known or map(RunReader.status, list_runs()) if status.live), None)
 
 
 def stop() -> str | None:

@@ -8,7 +8,6 @@ import gradio as gr
 
 from .. import jobs
 from ..run_reader import RunReader
-from ..runs import list_runs
 from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
 from .cases import Case
@@ -184,7 +183,8 @@ class DebugTab:
         shown = {**({self.report: {"key": newest.order.key}} if newest else {}), **self.stoppable(newest)}
         asked = dict(request.query_params) if request else {}
         name, symptom = str(asked.get("run", "")), str(asked.get("symptom", ""))
-        first = training() or first_of([value for _, value in cases.choices(readonly=self.asking is None)])
+        trains = jobs.training()
+        first = f"run:{trains}" if trains else first_of([value for _, value in cases.choices(readonly=self.asking is None)])
         if asked.get("tab") != "debug":
             return {**self.pick(first), **shown}
         if name and cases.run_of(f"run:{name}") is None:
@@ -201,17 +201,11 @@ def newest_line(case: Case) -> tuple[object, ...]:
     return (case.run.status().step,) if case.run else ()
 
 
-def training() -> str | None:
-    """The choice of the run that trains, in this app or elsewhere; None where none does."""
-    name = jobs.running() or next((run.name for run in list_runs() if run.status().live), None)
-    return f"run:{name}" if name else None
-
-
 def shared(report: Report) -> str:
     """What is said of a report that somebody has asked for before."""
     if report.state == DONE:
         return f"The same settings were checked {ago(report.seconds_ago)} ago: here is that result."
-    return f"The same settings are being checked since {ago(report.seconds_so_far)}: here is what is found."
+    return f"The same settings have been under examination for {ago(report.seconds_so_far)}: here is what was found so far."
 
 
 def ago(seconds: float) -> str:

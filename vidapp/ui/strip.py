@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from .. import jobs
 from ..config import Config
 from ..run_reader import RunReader, RunStatus, list_runs, open_run
 from . import words
@@ -67,9 +68,9 @@ class Live:
     def look(self) -> tuple[str, int]:
         with self.lock:
             if time.monotonic() - self.looked_at >= LOOKED_SECONDS:
-                states = [(run.name, run.status()) for run in list_runs()]
-                self.name = next((name for name, status in states if status.live), "")
-                self.waiting = sum(status.state == "queued" for _, status in states)
+                states = [run.status() for run in list_runs()]
+                self.name = jobs.training(states) or ""
+                self.waiting = sum(status.state == "queued" for status in states)
                 self.looked_at = time.monotonic()
             return self.name, self.waiting
 

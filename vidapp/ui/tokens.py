@@ -311,7 +311,7 @@ def build() -> TokensTab:
         checkpoint = gr.Dropdown(
             session.checkpoint_choices(), value=session.first_choice(), label="Checkpoint", allow_custom_value=True, min_width=270,
             elem_id="tokens-checkpoint",
-            info="Encodes, and guesses. One dropped into Generate is offered, too.",
+            info="Its tokenizer encodes, its transformer guesses. One dropped into Generate is offered too.",
         )  # fmt: skip
         frames = Slider(
             1, LONGEST, value=session.BUNDLED_CONFIG.data.clip_frames, step=1, label="Frames", info="From the clip's start.", elem_id="tokens-frames",

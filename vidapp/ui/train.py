@@ -236,10 +236,8 @@ def run_choices() -> list[tuple[str, str]]:
 
 
 def first_run() -> str | None:
-    """The run that trains in this app, or one that trains elsewhere, or the newest."""
-    runs = list_runs()
-    live = [run.name for run in runs if run.status().live]
-    return jobs.running() or next(iter(live + [run.name for run in runs]), None)
+    """The run that trains, or the newest."""
+    return jobs.training() or next((run.name for run in list_runs()), None)
 
 
 def first_shown() -> str | None:

@@ -310,6 +310,18 @@ def start(page: Page, name: str) -> None:
     page.locator("#start").click()
 
 
+def test_what_stop_above_the_tabs_answers_stays_until_the_state_is_another(page: Page, app: App) -> None:
+    with RunWriter.create("strip", tiny_config(), folder=app.runs) as run:
+        run.status("running", 1, 300, phase="transformer")
+        expect(page.locator(".now-training .run")).to_have_text("strip")
+        page.locator(".now-training .stop").click()
+        run.status("running", 2, 300, phase="transformer")
+        expect(page.locator(".now-training .step")).to_have_text("step 2 of 300")  # it has asked again
+        expect(page.locator(".now-training .text")).to_have_text("strip stops after the step it is at, and keeps a checkpoint.")
+        run.status("paused", 2, 300, phase="transformer")
+        expect(page.locator(".now-training .text")).to_have_text("paused")
+
+
 def test_a_read_only_page_shows_runs_and_changes_nothing(browser: Browser, tmp_path: Path) -> None:
     with RunWriter.create("shown", tiny_config(), folder=tmp_path / "runs") as run:
         run.log(line(1))

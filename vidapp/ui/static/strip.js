@@ -6,12 +6,14 @@ let timer = null;
 let busy = false;
 let run = '';
 let stopping = '';
+let told = { at: '', text: '' };  // what Stop was answered: it stands until the run or its state is another
 
 function show(answer) {
   run = answer.run;
   root.dataset.state = run ? answer.state : 'idle';
   root.dataset.run = run;
-  say(find('.text'), run ? answer.state : answer.text);
+  const text = run ? answer.state : answer.text;
+  say(find('.text'), told.at === here() ? told.text : text);
   find('.details').hidden = !run;
   if (run !== stopping) stopping = '';
   if (!run) return;
@@ -24,6 +26,8 @@ function show(answer) {
   find('.bar i').style.width = `${100 * answer.share}%`;
   showStop();
 }
+
+function here() { return `${run}/${root.dataset.state}`; }
 
 function showStop() {
   const button = find('.stop');
@@ -51,10 +55,12 @@ find('.run').addEventListener('click', (event) => { event.preventDefault(); if (
 find('.stop').addEventListener('click', async () => {
   stopping = run;
   showStop();
+  const at = here();
   const answer = await server.stop({ run }).catch(() => null);
   if (!answer || !answer.stops) stopping = '';
   showStop();
-  say(find('.text'), (answer && answer.said) || 'the app does not answer');
+  if (answer) told = { at, text: answer.said };
+  say(find('.text'), answer ? answer.said : 'the app does not answer');
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
 poll();

@@ -59,6 +59,20 @@ def test_a_change_shows_as_a_chip_in_the_command_and_in_what_it_takes_until_the_
     expect(form.locator("#configure-takeaway .command")).to_have_text("python -m vidapp train --preset debug")
 
 
+def test_the_keyboard_goes_from_a_chip_that_it_resets_to_the_next(form: Page) -> None:
+    for key, value in (("model.layers", "4"), ("run.steps", "30")):
+        fill(form, key, value)
+    chips = form.locator("#configure-chips .chips")
+    expect(chips.locator("button.all")).to_be_visible()
+    chips.locator("button").first.focus()
+    form.keyboard.press("Enter")
+    expect(chips.locator("button")).to_have_count(1)
+    expect(chips.locator("button")).to_be_focused()
+    form.keyboard.press("Enter")
+    expect(chips.locator(".none")).to_be_visible()
+    expect(chips).to_be_focused()
+
+
 def test_what_settings_do_not_allow_together_is_said_and_goes_nowhere(form: Page) -> None:
     fill(form, "model.width", "130")
     expect(form.locator("#configure-message .message.bad")).to_contain_text("odel.width 130 must be divisible")

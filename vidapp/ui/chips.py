@@ -12,7 +12,7 @@ def chips(draft: Draft, **settings: Any) -> gr.HTML:
     """The component; its value is that of `chips_value`. Events: `reset` (its data holds `key`) and `reset_all`."""
     return gr.HTML(
         value=chips_value(draft),
-        html_template='<div class="chips" role="group" aria-label="Settings that differ from the preset"></div>',
+        html_template='<div class="chips" tabindex="-1" role="group" aria-label="Settings that differ from the preset"></div>',
         css_template=static("chips.css"),
         js_on_load=static("chips.js"),
         apply_default_css=False,

@@ -28,7 +28,13 @@ function draw() {
     all.addEventListener('click', () => trigger('reset_all', {}));
     parts.push(all);
   }
+  const focused = document.activeElement;
+  const place = [...root.children].indexOf(focused);
   root.replaceChildren(...parts);
+  if (place < 0) return;
+  // The keyboard stays where it was: at that chip, at the one that has taken the place of a chip that is gone, or here where none is left.
+  const same = parts.find((one) => one.dataset.key === focused.dataset.key);
+  (chips.length ? same || parts[Math.min(place, chips.length - 1)] : root).focus();
 }
 
 watch('value', draw);

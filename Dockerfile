@@ -1,5 +1,5 @@
-# CPU:   docker build -t vidapp .                                       docker run -p 127.0.0.1:7860:7860 -v vidapp:/data vidapp
-# CUDA:  docker build -t vidapp:cuda --build-arg TORCH_INDEX= .         docker run --gpus all --shm-size=2g -p 127.0.0.1:7860:7860 -v vidapp:/data vidapp:cuda
+# CPU:   docker build -t vidapp .                                       docker run --stop-timeout 40 -p 127.0.0.1:7860:7860 -v vidapp:/data vidapp
+# CUDA:  docker build -t vidapp:cuda --build-arg TORCH_INDEX= .         docker run --stop-timeout 40 --gpus all --shm-size=2g -p 127.0.0.1:7860:7860 -v vidapp:/data vidapp:cuda
 ARG PYTHON_VERSION=3.12
 FROM python:${PYTHON_VERSION}-slim
 

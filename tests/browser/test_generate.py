@@ -163,7 +163,9 @@ def test_a_verdict_in_words_and_the_error_of_each_frame_stand_below_three_screen
     expect(ready.locator("[data-screen='prediction'] .frame")).to_have_attribute("data-kind", "prediction")
     expect(ready.locator("[data-screen='truth'] .frame")).to_have_attribute("data-kind", "truth")
     expect(ready.locator(".player .place")).to_have_text("frame 8 of 10 · future 2")
-    ready.get_by_label("prediction, frame 10", exact=True).click()
+    cell = ready.get_by_label("prediction, frame 10", exact=True)
+    expect(cell).to_have_attribute("title", "Open in Tokens")
+    cell.click()
     expect(ready.locator(".player .place")).to_have_text("frame 10 of 10 · future 4")
 
 

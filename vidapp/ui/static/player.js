@@ -137,6 +137,7 @@ function buildStrip() {
       cell.dataset.kind = kindOf(screen, i);
       cell.dataset.screen = screen;
       cell.setAttribute('aria-label', `${screen}, frame ${i + 1}`);
+      cell.title = 'Open in Tokens';
       const canvas = document.createElement('canvas');
       canvas.width = clip.width;
       canvas.height = clip.height;

@@ -211,7 +211,9 @@ def test_reading_clips_of_ones_own_ends_where_they_are_to_be_read_in_another_way
 
 
 def test_names_of_skipped_files_are_escaped() -> None:
-    assert "<script>" not in skipped_html([("<script>", "<b>why</b>")])
+    text = skipped_html([("<script>", "<b>why</b>")])
+    assert "<script>" not in text
+    assert "<ul tabindex='0' aria-label='skipped'>" in text, "a list that scrolls is scrolled by the keyboard too"
 
 
 def test_a_skipped_file_is_named_once(tmp_path: Path) -> None:

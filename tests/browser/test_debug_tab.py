@@ -3,11 +3,12 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from serving import App
 
 from vidapp.presets import preset
 from vidapp.runs import RunWriter
+from vidapp.ui.examiner import Order, Report
 
 EXAMINED_MS = 300_000  # a process of its own imports torch first, on cores that other tests share
 
@@ -53,6 +54,27 @@ def test_a_symptom_leads_to_its_cause_and_its_setting_into_train(ready: Page) ->
     ready.locator("#train-with").click()
     expect(ready.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
     expect(ready.locator("#preset input")).to_have_value(re.compile("debug"))
+
+
+def test_the_picture_of_where_it_is_lost_is_scrolled_by_the_keyboard_too(page: Page, app: App) -> None:
+    stage = {"part": "tokenizer", "title": "Reconstruction", "lost": 9.0, "mse": 9.0, "sharpness": 0.5}
+    lost = {"words": "It is lost in the tokenizer", "advice": "Train it longer.", "blame": "tokenizer", "stages": [stage]}
+    report = Report(Order("key", "Where is it lost", preset("debug"), ()), "done", result={"lost": lost}, picture=PICTURE)
+    found = report.to_dict() | {"every_ms": EXAMINED_MS}
+    page.route("**/component_server/", lambda route: route.fulfill(json=found) if looks(route) else route.fallback())
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{app.url}?tab=debug")
+    scroll = page.get_by_role("region", name="What is left at each stage")
+    scroll.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.report .scroll').scrollLeft > 0")
+
+
+PICTURE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def looks(route: Route) -> bool:
+    return (route.request.post_data_json or {}).get("fn_name") == "look"
 
 
 def test_the_checklist_shows_its_results_and_a_reload_keeps_them(ready: Page) -> None:

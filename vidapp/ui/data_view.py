@@ -186,7 +186,7 @@ def skipped_html(skipped: Sequence[tuple[str, str]], *, what: str = "skipped") -
         return ""
     items = "".join(f"<li>{named_once(name, reason)}</li>" for name, reason in skipped[:LISTED])
     more = f"<li>and {len(skipped) - LISTED:,} more</li>" if len(skipped) > LISTED else ""
-    return f"<div class='skipped'><p>{len(skipped):,} {what}:</p><ul>{items}{more}</ul></div>"
+    return f"<div class='skipped'><p>{len(skipped):,} {what}:</p><ul tabindex='0' aria-label='{what}'>{items}{more}</ul></div>"
 
 
 def named_once(name: str, reason: str) -> str:

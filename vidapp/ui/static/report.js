@@ -145,6 +145,9 @@ function drawLost(lost, picture) {
   const parts = [make('h3', lost.words), make('p', lost.advice), table];
   if (picture) {
     const scroll = make('div', '', 'scroll');
+    scroll.tabIndex = 0;  // it scrolls on a narrow screen: by the keyboard too
+    scroll.setAttribute('role', 'region');
+    scroll.setAttribute('aria-label', 'What is left at each stage');
     const image = make('img');
     image.src = picture;
     image.alt = 'The future frames of one clip: the truth, and what is left of it at each stage';

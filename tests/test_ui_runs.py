@@ -4,11 +4,13 @@ import gradio as gr
 import pytest
 from tiny_checkpoint import tiny_config
 
+from vidapp.run_folder import LIVE_STATES, QUEUED
 from vidapp.run_trash import trashed
 from vidapp.runs import RunWriter, list_runs, open_run
 from vidapp.ui import runs_tab
 from vidapp.ui.run_table import Rows
 from vidapp.ui.runs_tab import RunsTab
+from vidapp.ui.theme import STATIC
 
 
 def ended(name: str) -> None:
@@ -57,6 +59,11 @@ def test_rows_are_kept_for_a_moment_and_forgotten_when_runs_come_or_go() -> None
     ended("b")
     rows.forget()
     assert {row["name"] for row in rows.answer("")["rows"]} == {"a", "b"}
+
+
+@pytest.mark.parametrize("state", [QUEUED, *LIVE_STATES, "finished", "failed", "interrupted"])
+def test_a_state_has_one_colour_in_every_tab(state: str) -> None:
+    assert [path.name for path in STATIC.glob("*.css") if f'.badge[data-state="{state}"]' in path.read_text()] == ["page.css"]
 
 
 @pytest.mark.parametrize(("curve", "log", "axis", "offered"), [

@@ -6,8 +6,8 @@ from tiny_checkpoint import tiny_config
 
 from vidapp.run_folder import LIVE_STATES, QUEUED
 from vidapp.run_trash import trashed
-from vidapp.runs import RunWriter, list_runs, open_run
-from vidapp.ui import runs_tab
+from vidapp.runs import RunReader, RunWriter, list_runs, open_run
+from vidapp.ui import run_table, runs_tab
 from vidapp.ui.run_table import Rows
 from vidapp.ui.runs_tab import RunsTab
 from vidapp.ui.theme import STATIC
@@ -59,6 +59,36 @@ def test_rows_are_kept_for_a_moment_and_forgotten_when_runs_come_or_go() -> None
     ended("b")
     rows.forget()
     assert {row["name"] for row in rows.answer("")["rows"]} == {"a", "b"}
+
+
+def test_a_look_reads_a_bounded_part_of_the_metrics_and_no_figure_of_a_run_read_half_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("old", "new"):
+        with RunWriter.create(name, tiny_config()) as run:
+            for step in range(1, 101):
+                run.log({"step": step, "phase": "transformer", "loss": 100 / step, "validation_loss_full": 100 / step})
+    monkeypatch.setattr(run_table, "READ_BYTES", 1500)
+    monkeypatch.setattr(run_table, "PART_BYTES", 1000)
+    rows, shown = Rows(), [[("…", "…"), ("…", "…")]]
+    while not shown[1:] or rows.behind:
+        shown.append([(row["best"], row["loss"]) for row in rows.answer("")["rows"]])
+        assert rows.left > -1000
+    assert sorted(shown, reverse=True) == shown, "the newest run is read to its end first"
+    assert shown[-1] == [("1", "1"), ("1", "1")]
+    assert len(shown) > 5
+
+
+def test_the_size_of_a_run_is_that_of_its_config_which_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, config in (("none", None), ("deep", tiny_config(model__layers=3))):
+        with RunWriter.create(name, config):
+            pass
+    read: list[str] = []
+    config_of = RunReader.config
+    monkeypatch.setattr(RunReader, "config", lambda run: read.append(run.name) or config_of(run))
+    rows = Rows()
+    for _ in range(3):
+        rows.forget()
+        assert [row["size"] for row in rows.answer("")["rows"]] == ["32x3", ""]
+    assert read == ["deep"]
 
 
 @pytest.mark.parametrize("state", [QUEUED, *LIVE_STATES, "finished", "failed", "interrupted"])

@@ -6,7 +6,6 @@ from typing import Any
 
 from .config import Config
 from .run_folder import BEST_BY
-from .run_names import size_name
 from .run_reader import RunReader
 
 NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
@@ -16,21 +15,24 @@ NOT_A_FIGURE = ("step", "phase", "attempt", "time_s")
 class Figures:
     """Newest figures of each phase (validation figures stand on other lines than the loss), and the lowest validation loss.
 
-    best: (step, nats per token) with the whole future masked; None before the first validation. Reads on where it stopped.
+    best: (step, nats per token) with the whole future masked; None before the first validation. Reads on where it stopped: read is
+    how many bytes that took, behind whether more are left.
     """
 
     newest: dict[str, dict[str, float]] = field(default_factory=dict)
     best: tuple[int, float] | None = None
     cursor: str = ""
+    read: int = 0
+    behind: bool = True
 
-    def follow(self, run: RunReader) -> "Figures":
-        """Take in what the run has logged since the last time; everything anew where its file was cut."""
-        part = run.read_metrics(self.cursor)
+    def follow(self, run: RunReader, most_bytes: int | None = None) -> "Figures":
+        """Take in what the run has logged since the last time, at most so much of it; everything anew where its file was cut."""
+        part = run.read_metrics(self.cursor, most_bytes=most_bytes)
         if part.restarted:
             self.newest, self.best = {}, None
         for line in part.lines:
             self.take(line)
-        self.cursor = part.cursor
+        self.cursor, self.read, self.behind = part.cursor, part.size, part.more
         return self
 
     def take(self, line: dict[str, Any]) -> None:
@@ -59,12 +61,6 @@ def known_config(run: RunReader) -> Config | None:
         return run.config()
     except ValueError:
         return None
-
-
-def size_of(run: RunReader) -> str:
-    """The preset whose model it has, or `width x layers`; empty where its config is missing or damaged."""
-    config = known_config(run)
-    return size_name(config) if config else ""
 
 
 def differing_settings(runs: list[RunReader]) -> dict[str, list[Any]]:

@@ -71,6 +71,8 @@ class MetricsPart(NamedTuple):
     lines: list[dict[str, Any]]
     cursor: str
     restarted: bool  # the lines start over from the first: forget what came before
+    size: int  # bytes of the lines
+    more: bool  # the bound cut it short: there may be more lines
 
 
 class RunReader:
@@ -149,7 +151,8 @@ class RunReader:
         attempt = max([start.attempt, *(_whole(line.get("attempt")) for line in lines[-1:])])
         tail = (before + whole)[-_TAIL:]
         after = Cursor(attempt, start.offset + len(whole), zlib.crc32(tail))
-        return MetricsPart(lines, str(after), restarted=start.offset == 0)
+        more = most_bytes is not None and len(content) >= most_bytes and bool(whole)
+        return MetricsPart(lines, str(after), restarted=start.offset == 0, size=len(whole), more=more)
 
     def checkpoints(self) -> list[tuple[int, Path]]:
         """(step, path) of the checkpoints that can be sampled from, newest first."""

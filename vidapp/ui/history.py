@@ -17,7 +17,7 @@ from typing import Any
 from ..alarms import Alarm, alarms
 from ..config import Config
 from ..metric_lines import LOOKS, layer_figures
-from ..run_reader import Cursor, RunReader
+from ..run_reader import RunReader
 
 POINTS = 3000  # of one curve at most: more cannot be told apart on a screen
 READ_BYTES = 4 << 20  # of a run's file in one poll; a longer file comes in parts
@@ -254,8 +254,6 @@ def read_on(history: History, reader: RunReader, most_bytes: int = READ_BYTES) -
     part = reader.read_metrics(history.cursor, most_bytes=most_bytes)
     if part.restarted and history.serial:
         history.clear()
-    read = Cursor.parse(part.cursor).offset - (0 if part.restarted else Cursor.parse(history.cursor).offset)
-    history.behind = read > most_bytes // 2  # so big a part may have been cut short by the bound
-    history.cursor = part.cursor
+    history.cursor, history.behind = part.cursor, part.more
     history.take(part.lines)
     history.read_at = time.monotonic()

@@ -186,7 +186,7 @@ def config_of(reader: RunReader) -> Config | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # more than the table of runs has rows
 def _config(folder: Path, changed_ns: int) -> Config:
     return RunReader(folder).config()
 

@@ -12,7 +12,7 @@ import pytest
 
 from vidapp.config import Config, DataConfig
 from vidapp.data.clips import CLIP_SUFFIXES
-from vidapp.ui import data_tab, own_clips, sources
+from vidapp.ui import data_tab, data_view, own_clips, sources
 from vidapp.ui.data_tab import CHANGE, OPEN, SHOW, WISHES, brought_data, build
 from vidapp.ui.data_view import Chosen, at_lengths, augmented, clips_of, lengths_of, opened, skipped_html
 from vidapp.ui.own_clips import SHOWN, keep, kept_name, read_brought
@@ -208,6 +208,21 @@ def test_reading_clips_of_ones_own_ends_where_they_are_to_be_read_in_another_way
     assert list(reading) == []
     *_, last = tab.look(page, *asked)
     assert "3 files of 3 can be used" in last[tab.own.message]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("draw", -1, "training step is -1"),
+        ("draw", 2.5, "2.5: give a whole number"),
+        ("step", 16, "frame step is 16"),
+        ("frames", None, "frames is empty"),
+    ],
+)
+def test_a_number_that_cannot_be_is_said_and_never_cut(name: str, value: float | None, said: str) -> None:
+    values = {**dataclasses.asdict(CHOSEN), name: value}
+    with pytest.raises(ValueError, match=said):
+        data_view.chosen_from(*values.values())
 
 
 def test_names_of_skipped_files_are_escaped() -> None:

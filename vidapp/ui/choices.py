@@ -77,10 +77,8 @@ def chosen_from(*values: Any) -> Chosen:
         if chosen[name] is None:
             raise ValueError(f"{BOUNDS[name][0] if name in BOUNDS else name} is empty: give a value")
     for name, (words, low, high) in BOUNDS.items():
-        value = number_of(words, chosen[name], low, high)
-        if name != "temperature" and value != int(value):
-            raise ValueError(f"{words} is {value:g}: give a whole number")
-        chosen[name] = value if name == "temperature" else int(value)
+        read = number_of if name == "temperature" else whole_number
+        chosen[name] = read(words, chosen[name], low, high)
     if chosen["frames"] * chosen["steps"] > MOST_PASSES:
         raise ValueError(
             f"{chosen['frames']} future frames in {chosen['steps']} steps each are more than others can wait for: ask for fewer frames or steps "
@@ -117,6 +115,14 @@ def number_of(words: str, value: Any, low: int | None = None, high: int | None =
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{words} is {value:g}: give {low} to {high}")
     return value
+
+
+def whole_number(words: str, value: Any, low: int | None = None, high: int | None = None) -> int:
+    """The same for one that must be whole."""
+    number = number_of(words, value, low, high)
+    if number != int(number):
+        raise ValueError(f"{words} is {number:g}: give a whole number")
+    return int(number)
 
 
 DEFAULTS = session.BUNDLED_CONFIG.sampling

@@ -83,7 +83,7 @@ def build() -> tuple[Controls, gr.HTML, gr.HTML]:
         *SLIDERS["frames"], value=FIRST.frames, step=1, label="Future frames", elem_id="frames",
         info="How far to look ahead; more than the model was trained for is allowed.",
     )  # fmt: skip
-    seed = gr.Number(FIRST.seed, precision=0, label="Seed", info="Same seed and settings, same frames.", elem_id="seed")
+    seed = gr.Number(FIRST.seed, precision=None, step=1, label="Seed", info="Same seed and settings, same frames.", elem_id="seed")
     with gr.Accordion("More settings", open=False, elem_id="more"):
         given = form.Slider(
             *SLIDERS["given"],

@@ -187,7 +187,7 @@ def build(*, readonly: bool) -> DataTab:
         brightness = form.slider("recipe.brightness", shown_first, 0, 0.9, 0.05, elem_id="data-brightness", min_width=180)
         contrast = form.slider("recipe.contrast", shown_first, 0, 0.9, 0.05, elem_id="data-contrast", min_width=180)
         draw = gr.Number(
-            0, precision=0, minimum=0, maximum=10**9, label="Training step", info="Each draws anew; all frames of a clip get the same.",
+            0, precision=None, step=1, label="Training step", info="Each draws anew; all frames of a clip get the same.",
             elem_id="data-draw", min_width=140,
         )  # fmt: skip
     before_after = wall(label="Training clips before and after augmentation", elem_id="data-augmented")

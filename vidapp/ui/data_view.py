@@ -9,6 +9,7 @@ import numpy as np
 
 from ..config import MOVING_MNIST, SPLITS, Config, DataConfig, RecipeConfig
 from . import sources
+from .choices import whole_number
 from .wall import Shown
 from .words import count
 
@@ -21,6 +22,14 @@ CLIPS = 12
 AUGMENTED = 4  # clips shown before and after
 LONGEST = 64  # frames
 LISTED = 100  # skipped files that are named
+WHOLE = {  # what must be a whole number, in words, and its bounds
+    "size": ("frame size", 1, max(SIZES)),
+    "channels": ("colour", 1, 3),
+    "frames": ("clip length", 2, LONGEST),
+    "given": ("given frames", 1, LONGEST),
+    "draw": ("training step", 0, 10**9),
+    "step": ("frame step", 1, 15),
+}
 Progress = Callable[[int, int, str], None]
 
 
@@ -80,8 +89,8 @@ def chosen_from(*values: Any) -> Chosen:
     for name, value in chosen.items():
         if value is None:
             raise ValueError(f"{name} is empty: give a value")
-    for name in ("size", "channels", "frames", "given", "draw", "step"):
-        chosen[name] = int(chosen[name])
+    for name, (words, low, high) in WHOLE.items():
+        chosen[name] = whole_number(words, chosen[name], low, high)
     return Chosen(**chosen)
 
 

@@ -11,8 +11,10 @@ from ..run_reader import RunReader
 from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
 from .cases import Case
+from .choices import whole_number
 from .drafts import Draft
 from .examiner import DONE, EXAMINER, RUNNING, STOPPED, STRIP, Order, Report
+from .form import Slider
 from .history import HISTORIES
 from .live import config_of
 from .messages import guarded, message_box, said
@@ -105,9 +107,7 @@ class DebugTab:
     def locate(self, choice: str | None, draft: Any, clips: float) -> Updates:
         """Where a checkpoint loses most."""
         case = cases.case_of(choice, draft)
-        count = int(clips)
-        if not 1 <= count <= MOST_CLIPS:
-            raise ValueError(f"{count} clips were asked for: choose 1 to {MOST_CLIPS}")
+        count = whole_number("number of test clips", clips, 1, MOST_CLIPS)
         command = ("evaluate", str(case.trained), "--clips", str(count), "--stages", "--strip", f"{{folder}}/{STRIP}", "--json-lines")
         return self.ordered(Order(case.key("lost", count), f"Where is it lost: {case.title}, {count} clips", case.config, command))
 
@@ -272,7 +272,7 @@ def build_asking() -> tuple[Asking, gr.Button]:
         info="Every check with its figure, its bound and what to do.",
     )  # fmt: skip
     check = gr.Button("Run the checklist", elem_id="run-checks")
-    clips = gr.Slider(
+    clips = Slider(
         1, MOST_CLIPS, value=8, step=1, label="Or see where it is lost", elem_id="lost-clips",
         info="Test clips from truth to free running, stage by stage; needs a checkpoint.",
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from ..plots import code_use_figure
 from ..token_figures import CodeUse, code_use, flicker
 from . import session
-from .choices import number_of
+from .choices import whole_number
 from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
@@ -67,11 +67,11 @@ def chosen_from(*values: Any) -> Chosen:
     source, number, upload, checkpoint, frames, made, shown, at, dropped = values
     if source not in (TEST, UPLOAD, LAST):
         raise ValueError(f"unknown clip source {str(source)[:40]!r}: choose one of those offered")
-    whole = number_of("frames", frames, 1, LONGEST)
-    clip = number_of("clip number", number, 0, TEST_CLIPS - 1)
+    whole = whole_number("frames", frames, 1, LONGEST)
+    clip = whole_number("clip number", number, 0, TEST_CLIPS - 1)
     if checkpoint == session.DROPPED_CHOICE and not dropped:  # taken out of the box since: the list falls back to the first, too
         checkpoint = session.first_choice()
-    return Chosen(source, int(clip), upload, checkpoint, int(whole), str(made or ""), str(shown or ""), str(at or ""), dropped)
+    return Chosen(source, clip, upload, checkpoint, whole, str(made or ""), str(shown or ""), str(at or ""), dropped)
 
 
 @dataclass(frozen=True)

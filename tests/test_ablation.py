@@ -13,7 +13,6 @@ from vidapp.ablation import (
     BASELINE,
     HELPS,
     HURTS,
-    LOSSES,
     NAMES,
     UNKNOWN,
     WITHIN,
@@ -26,6 +25,7 @@ from vidapp.ablation import (
 )
 from vidapp.ablation_table import COMMAND, MARKERS, render
 from vidapp.config import Config
+from vidapp.experiment import LOSSES
 from vidapp.markdown import between
 from vidapp.runs import RunWriter, list_runs
 

@@ -1,5 +1,6 @@
 """The command line as somebody at a shell meets it: what it prints, where, and with which exit code."""
 
+import argparse
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from shell import SMALLEST, Shell
 
 from vidapp import run_checkpoints
-from vidapp.cli import main
+from vidapp.cli import COMMANDS, build_parser, main
 from vidapp.commands import evaluate
 from vidapp.config import Config
 from vidapp.data.clips import first_clip
@@ -77,12 +78,18 @@ def test_help_names_the_commands_without_importing_torch_or_gradio() -> None:
     assert answer.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "ladder", "ablate", "runs"])
-def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_its_flags(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = build_parser()
+    (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert "--" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert (COMMANDS[command].__doc__ or "").splitlines()[0] in said.replace("- ", "-")
+    for action in subparsers.choices[command]._actions:
+        assert action.help, f"{command}: {action.option_strings or action.dest}"
+        assert all(flag in said for flag in action.option_strings)
 
 
 @pytest.mark.parametrize(
@@ -604,7 +611,7 @@ def test_all_of_it_works_where_gradio_cannot_be_imported(tiny: RunReader, tmp_pa
     code = """
 import json, sys
 sys.modules["gradio"] = None
-from vidapp.cli import main
+from vidapp.cli import COMMANDS, build_parser, main
 sys.exit(max(main(argv) for argv in json.loads(sys.argv[1])))
 """
     checkpoint = str(checkpoint_of(tiny))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny
 
-from vidapp.experiment import NEW, Planned, elapsed, look_up, newest, newest_mean, seconds_per_step, seconds_until
+from vidapp.experiment import NEW, Planned, elapsed, look_up, newest_mean, seconds_per_step, seconds_until
+from vidapp.metric_lines import newest
 from vidapp.runs import RunWriter, list_runs
 
 PLANNED = Planned(name="planned", title="a plan", config=tiny())

@@ -67,7 +67,11 @@ def test_it_goes_back_for_good_once_memory_is_short(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("device", "checkpointing", "grows"), [("cuda", False, False), ("cpu", True, False), ("cpu", False, True)]
 )  # fmt: skip
-def test_it_is_for_the_cpu_and_for_steps_of_one_size_that_need_not_save(device: str, checkpointing: bool, grows: bool) -> None:
+def test_it_is_for_the_cpu_and_for_steps_of_one_size_that_need_not_save(
+    device: str, checkpointing: bool, grows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heap, "peak_mib_of", lambda: 100.0)
+    monkeypatch.setattr(heap, "free_memory", lambda: 2**40)  # there is plenty
     with freed_memory(device, checkpointing=checkpointing, grows=grows) as freed:
         freed.look()
         assert not freed.kept

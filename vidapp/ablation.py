@@ -9,30 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Config
-from .experiment import Planned, Training, look_up, newest, seconds_per_step
+from .experiment import LOSSES, Change, Planned, Training, look_up, quarters, seconds_per_step
 from .files import plain
+from .metric_lines import newest
 from .presets import preset
 from .run_reader import RunReader
 
 BASELINE = "baseline"
-LOSSES = {"validation_loss_full": "all masked", "validation_loss_half": "half masked"}
 FREE_RUNNING = "free_running_mse"
 STEPS, SEEDS = 200, 3
 HELPS, HURTS, WITHIN, UNKNOWN = "helps", "hurts", "within the spread", "one seed: no spread"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One change to the baseline's settings. name: in run names and on the command line."""
-
-    name: str
-    title: str
-    settings: Mapping[str, Any]
-
-
 def changes(frames: int) -> tuple[Change, ...]:
     """Every change that is measured, for clips of so many frames."""
-    lengths = ",".join(str(max(min(2, frames), round(frames * part / 4))) for part in (1, 2, 3, 4))
+    lengths = quarters(frames)
     future_only = {"recipe.objective_future": 1.0, "recipe.objective_joint": 0.0, "recipe.objective_individual": 0.0}
     listed: list[tuple[str, str, dict[str, Any]]] = [
         ("dropout", "dropout 0.1", {"model.dropout": 0.1}),

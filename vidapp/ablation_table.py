@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .ablation import BASELINE, FREE_RUNNING, HELPS, HURTS, LOSSES, UNKNOWN, WITHIN, Difference, Effect, effects
+from .ablation import BASELINE, FREE_RUNNING, HELPS, HURTS, UNKNOWN, WITHIN, Difference, Effect, effects
+from .experiment import LOSSES
 from .markdown import table
 
 MARKERS = "ablation"

@@ -15,10 +15,10 @@ from .metric_lines import (
     is_number,
     lately,
     mean_of,
+    newest,
     of_transformer,
     skipped_lately,
     skipped_steps,
-    unigram_entropy,
     validated,
 )
 
@@ -159,7 +159,7 @@ def diverged(training: Sequence[Line], config: Config | None = None) -> Alarm | 
     """A loss far above what it was before anything was learnt: known after a few steps."""
     if len(training) < 3:
         return None
-    known = max(float(training[0]["loss"]), unigram_entropy(training) or 0.0)
+    known = max(float(training[0]["loss"]), newest(training, "unigram_entropy") or 0.0)
     if min(float(line["loss"]) for line in training[-2:]) <= DIVERGED * known:
         return None
     step = next(int(line["step"]) for line in training if line["loss"] > DIVERGED * known)
@@ -257,7 +257,7 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     lines, key = (validation, "validation_loss_full") if validation else (training, "loss")
     if not lines or lines[-1]["step"] < SETTLED:
         return None
-    entropy = unigram_entropy([*training, *validation])
+    entropy = newest([*training, *validation], "unigram_entropy")
     loss = min(float(line[key]) for line in lines[-3:]) if validation else mean_of(lines[-RECENT:], key)
     if entropy is None or loss < LEARNT * entropy:
         return None

@@ -15,8 +15,20 @@ from .run_reader import RunReader
 Lines = Sequence[Mapping[str, Any]]
 """Metric lines of a run, oldest first."""
 
+LOSSES = {"validation_loss_full": "all masked", "validation_loss_half": "half masked"}
+"""What a change is judged by, in words: nats per masked token, of the future."""
+
 NEW = "not started"
 ELSEWHERE = ("run.device", "run.threads", "run.tracker")  # where a training is done makes it no other experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One change to the settings of a baseline. name: in run names and on the command line."""
+
+    name: str
+    title: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,11 @@ class Training:
         return self.state != NEW
 
 
+def quarters(frames: int) -> str:
+    """A curriculum of four lengths that grows to clips of so many frames, as a setting."""
+    return ",".join(str(max(min(2, frames), round(frames * part / 4))) for part in (1, 2, 3, 4))
+
+
 def look_up(planned: Planned, runs: Mapping[str, RunReader]) -> Training:
     """How a planned training stands, its run looked up by name. One without a readable config counts as not started."""
     run = runs.get(planned.name)
@@ -68,11 +85,6 @@ def look_up(planned: Planned, runs: Mapping[str, RunReader]) -> Training:
     status = run.status()
     lines = of_transformer(run.metrics()[0])
     return Training(planned=planned, state=status.state, step=status.step, total=found.run.steps, lines=lines, differs=differs)
-
-
-def newest(lines: Lines, key: str) -> float | None:
-    """The newest finite value of a figure; None where there is none."""
-    return next((float(line[key]) for line in reversed(lines) if is_number(line.get(key))), None)
 
 
 def newest_mean(lines: Lines, key: str, count: int) -> float | None:

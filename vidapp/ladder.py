@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import Config
-from .experiment import Lines, Planned, Training, look_up, newest, newest_mean, seconds_per_step
+from .experiment import LOSSES, Change, Lines, Planned, Training, look_up, newest_mean, quarters, seconds_per_step
+from .metric_lines import newest
 from .presets import preset
 from .run_reader import RunReader
 
 OVERFIT_LOSS = 0.05  # nats per masked token
 OVERFIT_LINES = 10  # logged steps over which it is the mean: one of them alone is luck
 CHANGED = 0.05  # share of changed tokens predicted, of which copying gets none: more than chance finds
-HEADLINE = {"validation_loss_full": "all masked", "validation_loss_half": "half masked"}  # nats per masked token, of the future
 RUNGS = 4
 CHECK = "python -m vidapp check"
 
@@ -158,12 +158,11 @@ def next_rung(states: list[RungState]) -> RungState | None:
     return next((state for state in states if state.state != "passed"), None)
 
 
-def planned(budget: Budget, name: str, title: str, start: Config, steps: int, **changes: Any) -> Planned:
-    """A run of the ladder. `changes` by dotted key with `__` for the dot; the budget's own win."""
-    asked = {key.replace("__", "."): value for key, value in changes.items()}
+def planned(budget: Budget, name: str, title: str, start: Config, steps: int, changes: Mapping[str, Any]) -> Planned:
+    """A run of the ladder. `changes` by dotted key; the budget's own win."""
     rhythm = {"run.steps": steps, "run.validate_every": max(1, steps // 20), "run.checkpoint_every": max(1, steps // 20)}
     rhythm["run.sample_every"] = max(1, steps // 5)
-    config = start.replace({**rhythm, **asked, **budget.changes})
+    config = start.replace({**rhythm, **changes, **budget.changes})
     return Planned(name=f"{budget.prefix}-{name}", title=title, config=config)
 
 
@@ -177,13 +176,15 @@ def overfit(budget: Budget) -> Rung:
         f"{budget.overfit_clips} clips by heart",
         preset("debug"),
         budget.overfit_steps,
-        run__training_clips=budget.overfit_clips,
-        run__log_every=10,
-        model__dropout=0.0,
-        recipe__rotation=0.0,
-        recipe__brightness=0.0,
-        recipe__contrast=0.0,
-        recipe__horizontal_flip=0.0,
+        {
+            "run.training_clips": budget.overfit_clips,
+            "run.log_every": 10,
+            "model.dropout": 0.0,
+            "recipe.rotation": 0.0,
+            "recipe.brightness": 0.0,
+            "recipe.contrast": 0.0,
+            "recipe.horizontal_flip": 0.0,
+        },
     )
 
     def judge(lines: Mapping[str, Lines]) -> Verdict:
@@ -212,8 +213,8 @@ def overfit(budget: Budget) -> Rung:
 
 
 def everything(budget: Budget) -> Rung:
-    weights = {"recipe__objective_future": 0.5, "recipe__objective_joint": 0.4, "recipe__objective_individual": 0.1}
-    run = planned(budget, "2-small", "all data, all objectives", preset("small"), budget.small_steps, **weights)
+    weights = {"recipe.objective_future": 0.5, "recipe.objective_joint": 0.4, "recipe.objective_individual": 0.1}
+    run = planned(budget, "2-small", "all data, all objectives", preset("small"), budget.small_steps, weights)
     return Rung(
         number=2,
         command=f"{budget.command} --rung 2",
@@ -248,37 +249,27 @@ def judge_small(lines: Lines) -> Verdict:
 # ------------------------------------------------------------------ 3: one change at a time
 
 
-@dataclass(frozen=True)
-class Improvement:
-    name: str
-    title: str
-    settings: Mapping[str, Any]
-
-
-def improvement_list(frames: int) -> tuple[Improvement, ...]:
-    """One change each to the plainest recipe. Flips are left out: a mirrored digit is none."""
-    lengths = ",".join(str(max(1, round(frames * part / 4))) for part in (1, 2, 3, 4))
-    return (
-        Improvement("dropout", "dropout 0.1", {"model.dropout": 0.1}),
-        Improvement("schedule", "warm-up and cosine", {"recipe.schedule": "cosine"}),
-        Improvement("augmentation", "rotation, brightness, contrast", augmentation()),
-        Improvement("masking", "progressive-range masking", {"recipe.mask_schedule": "progressive-range"}),
-        Improvement("curriculum", f"curriculum {lengths}", {"recipe.curriculum": lengths}),
-    )
-
-
-def augmentation() -> dict[str, Any]:
-    return {"recipe.rotation": 10.0, "recipe.brightness": 0.2, "recipe.contrast": 0.2}
+def improvements_of(frames: int) -> tuple[Change, ...]:
+    """One change each to the plainest recipe, for clips of so many frames. Flips are left out: a mirrored digit is none."""
+    lengths = quarters(frames)
+    augmentation = {"recipe.rotation": 10.0, "recipe.brightness": 0.2, "recipe.contrast": 0.2}
+    listed: list[tuple[str, str, dict[str, Any]]] = [
+        ("dropout", "dropout 0.1", {"model.dropout": 0.1}),
+        ("schedule", "warm-up and cosine", {"recipe.schedule": "cosine"}),
+        ("augmentation", "rotation, brightness, contrast", augmentation),
+        ("masking", "progressive-range masking", {"recipe.mask_schedule": "progressive-range"}),
+        ("curriculum", f"curriculum {lengths}", {"recipe.curriculum": lengths}),
+    ]
+    return tuple(Change(name=name, title=title, settings=settings) for name, title, settings in listed)
 
 
 def improvements(budget: Budget) -> Rung:
     def run(name: str, title: str, settings: Mapping[str, Any]) -> Planned:
-        changes = {key.replace(".", "__"): value for key, value in settings.items()}
-        return planned(budget, f"3-{name}", title, preset("seed-before"), budget.improvement_steps, **changes)
+        return planned(budget, f"3-{name}", title, preset("seed-before"), budget.improvement_steps, settings)
 
     plain = run("plain", "nothing: the plainest recipe", {})
     runs, left_out = [plain], []
-    for one in improvement_list(plain.config.data.clip_frames):
+    for one in improvements_of(plain.config.data.clip_frames):
         try:
             runs.append(run(one.name, one.title, one.settings))
         except ValueError as error:  # not with the settings that every run has
@@ -298,11 +289,11 @@ def improvements(budget: Budget) -> Rung:
 
 def judge_improvements(runs: Sequence[Planned], lines: Mapping[str, Lines]) -> Verdict:
     """The table of what each bought is in `figures["bought"]`: title -> losses, differences to the plain run, seconds a step."""
-    plain = {key: newest(lines[runs[0].name], key) for key in HEADLINE}
+    plain = {key: newest(lines[runs[0].name], key) for key in LOSSES}
     bought: dict[str, dict[str, float | None]] = {}
     for run in runs:
-        own = {key: newest(lines[run.name], key) for key in HEADLINE}
-        differences = {f"{key}_difference": difference(own[key], plain[key]) for key in HEADLINE}
+        own = {key: newest(lines[run.name], key) for key in LOSSES}
+        differences = {f"{key}_difference": difference(own[key], plain[key]) for key in LOSSES}
         bought[run.title] = {**own, **differences, "seconds_per_step": seconds_per_step(lines[run.name])}
     helped = [run.title for run in runs[1:] if lower(bought[run.title])]
     sentence = f"{len(helped)} of {len(runs) - 1} lowered both losses" + (f": {', '.join(helped)}" if helped else "")
@@ -317,7 +308,7 @@ def difference(own: float | None, other: float | None) -> float | None:
 
 
 def lower(figures: Mapping[str, float | None]) -> bool:
-    found = [figures[f"{key}_difference"] for key in HEADLINE]
+    found = [figures[f"{key}_difference"] for key in LOSSES]
     return all(value is not None and value < 0 for value in found)
 
 
@@ -325,7 +316,7 @@ def kept_settings(state: RungState) -> dict[str, Any]:
     """The settings of the improvements that lowered both losses; none before rung 3 has its verdict."""
     helped = state.verdict.figures["helped"] if state.verdict else []
     frames = state.rung.runs[0].config.data.clip_frames
-    return {key: value for one in improvement_list(frames) if one.title in helped for key, value in one.settings.items()}
+    return {key: value for one in improvements_of(frames) if one.title in helped for key, value in one.settings.items()}
 
 
 # ------------------------------------------------------------------ 4: wider and longer
@@ -333,7 +324,6 @@ def kept_settings(state: RungState) -> dict[str, Any]:
 
 def scale_up(budget: Budget, kept: Mapping[str, Any], small: Planned) -> Rung:
     """`kept`: settings of the improvements that rung 3 found to help. small: the run that is to be beaten."""
-    changes = {key.replace(".", "__"): value for key, value in kept.items()}
     runs = tuple(
         planned(
             budget,
@@ -341,8 +331,7 @@ def scale_up(budget: Budget, kept: Mapping[str, Any], small: Planned) -> Rung:
             f"256 wide, {layers} layers",
             preset("scale-up"),
             budget.scale_steps,
-            model__layers=layers,
-            **changes,
+            {**kept, "model.layers": layers},
         )
         for layers in (4, 6)
     )
@@ -360,13 +349,13 @@ def scale_up(budget: Budget, kept: Mapping[str, Any], small: Planned) -> Rung:
 
 
 def judge_scale(runs: tuple[Planned, ...], small: str, lines: Mapping[str, Lines]) -> Verdict:
-    before = {key: newest(lines[small], key) for key in HEADLINE}
-    found = {run.title: {key: newest(lines[run.name], key) for key in HEADLINE} for run in runs}
+    before = {key: newest(lines[small], key) for key in LOSSES}
+    found = {run.title: {key: newest(lines[run.name], key) for key in LOSSES} for run in runs}
     known = {title: losses for title, losses in found.items() if None not in losses.values()}
     if not known or None in before.values():
         return Verdict(False, "no finite validation was logged", {}, f"{CHECK} --preset scale-up")
     best = min(known, key=lambda title: known[title]["validation_loss_full"] or 0.0)
-    pairs = [(word, known[best][key] or 0.0, before[key] or 0.0) for key, word in HEADLINE.items()]
+    pairs = [(word, known[best][key] or 0.0, before[key] or 0.0) for key, word in LOSSES.items()]
     passed = all(own < other for _, own, other in pairs)
     figures = " and ".join(f"{own:.3f} ({word}; small {other:.3f})" for word, own, other in pairs)
     advice = (

@@ -68,9 +68,9 @@ def in_words(layer: str) -> str:
     return f"{part} of block {block}" if part else f"the {layer}"
 
 
-def unigram_entropy(lines: Sequence[Line]) -> float | None:
-    """What knowing only the tokens' frequencies costs, by the newest line that has it."""
-    return next((float(line["unigram_entropy"]) for line in reversed(lines) if is_number(line.get("unigram_entropy"))), None)
+def newest(lines: Sequence[Line], key: str) -> float | None:
+    """The newest finite value of a figure; None where there is none."""
+    return next((float(line[key]) for line in reversed(lines) if is_number(line.get(key))), None)
 
 
 def validated(line: Line, key: str) -> float | None:

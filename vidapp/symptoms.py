@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from . import causes
 from .alarms import LEARNT, alarms
 from .causes import Cause
-from .metric_lines import Line, having, of_transformer, unigram_entropy
+from .metric_lines import Line, having, newest, of_transformer
 
 FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
 STAGES = "stages"  # a checkpoint, stage by stage; the other looks are groups of the checklist
@@ -169,7 +169,7 @@ SYMPTOMS: dict[str, Symptom] = {
 def support(symptom: str, lines: Sequence[Line]) -> str:
     """What a run's metrics say for the symptom though its curve may look otherwise, in a sentence; empty where they say nothing for it."""
     main = of_transformer(lines)
-    found, entropy = having("validation_loss_full", main), unigram_entropy(main)
+    found, entropy = having("validation_loss_full", main), newest(main, "unigram_entropy")
     if symptom != "loss-flat" or not found or entropy is None or found[-1]["validation_loss_full"] < LEARNT * entropy:
         return ""
     loss = f"the validation loss is {found[-1]['validation_loss_full']:.3g} at step {found[-1]['step']:,}"

@@ -1,5 +1,6 @@
 """The first phase of a run, where no trained tokenizer is given: the autoencoder learns to draw single frames."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .baselines import counts, unigram
 from .batches import training_clips
 from .checkpoint import save_checkpoint
 from .config import Config
@@ -146,13 +148,11 @@ def mean_image_mse(frames_NCHW: Tensor) -> float:
 def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebook_size: int) -> dict[str, float]:
     """reconstruction_mse: squared error summed over a frame's pixels; psnr_db; codebook_use: share of codes seen; perplexity."""
     error = ((drawn.float() - frames) ** 2).flatten(1)
-    share = torch.bincount(tokens.flatten(), minlength=codebook_size).cpu().double()
-    share = share / share.sum()
     return {
         "reconstruction_mse": float(error.sum(dim=1).mean()),
         "psnr_db": float((-10 * error.mean(dim=1).clamp_min(1e-10).log10()).mean()),
-        "codebook_use": float((share > 0).double().mean()),
-        "perplexity": float(torch.exp(-(share * share.clamp_min(1e-300).log()).sum())),
+        "codebook_use": float((counts(tokens, codebook_size) > 0).double().mean()),
+        "perplexity": math.exp(unigram(tokens, codebook_size)["unigram_entropy"]),
     }
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 180
 
@@ -29,7 +31,7 @@ class App:
 @contextlib.contextmanager
 def served(folder: Path, *, gently: bool = True, **variables: str) -> Iterator[App]:
     """Serve the app with runs and data in `folder` until the block is left. It is then given the time to end by itself, which takes seconds,
-    or where not `gently` ended with all that it started.
+    or where not `gently` ended at once, with all processes that it started.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -50,19 +52,22 @@ def served(folder: Path, *, gently: bool = True, **variables: str) -> Iterator[A
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=heed_interrupts,
-            start_new_session=True,
         )
     try:
         app = App(f"http://127.0.0.1:{port}/", runs, log, process)
         wait_until_up(app)
         yield app
     finally:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60 if gently else 0.5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        if gently:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+        process.kill()
         process.wait()
+        for one in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def heed_interrupts() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny import random_tokens, tiny, tiny_transformer
 from torch import Tensor
 
-from vidapp.frame_pass import FramePass
+from vidapp.frame_pass import LANES, FramePass
 from vidapp.presets import preset
 from vidapp.randomness import torch_generator
 from vidapp.sampling import at_places, every_place
@@ -69,6 +69,23 @@ def test_it_gives_the_transformers_logits_however_the_past_comes_in(
         end += count
         assert logits.shape == (clips, places.shape[1], model.codebook_size)
         assert torch.allclose(logits, at_places(by_the_transformer(model, past[:, :end], masked), places), atol=1e-9)
+
+
+@pytest.mark.parametrize("positions", ["learned", "relative"])
+def test_it_stays_so_where_the_frames_come_to_fill_a_processors_lanes(positions: str) -> None:
+    config = tiny(
+        tokenizer__downsampling=16, model__layers=2, model__attention="factorized", model__positions=positions, data__clip_frames=LANES + 4,
+        data__context_frames=2,
+    )  # fmt: skip
+    model = tiny_transformer(config)
+    past, masked = tokens_of(model, 2, LANES + 3), masked_frame(model, 2)
+    short, start = FramePass(model, 2, model.token_table()), 0
+    for end in range(LANES - 3, LANES + 4):
+        logits = short.logits(past[:, start:end], masked, every_place(masked))
+        again = short.logits(past[:, :0], masked, every_place(masked))
+        start, expected = end, by_the_transformer(model, past[:, :end], masked).flatten(1, -2)
+        assert torch.allclose(logits, expected, atol=1e-9)
+        assert torch.allclose(again, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("stem", [0, 3])

@@ -187,9 +187,9 @@ def test_coming_back_to_the_tab_takes_nothing_back_that_waits_and_a_change_of_th
         return wish.kind, wish.values
 
     assert begun(OPEN) == (OPEN, (0,))
-    assert begun(SHOW, OPEN) == (SHOW, (0,))
+    assert begun(SHOW, OPEN) == (SHOW, (1,))
     assert begun(OPEN, CHANGE) == (SHOW, (1,))
-    assert begun(CHANGE, OPEN) == (CHANGE, (0,))
+    assert begun(CHANGE, OPEN) == (SHOW, (1,))
     assert begun(CHANGE, SHOW) == (SHOW, (1,))
 
 
@@ -201,12 +201,14 @@ def test_reading_clips_of_ones_own_ends_where_they_are_to_be_read_in_another_way
         tab = build(readonly=True)
     asked = [str(path) for path in sorted(tmp_path.glob("*.npy"))], 32, 1, 4, 1
     assert list(tab.look(page, *asked)) == [], "nobody asked for it"
-    data_tab.claim_look(page)
+    data_tab.claim_look(page, *asked)
     reading = tab.look(page, *asked)
     assert "Reading 1 of 3" in next(reading)[tab.own.message]
-    data_tab.claim_look(page)
+    other = (asked[0], 64, *asked[2:])
+    data_tab.claim_look(page, *other)
     assert list(reading) == []
-    *_, last = tab.look(page, *asked)
+    assert list(tab.look(page, *asked)) == [], "one that waited meanwhile"
+    *_, last = tab.look(page, *other)
     assert "3 files of 3 can be used" in last[tab.own.message]
 
 
@@ -216,7 +218,7 @@ def test_reading_clips_of_ones_own_ends_where_they_are_to_be_read_in_another_way
         ("draw", -1, "training step is -1"),
         ("draw", 2.5, "2.5: give a whole number"),
         ("step", 16, "frame step is 16"),
-        ("frames", None, "frames is empty"),
+        ("frames", None, "clip length is empty"),
     ],
 )
 def test_a_number_that_cannot_be_is_said_and_never_cut(name: str, value: float | None, said: str) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from vidapp.ui.downloads import download_files
 from vidapp.ui.drawing import DrawnDigit, digits_of, drawn_clip
 from vidapp.ui.generation import TEST, UPLOAD
 from vidapp.ui.kept import GENERATIONS
-from vidapp.ui.making import GENERATE, MORE, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claim_more, claiming
+from vidapp.ui.making import GENERATE, MORE, MORE_FRAMES, PREVIEW, WISHES, Job, claim_again, claim_fit, claim_fresh, claim_more, claiming
 from vidapp.ui.wishes import Wish
 
 PAGE = SimpleNamespace(session_hash="page", query_params={})
@@ -351,14 +352,17 @@ class TestClaims:
     def test_more_frames_asked_for_while_some_are_made_do_not_end_them(self, tab: generate.GenerateTab) -> None:
         assert "press Generate first" in claim_more(PAGE, "")  # type: ignore[arg-type]
         WISHES.claim("page", GENERATE, values_of(small()))
-        begun = WISHES.begin("page", GENERATE)
-        assert begun is not None
-        assert "still being generated" in claim_more(PAGE, "")  # type: ignore[arg-type]
-        assert WISHES.holds("page", begun.number)
-        WISHES.newest.clear()
-        WISHES.claim("page", GENERATE, values_of(small()))
-        claim_more(PAGE, made_by(tab))  # type: ignore[arg-type]
-        assert WISHES.begin("page", MORE) is not None
+        making = tab.stage.work(PAGE)
+        next(making)
+        claim_more(PAGE, "")
+        *_, done = making
+        made = done[tab.stage.made]
+        claim_more(PAGE, made)
+        more = tab.stage.work(PAGE)
+        next(more)
+        claim_more(PAGE, made)
+        *_, done = more
+        assert len(GENERATIONS.get(done[tab.stage.made]).prediction_u8) == small().frames + MORE_FRAMES  # type: ignore[union-attr]
 
     def test_a_setting_that_cannot_be_does_not_end_what_is_made(self, tab: generate.GenerateTab) -> None:
         WISHES.claim("page", GENERATE, values_of(small()))
@@ -415,10 +419,26 @@ class TestNewClip:
         assert wish.values == values_of(small(number=4))
 
 
+def checked(tab: generate.GenerateTab, path: Path) -> Iterator[Any]:
+    generate.claim_dropped(PAGE, str(path))
+    return tab.take_dropped(PAGE, str(path))
+
+
 class TestDropped:
+    def test_one_that_was_taken_out_or_exchanged_while_it_was_checked_changes_nothing(
+        self, tab: generate.GenerateTab, tmp_path: Path
+    ) -> None:
+        for path in (write_tiny_checkpoint(tmp_path / "good.safetensors"), tmp_path / "model.pt"):
+            for after in (None, str(tmp_path / "other.safetensors")):
+                checking = checked(tab, path)
+                next(checking)
+                generate.claim_dropped(PAGE, after)
+                assert list(checking) == []
+        assert list(tab.take_dropped(PAGE, str(path))) == [], "one that waited meanwhile"
+
     @pytest.mark.parametrize("ending", ["pt", "pth", "ckpt", "bin"])
     def test_a_pickle_is_refused_in_place_of_what_was_said_before(self, tab: generate.GenerateTab, tmp_path: Path, ending: str) -> None:
-        checking, refused = tab.take_dropped(str(tmp_path / f"model.{ending}"))
+        checking, refused = checked(tab, tmp_path / f"model.{ending}")
         assert f"Checking model.{ending}" in checking[tab.message]
         assert f"model.{ending} is a pickle, which is never opened: save the weights as .safetensors" in refused[tab.message]
         assert refused[tab.controls.dropped] is None
@@ -432,11 +452,11 @@ class TestDropped:
         place = 8 + length + entry["data_offsets"][0]
         raw[place : place + 2] = np.array([np.nan], np.float16).tobytes()
         path.write_bytes(raw)
-        *_, refused = tab.take_dropped(str(path))
+        *_, refused = checked(tab, path)
         assert f"weight {name} is not finite" in refused[tab.message]
 
     def test_a_good_one_is_chosen(self, tab: generate.GenerateTab, tmp_path: Path) -> None:
-        *_, taken = tab.take_dropped(str(write_tiny_checkpoint(tmp_path / "good.safetensors")))
+        *_, taken = checked(tab, write_tiny_checkpoint(tmp_path / "good.safetensors"))
         assert taken[tab.controls.checkpoint].value == session.DROPPED_CHOICE
 
 

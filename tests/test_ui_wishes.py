@@ -32,9 +32,9 @@ def test_work_takes_only_wishes_of_its_own_kind() -> None:
 def test_a_wish_may_join_one_that_still_waits() -> None:
     wishes = Wishes()
     wishes.claim("page", "fit", (1,))
-    assert wishes.claim("page", "preview", (2,), joins="fit").kind == "fit"
+    assert wishes.claim("page", "preview", (2,), joins={"fit": "fit"}).kind == "fit"
     assert wishes.begin("page", "fit") is not None
-    assert wishes.claim("page", "preview", (3,), joins="fit").kind == "preview"
+    assert wishes.claim("page", "preview", (3,), joins={"fit": "fit"}).kind == "preview"
 
 
 def test_pages_do_not_see_each_others_wishes() -> None:

@@ -17,8 +17,8 @@ BACKWARD = 2  # a product's gradients cost two more of its size
 class Pass:
     """One forward pass. frames: those passed (of one or two streams); cached: frames seen through the cache besides them;
     skip: leading frames whose last layer ends at their keys and values; heads: positions whose logits are computed, in all clips; table:
-    whether the table of embeddings is made in it, and not at hand; lean: as `FramePass` does (where there is no stem), which computes no score
-    that a mask would hide along time, and feeds nothing but those positions through the last layer's feed-forward branch."""
+    whether the table of embeddings is made in it, and not at hand; lean: as `FramePass` does (where there is no stem), which feeds nothing
+    but those positions through the last layer's feed-forward branch."""
 
     clips: int
     frames: int
@@ -53,8 +53,7 @@ def block_flops(config: Config, one: Pass, last: bool) -> int:
         return fed_forward + one.clips * attention(frames * places, wanted * places, wanted * keys * places**2)
     total = attention(frames * places, frames * places, frames * places**2)
     if model.attention == "factorized":
-        seen = sum(range(keys - wanted + 1, keys + 1)) if one.lean else wanted * keys
-        total += attention(frames * places, wanted * places, seen * places)
+        total += attention(frames * places, wanted * places, wanted * keys * places)
     return fed_forward + one.clips * total
 
 

@@ -5,7 +5,8 @@ short that starting the operations takes as long as the products; here are no mo
 prepared twice. Axes: B clips, F frames passed, R = B*F*N rows, N positions, H heads, D width, d width of a head, K frames seen.
 
 How a product of so few rows is written decides whether a CPU's threads share it (measured, two threads, 64 rows): as `spread` writes it,
-outputs first, or where it adds to something, it takes three fifths of the time that the plain `x @ w` takes.
+outputs first, or where it adds to something, it takes three fifths of the time that the plain `x @ w` takes. Along time each position
+and head is a sequence of its own: there rows come first, so that queries, keys and values lie as one call over all of them reads them.
 """
 
 from dataclasses import dataclass
@@ -40,15 +41,19 @@ def branches(block: Block) -> tuple[Branch, Branch, Branch]:
     )
 
 
+LANES = 16  # float32 scores that a CPU's softmax takes at once: fewer it takes one by one, which lasts seven times as long
+
+
 @dataclass(frozen=True)
 class FrameView:
     """What passes of the same frames share, in every layer: biases, and where keys and values are read and written."""
 
     space_bias: Tensor | None  # (H, N, N), the same for all clips and frames; None where nothing is added
-    time_bias: Tensor | None  # (H, T, T) of all times; None where nothing is added
-    keys: Tensor  # (B, K, H, d, N), those of the frames passed the last
+    time_bias: Tensor | None  # (H or 1, F, K), -inf where a frame is not seen; None where nothing is added
+    keys: Tensor  # (B N H, K, d), those of the frames passed the last
     values: Tensor
-    fresh: Tensor  # keys and values (2, B, F, D, N) of the frames passed
+    fresh: Tensor  # keys and values (2, B, N, H, F, d) of the frames passed
+    lanes: Tensor  # (B N H, F, LANES or K), -inf behind K: room for scores that are too few to fill a CPU's lanes
 
 
 def spread(weight: Tensor, x_RD: Tensor) -> Tensor:
@@ -59,6 +64,15 @@ def spread(weight: Tensor, x_RD: Tensor) -> Tensor:
 def as_rows(y_XDN: Tensor) -> Tensor:
     """(X N, D), where it can be without a copy."""
     return y_XDN[0].t() if len(y_XDN) == 1 else y_XDN.transpose(1, 2).flatten(0, 1)
+
+
+def few_lanes_softmax(scores: Tensor, lanes: Tensor) -> Tensor:
+    """Over the last axis, written into `lanes` first where there are more of these."""
+    count = scores.shape[-1]
+    if count == lanes.shape[-1]:
+        return scores.softmax(-1)
+    lanes[..., :count] = scores
+    return lanes.softmax(-1)[..., :count]
 
 
 class FramePass:
@@ -78,7 +92,9 @@ class FramePass:
         self.final = (transformer.final_norm.weight, transformer.final_norm.bias)
         self.head = table[: transformer.codebook_size].t()
         weight = transformer.place_embedding
-        self.kept = weight.new_empty(config.layers, 2, clips, transformer.max_frames, config.width, self.places)
+        self.kept = weight.new_empty(
+            config.layers, 2, clips, self.places, config.heads, transformer.max_frames, config.width // config.heads
+        )
         self.biases = transformer.prepared(clip_view(transformer.max_frames, True, weight.device)).biases  # of all frames
         self.frames = 0  # decided ones that are kept
         self.stem = transformer.stem
@@ -125,10 +141,10 @@ class FramePass:
         space, time, mlp = weights
         last = wanted is not None
         x_RD = self.plus(x_RD, self.over_space(spread(space.into, self.entered(x_RD, space)), sight), space)
-        qkv = spread(time.into, self.entered(x_RD, time))
+        qkv = torch.mm(self.entered(x_RD, time), time.into.t())
         if last and frames > 1:
             x_RD = x_RD.view(self.clips, frames, -1, self.width)[:, -1].flatten(0, 1)
-        x_RD = self.plus(x_RD, self.over_time(qkv, sight, frames, last), time)
+        x_RD = self.plus(x_RD, self.over_time(qkv, sight, frames, 1 if last else frames), time)
         if wanted is not None:
             x_RD = x_RD.index_select(0, wanted)
         return self.plus(x_RD, squared_relu(spread(mlp.into, self.entered(x_RD, mlp))).t(), mlp)
@@ -149,24 +165,16 @@ class FramePass:
             scores.view(-1, *sight.space_bias.shape).add_(sight.space_bias)
         return as_rows(torch.bmm(v, scores.softmax(-1).transpose(1, 2)).view(-1, self.width, self.places))
 
-    def over_time(self, qkv: Tensor, sight: FrameView, frames: int, last: bool) -> Tensor:
-        """Of the same: what attention along the frames gives, (R, D); in the last layer of the last frame alone."""
-        parts = qkv.view(3, self.width, self.clips, frames, self.places).permute(0, 2, 3, 1, 4)  # (3, B, F, D, N)
+    def over_time(self, qkv: Tensor, sight: FrameView, frames: int, newest: int) -> Tensor:
+        """Of the same, (R, 3 D): what attention along the frames gives to the last `newest` frames, (R, D)."""
+        parts = qkv.view(self.clips, frames, self.places, 3, self.heads, -1).permute(3, 0, 2, 4, 1, 5)  # (3, B, N, H, F, d)
         sight.fresh.copy_(parts[1:])
-        wanted = range(frames - 1 if last else 0, frames)
-        found = [self.of_one_frame(parts[0, :, frame], sight, self.frames + frame) for frame in wanted]
-        return as_rows(found[0] if len(found) == 1 else torch.stack(found, dim=1).flatten(0, 1))
-
-    def of_one_frame(self, q_BDN: Tensor, sight: FrameView, time: int) -> Tensor:
-        """(B, D, N) of the queries of the frame at a time, which sees what is kept up to itself. Sums of products: as many matrix products
-        of a single row each take longer."""
-        keys, values = sight.keys, sight.values
-        if time + 1 < keys.shape[1]:
-            keys, values = keys[:, : time + 1], values[:, : time + 1]
-        scores = (q_BDN.view(self.clips, 1, *keys.shape[2:]) * keys).sum(3)  # (B, K, H, N)
+        queries = parts[0, ..., frames - newest :, :].reshape(-1, newest, self.width // self.heads)
+        scores = torch.bmm(queries, sight.keys.transpose(1, 2))
         if sight.time_bias is not None:
-            scores += sight.time_bias[:, time, : time + 1].t()[..., None]
-        return (scores.softmax(1)[:, :, :, None] * values).sum(1).flatten(1, 2)
+            scores.view(-1, self.heads, *scores.shape[1:]).add_(sight.time_bias[:, frames - newest :])
+        found = torch.bmm(few_lanes_softmax(scores, sight.lanes[:, frames - newest :]), sight.values)
+        return found.view(self.clips, self.places, self.heads, newest, -1).permute(0, 3, 1, 2, 4).reshape(-1, self.width)
 
     def sights(self, frames: int) -> tuple[Tensor, list[FrameView]]:
         """What is added to the embeddings, (B or none, F, N, D), and every layer's sight, for so many frames, the last of them masked."""
@@ -179,8 +187,10 @@ class FramePass:
             every = torch.ones(1, frames, end - 1, dtype=torch.bool, device=start.device)
             start = start + self.stem.frames_before(self.tokens_BKN, self.stem.sources(every, times, keys), self.narrow)
         found: list[FrameView] = []
+        lanes = start.new_full((self.clips * self.places * self.heads, frames, max(LANES, end)), float("-inf"))
         for (space, time), kept in zip(self.biases, self.kept, strict=True):
             assert time is not None, "factorized attention knows which frames are seen"
-            keys, values = kept[:, :, :end].unflatten(3, (self.heads, -1))
-            found.append(FrameView(space, time[0, 0] if self.relative else None, keys, values, kept[:, :, self.frames : end]))
+            bias = time[0, 0, :, self.frames : end, :end] if self.relative or frames > 1 else None
+            keys, values = kept[..., :end, :].flatten(1, 3)
+            found.append(FrameView(space, bias, keys, values, kept[..., self.frames : end, :], lanes))
         return start, found

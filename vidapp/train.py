@@ -89,8 +89,9 @@ def train(
         sentence = describe_failure(error)
         traceback.clear_frames(error.__traceback__)  # they hold the network, its optimiser and the batch
     gc.collect()
-    trains_tokenizer = tokenizer is None and not run.complete_steps()
-    need = needed(of_a_rank(config, ranks.count), ranks.device or pick_device(config.run.device), trains_tokenizer=trains_tokenizer)
+    need, trains_tokenizer = "", tokenizer is None and not run.complete_steps()
+    with contextlib.suppress(MemoryError, RuntimeError):  # to look ahead takes some memory as well
+        need = needed(of_a_rank(config, ranks.count), ranks.device or pick_device(config.run.device), trains_tokenizer=trains_tokenizer)
     raise NotEnoughMemoryError(f"{sentence}{need}")  # out here, where it holds nothing of the error before
 
 

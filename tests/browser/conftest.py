@@ -57,6 +57,7 @@ def unopened(window: Page, app: App) -> Iterator[Page]:
     yield window
     for event, note in noted.items():
         window.remove_listener(event, note)
+    window.unroute_all()
     for other in window.context.pages:
         if other is not window:
             other.close()

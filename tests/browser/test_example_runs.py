@@ -79,6 +79,8 @@ def test_an_alarm_rises_while_a_run_goes_on_and_leads_to_its_symptom(unopened: P
         expect(page).to_have_url(re.compile(r"tab=debug&run=example.+&symptom="))
         page.get_by_role("tab", name="Train").click()
         expect(page).to_have_url(re.compile(r"tab=train&run=rising$"))
+        page.get_by_role("tab", name="Debug").click()
+        expect(page).to_have_url(re.compile(r"tab=debug&run=example.+&symptom=nan$"))
 
 
 def test_the_curves_of_a_sick_run_are_drawn_over_ones_own_with_what_to_see(unopened: Page, app: App) -> None:

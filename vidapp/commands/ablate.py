@@ -84,6 +84,8 @@ def train_missing(plan: Plan, given: Path | None) -> int:
             if code := take_to_its_end(trial.planned, tokenizer):
                 return code
         except (ValueError, BrokenOffError) as error:  # a loss that is not finite, say: the others can still be measured
+            if isinstance(error.__cause__, OSError):  # a full disk is no better for them
+                raise
             broken += 1
             print(f"{trial.planned.name} broke off and is left out: {describe_failure(error)}", file=sys.stderr)
     return 1 if broken else 0

@@ -83,8 +83,8 @@ class DataTab:
     def look(self, request: gr.Request, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any) -> Iterator[Updates]:
         """Uploaded files, read one after the other: what they show, and what was skipped and why. Ends as soon as they are to be read in
         another way."""
-        own, wish = self.own, LOOKS.begin(request.session_hash, LOOK)
-        if wish is None:
+        own, wish = self.own, LOOKS.of(request.session_hash)
+        if wish is None or wish.values != how(files, (size, channels, frames, step)):  # asked for in another way since
             return
         if not files:
             yield {own.screen: None, own.skipped: ""}
@@ -223,19 +223,22 @@ def build_own(readonly: bool) -> OwnClips:
 
 
 def claiming(kind: str) -> Any:
-    """Claims a wish. To open the tab asks for nothing that whatever waits does not show; a change of the recipe while more waits is part of it."""
+    """Claims a wish. What comes while all of it waits to be shown is part of that."""
+    joins = {OPEN: SHOW, SHOW: SHOW, **({CHANGE: SHOW} if kind == OPEN else {})}
 
     def claim(request: gr.Request, *values: Any) -> None:
-        before = WISHES.of(request.session_hash)
-        waiting = before.kind if before and not before.begun else ""
-        if kind != OPEN or not waiting:
-            WISHES.claim(request.session_hash, SHOW if waiting in (OPEN, SHOW) else kind, values)
+        WISHES.claim(request.session_hash, kind, values, joins=joins)
 
     return claim
 
 
-def claim_look(request: gr.Request) -> None:
-    LOOKS.claim(request.session_hash, LOOK)
+def claim_look(request: gr.Request, files: list[str] | None, *values: Any) -> None:
+    LOOKS.claim(request.session_hash, LOOK, how(files, values))
+
+
+def how(files: list[str] | None, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Which files are read and how, as a wish can hold it."""
+    return (hash(tuple(files or ())), *values)
 
 
 def wire(place: gr.Tab, tab: DataTab) -> None:
@@ -265,7 +268,7 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
         frames.release,
         step.release,
     ]  # these say how to read them
-    looked = gr.on(brought, claim_look, None, None, queue=False, **quick)
+    looked = gr.on(brought, claim_look, seen, None, queue=False, **quick)
     looked.then(guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **in_turn("own clips"), **PRIVATE, **AGAIN)
     if own.keeping is not None:
         name, button = own.keeping

@@ -87,7 +87,7 @@ def chosen_from(*values: Any) -> Chosen:
     names = list(Chosen.__dataclass_fields__)
     chosen = dict(zip(names, values, strict=True))
     for name, value in chosen.items():
-        if value is None:
+        if value is None and name not in WHOLE:
             raise ValueError(f"{name} is empty: give a value")
     for name, (words, low, high) in WHOLE.items():
         chosen[name] = whole_number(words, chosen[name], low, high)

@@ -32,12 +32,14 @@ READONLY_NOTE = (
     "to find causes in your own runs."
 )
 REMEMBERED = """(subject, symptom) => {  // in the address, so that a reload, or a link that is handed on, shows the same again
-  const query = new URLSearchParams(location.search);
-  if (query.get('tab') !== 'debug') return [];
-  const [kind, run] = [String(subject).slice(0, 4), String(subject).slice(4)];
-  if (kind === 'run:') query.set('run', run); else query.delete('run');
-  query.set('symptom', symptom);
-  history.replaceState(history.state, '', `${location.pathname}?${query}`);
+  setTimeout(() => {  // where the tab was opened just now, the address is of the one before until then
+    const query = new URLSearchParams(location.search);
+    if (query.get('tab') !== 'debug') return;
+    const [kind, run] = [String(subject).slice(0, 4), String(subject).slice(4)];
+    if (kind === 'run:') query.set('run', run); else query.delete('run');
+    query.set('symptom', symptom);
+    history.replaceState(history.state, '', `${location.pathname}?${query}`);
+  }, 100);
   return [];
 }"""
 Updates = dict[Any, Any]

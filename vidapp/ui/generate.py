@@ -13,16 +13,18 @@ from .cards import card_html, card_text, error_chart, verdict_html
 from .controls import Controls
 from .generation import DRAWN, TEST, UPLOAD
 from .kept import GENERATIONS
-from .making import FIT, GENERATE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_more, claim_source, claiming
-from .messages import guarded, message_box, said, told
+from .making import FITTED, GENERATE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_more, claim_source, claiming
+from .messages import guarded, message_box, noted, said, told
 from .player import Reel, player
 from .plot import chart
 from .variants_panel import VariantsPanel
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, beside, in_turn
+from .wishes import Wishes
 
 Updates = dict[Any, Any]
 MARKED = "(chosen, thumbs) => ({ ...thumbs, chosen })"  # the picture of the clip that is chosen
 DROPS = 2  # files that are checked at once: each is read to its end
+DROPPED = Wishes()  # what each page's box for checkpoints holds
 PREVIEWS = 4  # that are made at once: one of a large upload takes seconds
 
 
@@ -74,15 +76,20 @@ class GenerateTab:
         if choice != session.BUNDLED_CHOICE or not opening.opening():
             yield from self.describe(choice, dropped)
 
-    def take_dropped(self, dropped: str | None) -> Iterator[Updates]:
-        """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none."""
-        if not dropped:
+    def take_dropped(self, request: gr.Request, dropped: str | None) -> Iterator[Updates]:
+        """A file was dropped: choose it where it is a checkpoint, say what is wrong with it where it is none. Nothing where the box holds
+        another one by then."""
+        wish = DROPPED.of(request.session_hash)
+        if not dropped or wish is None or wish.values != (dropped,):
             return
         yield {self.message: said(f"Checking {Path(dropped).name}…")}  # what was said of the file before goes at once
         try:
             session.check(Path(dropped))
         except ValueError as error:
-            yield {self.message: told(error), self.controls.dropped: None}
+            if DROPPED.holds(request.session_hash, wish.number):
+                yield {self.message: told(error), self.controls.dropped: None}
+            return
+        if not DROPPED.holds(request.session_hash, wish.number):
             return
         choices = session.checkpoint_choices(dropped)
         yield {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.DROPPED_CHOICE)}
@@ -96,7 +103,7 @@ class GenerateTab:
         choices, kept, gone = session.offered(choice, dropped)
         if kept == choice:
             return {self.controls.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: said(gone)} if gone else {})}
+        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: noted(gone)} if gone else {})}
 
     def show_source(self, source: str) -> Updates:
         return {
@@ -138,6 +145,10 @@ def build() -> GenerateTab:
     return GenerateTab(stage, card, go, another, more, fresh, link, linked, decoded, variants)
 
 
+def claim_dropped(request: gr.Request, dropped: str | None) -> None:
+    DROPPED.claim(request.session_hash, "check", (dropped,))
+
+
 def reel_of(first: opening.Opening) -> dict[str, Any]:
     reel = Reel(first.clip.given_u8, first.clip.truth_u8, len(first.prediction_u8), opening.KEY)
     reel.add(first.prediction_u8)
@@ -166,7 +177,9 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
 
     controls.source.change(tab.show_source, controls.source, [stage.thumbs, controls.number, controls.drawing, controls.upload], **quick)
-    controls.dropped.upload(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **beside("dropped", DROPS), **PRIVATE, **AGAIN)
+    held = {"queue": False, **quick}
+    box = gr.on([controls.dropped.upload, controls.dropped.clear], claim_dropped, controls.dropped, None, **held)
+    box.then(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **beside("dropped", DROPS), **PRIVATE, **AGAIN)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
     tab.link.click(None, [stage.recipe, *controls.inputs], tab.linked, js=links.copy_script(Controls.names()), **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
@@ -185,8 +198,8 @@ def wire_clips(tab: GenerateTab, arrived: Any) -> list[Any]:
     fresh = tab.fresh.click(None, [controls.number, controls.source, stage.thumbs], controls.number, js=next_clip, **PRIVATE)
     pictured = stage.thumbs.input(None, stage.thumbs, controls.number, js="(thumbs) => thumbs.chosen", **PRIVATE)
     changes = [controls.number.input, controls.drawing.input, controls.given.input, controls.given.release, controls.frames.release]
-    changed = gr.on([*changes, controls.upload.change], claiming(PREVIEW, joins=FIT), **claim)
-    pressed = [fresh.then(claim_fresh, **{**claim, "outputs": tab.message}), pictured.then(claiming(GENERATE, joins=FIT), **claim)]
+    changed = gr.on([*changes, controls.upload.change], claiming(PREVIEW, joins=FITTED), **claim)
+    pressed = [fresh.then(claim_fresh, **{**claim, "outputs": tab.message}), pictured.then(claiming(GENERATE, joins=FITTED), **claim)]
     pressed.append(controls.source.input(claim_source, **claim))
     fit = controls.checkpoint.change(claim_fit, **claim)
     for wish in (arrived, changed, *pressed, fit):

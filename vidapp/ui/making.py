@@ -2,7 +2,7 @@
 
 import atexit
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,13 +34,14 @@ from .generation import (
 from .kept import GENERATIONS, Generation
 from .messages import said, told
 from .player import Reel
-from .wishes import Wish, Wishes
+from .wishes import NOTHING, Wish, Wishes
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..replay import Recorder
 
 GENERATE, MORE, PREVIEW, FIT = "generate", "more", "preview", "fit"  # kinds of wishes
+FITTED = {FIT: FIT}  # what comes while a wish to fit to another checkpoint waits fits, too
 MORE_FRAMES = 10
 OWN_STAYS = {  # what a press of New clip says where there is no next clip
     UPLOAD: "Your own clip stays: upload another clip, or choose Test clip.",
@@ -48,6 +49,7 @@ OWN_STAYS = {  # what a press of New clip says where there is no next clip
 }
 NOTHING_TO_GO_ON_FROM = "There is nothing to go on from, or no longer: press Generate first."
 WISHES = Wishes()
+MAKING: set[int] = set()  # numbers of the wishes that are being fulfilled
 OPENING_FILES = ExitStack()
 atexit.register(OPENING_FILES.close)
 Updates = dict[Any, Any]
@@ -123,6 +125,14 @@ class Stage:
         wish = WISHES.begin(page, GENERATE, MORE)
         if wish is None:
             return
+        MAKING.add(wish.number)
+        try:
+            yield from self.make(page, wish)
+        finally:
+            MAKING.discard(wish.number)
+
+    def make(self, page: str | None, wish: Wish) -> Iterator[Updates]:
+        """What that wish is for."""
         job = Job.of(wish)
         chosen, before = job.chosen, job.before
         yield {self.message: said("Loading the checkpoint…")}
@@ -275,7 +285,7 @@ def at_length(chosen: Chosen, config: "Config") -> Chosen:
     return dataclasses.replace(chosen, given=data.context_frames, frames=data.clip_frames - data.context_frames)
 
 
-def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:
+def claiming(kind: str, *, joins: Mapping[str, str] = NOTHING) -> Callable[..., None]:
     """A handler that claims a wish with the controls' values; the event's work follows it."""
 
     def claim(request: gr.Request, *values: Any) -> None:
@@ -292,7 +302,7 @@ def claiming(kind: str, *, joins: str = "") -> Callable[..., None]:
 def claim_source(request: gr.Request, *values: Any) -> None:
     """Another kind of clip is chosen: a test clip is generated at once, of the others there may be none yet."""
     source = values[Controls.names().index("source")]
-    WISHES.claim(request.session_hash, GENERATE if source == TEST else PREVIEW, values, joins=FIT)
+    WISHES.claim(request.session_hash, GENERATE if source == TEST else PREVIEW, values, joins=FITTED)
 
 
 def claim_fresh(request: gr.Request, *values: Any) -> Any:
@@ -302,7 +312,7 @@ def claim_fresh(request: gr.Request, *values: Any) -> Any:
     source = values[Controls.names().index("source")]
     if source in OWN_STAYS:
         return said(OWN_STAYS[source])
-    WISHES.claim(request.session_hash, GENERATE, values, joins=FIT)
+    WISHES.claim(request.session_hash, GENERATE, values, joins=FITTED)
     return gr.skip()
 
 
@@ -314,15 +324,16 @@ def claim_fit(request: gr.Request, *values: Any) -> None:
 
 
 def claim_more(request: gr.Request, made: str) -> Any:
-    """Further frames are asked for. Where there is nothing that they could go on from, what is being generated goes on; returns the line
-    that says so.
+    """Further frames are asked for. What is being generated is not ended by that; returns the line that says where there is nothing to go
+    on from.
     """
+    newest = WISHES.of(request.session_hash)
+    if newest and newest.number in MAKING:
+        gr.Info("These frames are still being generated: press again when they are done.")  # a line would go with the next frame
+        return gr.skip()
     if chosen_of(made) is not None:
         WISHES.claim(request.session_hash, MORE, (made,))
         return gr.skip()
-    newest = WISHES.of(request.session_hash)
-    if newest and newest.kind in (GENERATE, MORE) and newest.begun:
-        return said("These frames are still being generated: press again when they are done.")
     return said(NOTHING_TO_GO_ON_FROM)
 
 

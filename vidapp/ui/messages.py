@@ -74,6 +74,13 @@ def told(error: BaseException) -> str:
     return said(text, "bad")
 
 
+def noted(text: str) -> str:
+    """Show what is good to know as a toast as well, where what follows may clear the line; returns the line for a message box."""
+    if text:
+        gr.Info(html.escape(text))
+    return said(text)
+
+
 def guarded(box: gr.HTML, *, clears: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a handler that returns (or yields) {component: update}: an error becomes a toast and a line in `box`.
 

@@ -16,7 +16,7 @@ from .choices import whole_number
 from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
-from .messages import guarded, message_box, said
+from .messages import guarded, message_box, noted, said
 from .own_clips import CLIP_FILES
 from .plot import chart, figure_value
 from .theme import static
@@ -165,7 +165,7 @@ class TokensTab:
         choices, kept, gone = session.offered(choice, dropped)
         if kept == choice:
             return {self.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: said(gone)} if gone else {})}
+        return {self.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: noted(gone)} if gone else {})}
 
 
 def view_of(chosen: Chosen) -> TokenView:
@@ -340,7 +340,9 @@ def claiming(kind: str, *, left: bool = False) -> Any:
         before = WISHES.of(request.session_hash)
         if left and before and Chosen(*before.values).signature == Chosen(*values).signature:
             return
-        WISHES.claim(request.session_hash, kind, values, joins=PICK if kind == OPEN else "")  # picking a frame opens the tab as well
+        WISHES.claim(
+            request.session_hash, kind, values, joins={PICK: PICK} if kind == OPEN else {}
+        )  # picking a frame opens the tab as well
 
     return claim
 
@@ -360,7 +362,7 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs
 
     place.select(quiet(tab.refresh), [tab.checkpoint, dropped], [tab.message, tab.checkpoint], **quick)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
-    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.input, tab.frames.release]
+    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.change, tab.frames.release]
 
     def look_at(made: str, event: gr.EventData) -> Updates:
         if not made:

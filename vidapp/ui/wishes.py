@@ -10,11 +10,14 @@ import dataclasses
 import itertools
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 HELD = 1000  # pages; the one that has not wished for longest is forgotten
 LONGEST_TEXT = 16_384
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,16 @@ class Wishes:
         self.numbers = itertools.count(1)
         self.newest: OrderedDict[str, Wish] = OrderedDict()
 
-    def claim(self, page: str | None, kind: str, values: tuple[Any, ...] = (), *, joins: str = "") -> Wish:
-        """Make this the page's newest wish. Where a wish of the kind `joins` still waits to begin, it becomes that one with the new
-        values. ValueError for values that no control gives."""
+    def claim(self, page: str | None, kind: str, values: tuple[Any, ...] = (), *, joins: Mapping[str, str] = NOTHING) -> Wish:
+        """Make this the page's newest wish. joins: waiting kind -> the kind that a wish which comes while one of that still waits to
+        begin is instead. ValueError for values that no control gives."""
         for value in values:
             if not (value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= LONGEST_TEXT)):
                 raise ValueError(f"a control holds {str(value)[:60]!r}: give a number or a short text")
         with self.lock:
             before = self.newest.pop(page or "", None)
-            if joins and before and before.kind == joins and not before.begun:
-                kind = joins
+            if before and not before.begun:
+                kind = joins.get(before.kind, kind)
             wish = self.newest[page or ""] = Wish(next(self.numbers), kind, values)
             while len(self.newest) > self.held:
                 self.newest.popitem(last=False)

@@ -38,14 +38,14 @@ async function fetchSteps() {
   fetching = true;
   for (let missing = now; !known.has(`${clip.key} ${missing}`) && missing >= (clip.replay?.given ?? Infinity); missing = now) {
     const name = `${clip.key} ${missing}`;
-    const answer = await server.replay({ key: clip.key, frame: missing }).then(withPictures)
-      .catch(() => ({ trouble: 'The app does not answer: it may have been restarted.' }));
+    const answer = await answerOf(answerOf(server.replay({ key: clip.key, frame: missing })).then(withPictures));
     if (answer.steps) {
       answer.when = answer.steps[0].ids.map((_, at) => answer.steps.findIndex((one) => one.ids[at] !== answer.mask_id));
       step.max = String(answer.steps.length);
     }
     for (const old of known.keys()) if (!old.startsWith(`${clip.key} `)) known.delete(old);
     known.set(name, answer);
+    if (answer === silent) setTimeout(() => known.delete(name), 5000);  // then it may be asked again
   }
   fetching = false;
   followTime();

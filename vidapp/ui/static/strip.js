@@ -13,7 +13,8 @@ function show(answer) {
   root.dataset.state = run ? answer.state : 'idle';
   root.dataset.run = run;
   const text = run ? answer.state : answer.text;
-  say(find('.text'), told.at === here() ? told.text : text);
+  if (told.at !== here()) told = { at: '', text: '' };
+  say(find('.text'), told.text || text);
   find('.details').hidden = !run;
   if (run !== stopping) stopping = '';
   if (!run) return;

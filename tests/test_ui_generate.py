@@ -350,11 +350,11 @@ class TestClaims:
         assert WISHES.begin("page", GENERATE) is not None
 
     def test_more_frames_asked_for_while_some_are_made_do_not_end_them(self, tab: generate.GenerateTab) -> None:
-        assert "press Generate first" in claim_more(PAGE, "")  # type: ignore[arg-type]
+        assert "press Generate first" in claim_more(PAGE, "")[0]
         WISHES.claim("page", GENERATE, values_of(small()))
         making = tab.stage.work(PAGE)
         next(making)
-        claim_more(PAGE, "")
+        assert "as soon as these frames are done" in claim_more(PAGE, "")[1], "where no frame that is made clears it"
         *_, done = making
         made = done[tab.stage.made]
         claim_more(PAGE, made)
@@ -368,7 +368,7 @@ class TestClaims:
         WISHES.claim("page", GENERATE, values_of(small()))
         begun = WISHES.begin("page", GENERATE)
         assert begun is not None
-        assert "eed is empty" in claim_again(PAGE, "", *values_of(dataclasses.replace(small(), seed=None)))  # type: ignore[arg-type]
+        assert "eed is empty" in claim_again(PAGE, "", *values_of(dataclasses.replace(small(), seed=None)))[0]
         assert WISHES.holds("page", begun.number)
 
     def test_a_checkpoint_that_comes_with_a_link_does_not_drive_its_generation_out(self) -> None:
@@ -402,7 +402,7 @@ class TestBeyondASlider:
         assert "Top-k -4 became 0." in result[tab.stage.result]
 
     def test_it_is_said_where_nothing_is_generated(self, tab: generate.GenerateTab) -> None:
-        assert "Temperature 99 became 2." in claim_again(PAGE, "", *values_of(small(temperature=99)))  # type: ignore[arg-type]
+        assert "Temperature 99 became 2." in claim_again(PAGE, "", *values_of(small(temperature=99)))[0]
         assert WISHES.of("page") is None
 
 

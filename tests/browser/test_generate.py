@@ -256,7 +256,7 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     frames = generate(ready)
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
     ready.locator("#copy-link").click()
-    expect(ready.locator("#link-message .message.good")).to_contain_text("copied")
+    expect(ready.locator("#message-below .message.good")).to_contain_text("copied")
     opened = ready.context.new_page()
     opened.goto(ready.evaluate("window.copied"))
     opened.wait_for_function(
@@ -271,7 +271,7 @@ def test_a_link_is_that_of_the_frames_that_are_shown_whatever_was_set_since(read
     fill(ready, "#seed", 3)
     generate(ready)
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
-    line = ready.locator("#link-message .message.good")
+    line = ready.locator("#message-below .message.good")
     of = "The link of test clip 0, seed 3, temperature 0.8 is copied: it opens the page and generates the same frames."
     ready.locator("#copy-link").click()
     expect(line).to_have_text(of)

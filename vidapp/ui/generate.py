@@ -43,7 +43,7 @@ class GenerateTab:
     more: gr.Button
     fresh: gr.Button
     link: gr.Button
-    linked: gr.HTML
+    below: gr.HTML
     decoded: gr.Button
     variants: VariantsPanel
 
@@ -135,14 +135,14 @@ def build() -> GenerateTab:
                 files = {kind: download_button(kind) for kind in ("gif", "mp4", "npy")}
                 link = gr.Button("Copy link", size="sm", min_width=100, elem_id="copy-link")
                 decoded = gr.Button("How was this decoded?", size="sm", min_width=180, elem_id="how-decoded")
-            linked = message_box(elem_id="link-message")  # of its own: what generates would clear the other with its next frame
+            below = message_box(elem_id="message-below")  # of what generates nothing: that would clear the other with its next frame
             variants = variants_panel.build()
         with gr.Column(scale=2, min_width=300):
             controls, card, thumbs = control_panel.build()
     made = gr.Textbox(opening.KEY if first else "", visible=False)
     recipe = gr.Textbox(links.recipe(first.chosen) if first else "", visible=False)
     stage = Stage(controls, thumbs, screen, message, result, errors, files, made, recipe)
-    return GenerateTab(stage, card, go, another, more, fresh, link, linked, decoded, variants)
+    return GenerateTab(stage, card, go, another, more, fresh, link, below, decoded, variants)
 
 
 def claim_dropped(request: gr.Request, dropped: str | None) -> None:
@@ -181,7 +181,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     box = gr.on([controls.dropped.upload, controls.dropped.clear], claim_dropped, controls.dropped, None, **held)
     box.then(guard(tab.take_dropped), controls.dropped, [tab.message, *pair], **beside("dropped", DROPS), **PRIVATE, **AGAIN)
     controls.dropped.clear(guard(tab.forget_dropped), controls.checkpoint, [tab.message, controls.checkpoint], **quick)
-    tab.link.click(None, [stage.recipe, *controls.inputs], tab.linked, js=links.copy_script(Controls.names()), **PRIVATE)
+    tab.link.click(None, [stage.recipe, *controls.inputs], tab.below, js=links.copy_script(Controls.names()), **PRIVATE)
     label = "(n) => `Generate ${n} future frame${n == 1 ? '' : 's'}`"
     controls.frames.change(None, controls.frames, tab.go, js=label, **PRIVATE)
 
@@ -216,6 +216,7 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     """Whatever generates, and the events before that may have wished for it; it waits in one line with all else that computes."""
     stage, controls = tab.stage, tab.controls
     quick = {"outputs": None, "queue": False, **QUICK, **PRIVATE, **AGAIN}
+    lines = {**quick, "outputs": [tab.message, tab.below]}
     computing = {"show_progress": "minimal", "show_progress_on": tab.screen, **COMPUTE, **PRIVATE, **AGAIN}
     files = [tab.message, *stage.files.values()]
 
@@ -224,10 +225,10 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     picked = variants_panel.wire(tab.variants, controls)
     wanted = [tab.go.click, another.then, picked.then, controls.drawing.release]
     wishes = [*before, *(wished(claiming(GENERATE), controls.inputs, **quick) for wished in wanted)]
-    wishes.append(tab.more.click(claim_more, stage.made, **{**quick, "outputs": tab.message}))
+    wishes.append(tab.more.click(claim_more, stage.made, **lines))
     moved = [controls.temperature.release, controls.top_k.release, controls.steps.release, controls.seed.submit, controls.seed.blur]
     moved += [control.input for control in (controls.choice, controls.order, controls.anneal)]
-    wishes.append(gr.on(moved, claim_again, [stage.made, *controls.inputs], **{**quick, "outputs": tab.message}))
+    wishes.append(gr.on(moved, claim_again, [stage.made, *controls.inputs], **lines))
     for wish in wishes:
         done = wish.then(guarded(tab.message)(stage.work), None, stage.outputs, **computing)
         done.then(guarded(tab.message, clears=False)(stage.write_files), stage.made, files, **in_turn("files"), **PRIVATE, **AGAIN)

@@ -323,18 +323,27 @@ def claim_fit(request: gr.Request, *values: Any) -> None:
         WISHES.claim(request.session_hash, FIT, values)
 
 
-def claim_more(request: gr.Request, made: str) -> Any:
-    """Further frames are asked for. What is being generated is not ended by that; returns the line that says where there is nothing to go
-    on from.
-    """
-    newest = WISHES.of(request.session_hash)
-    if newest and newest.number in MAKING:
-        gr.Info("These frames are still being generated: press again when they are done.")  # a line would go with the next frame
-        return gr.skip()
-    if chosen_of(made) is not None:
-        WISHES.claim(request.session_hash, MORE, (made,))
-        return gr.skip()
-    return said(NOTHING_TO_GO_ON_FROM)
+def being_made(page: str | None) -> bool:
+    """Whether what the page wants last is being generated."""
+    newest = WISHES.of(page)
+    return newest is not None and newest.number in MAKING
+
+
+def beside_making(page: str | None, line: str) -> tuple[Any, Any]:
+    """A line where the generation's own are, and one below it: there where one that is being made would clear the other with its next
+    frame."""
+    return (gr.skip(), line) if being_made(page) else (line, "")
+
+
+def claim_more(request: gr.Request, made: str) -> tuple[Any, Any]:
+    """Further frames are asked for, which ends nothing that is being made; returns the lines that say why there are none (`beside_making`)."""
+    page = request.session_hash
+    if being_made(page):
+        return beside_making(page, said(f"{MORE_FRAMES} more can be asked for as soon as these frames are done."))
+    if chosen_of(made) is None:
+        return beside_making(page, said(NOTHING_TO_GO_ON_FROM))
+    WISHES.claim(page, MORE, (made,))
+    return gr.skip(), ""
 
 
 def chosen_of(made: str) -> Chosen | None:
@@ -346,22 +355,22 @@ def chosen_of(made: str) -> Chosen | None:
     return kept.chosen if kept else None
 
 
-def claim_again(request: gr.Request, made: str, *values: Any) -> Any:
+def claim_again(request: gr.Request, made: str, *values: Any) -> tuple[Any, Any]:
     """A slider was released, or another setting given: generate again where something was generated, or is being, with other values.
-    Returns the line about a value beyond the slider's end where no generation says so.
+    Returns the lines (`beside_making`) about a value beyond the slider's end where no generation says so, or about one that cannot be.
     """
-    kept, notice = carried_on(values)
-    newest = WISHES.of(request.session_hash)
+    (kept, notice), page = carried_on(values), request.session_hash
+    newest = WISHES.of(page)
     if newest is not None and newest.kind == GENERATE:
         wanted = carried_on(newest.values)[0] != kept
     else:
         before = chosen_of(made)
         wanted = before is not None and tuple(getattr(before, name) for name in Controls.names()) != kept
     if not wanted:
-        return said(notice) if notice else gr.skip()
+        return beside_making(page, said(notice)) if notice else (gr.skip(), gr.skip())
     try:
         chosen_from(*kept)
     except ValueError as error:  # what cannot be made ends nothing that is being made
-        return told(error)
-    WISHES.claim(request.session_hash, GENERATE, values)
-    return gr.skip()
+        return beside_making(page, told(error))
+    WISHES.claim(page, GENERATE, values)
+    return gr.skip(), ""

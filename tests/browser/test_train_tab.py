@@ -32,7 +32,7 @@ def points(page: Page) -> tuple[int, int]:
 
 def wait_for_points(page: Page, count: int) -> None:
     page.wait_for_function(
-        "(n) => { const l = document.querySelector('.live').dataset; return Number(l.lossPoints) >= n && Number(l.gradientPoints) >= n }",
+        "(n) => { const l = document.querySelector('.live')?.dataset; return l && Number(l.lossPoints) >= n && Number(l.gradientPoints) >= n }",
         arg=count,
         timeout=TRAINING_S,
     )

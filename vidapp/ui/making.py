@@ -332,7 +332,7 @@ def being_made(page: str | None) -> bool:
 def beside_making(page: str | None, line: str) -> tuple[Any, Any]:
     """A line where the generation's own are, and one below it: there where one that is being made would clear the other with its next
     frame."""
-    return (gr.skip(), line) if being_made(page) else (line, "")
+    return (gr.skip(), line) if being_made(page) else (line, gr.skip())
 
 
 def claim_more(request: gr.Request, made: str) -> tuple[Any, Any]:
@@ -343,7 +343,7 @@ def claim_more(request: gr.Request, made: str) -> tuple[Any, Any]:
     if chosen_of(made) is None:
         return beside_making(page, said(NOTHING_TO_GO_ON_FROM))
     WISHES.claim(page, MORE, (made,))
-    return gr.skip(), ""
+    return gr.skip(), gr.skip()
 
 
 def chosen_of(made: str) -> Chosen | None:
@@ -373,4 +373,4 @@ def claim_again(request: gr.Request, made: str, *values: Any) -> tuple[Any, Any]
     except ValueError as error:  # what cannot be made ends nothing that is being made
         return beside_making(page, told(error))
     WISHES.claim(page, GENERATE, values)
-    return gr.skip(), ""
+    return gr.skip(), gr.skip()

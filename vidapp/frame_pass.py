@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from .sampling import rows_at
 from .transformer import Block, VideoTransformer, clip_view, squared_relu
 
+LANES = 16  # float32 scores that a CPU's softmax takes at once: fewer it takes one by one, which lasts seven times as long
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -39,9 +41,6 @@ def branches(block: Block) -> tuple[Branch, Branch, Branch]:
         Branch.of(block.time_norm, block.time.qkv.scaled(), block.time.out),
         Branch.of(block.mlp_norm, block.mlp_in.weight, block.mlp_out),
     )
-
-
-LANES = 16  # float32 scores that a CPU's softmax takes at once: fewer it takes one by one, which lasts seven times as long
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ def build_own(readonly: bool) -> OwnClips:
 
 
 def claiming(kind: str) -> Any:
-    """Claims a wish. What comes while all of it waits to be shown is part of that."""
+    """Claims a wish. What comes while all of it waits to be shown is part of that, and all of it is shown to whoever opens the tab while a
+    change of the recipe alone waits."""
     joins = {OPEN: SHOW, SHOW: SHOW, **({CHANGE: SHOW} if kind == OPEN else {})}
 
     def claim(request: gr.Request, *values: Any) -> None:

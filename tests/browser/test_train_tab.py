@@ -14,6 +14,7 @@ from serving import App, served
 from tiny_checkpoint import tiny_config
 
 from vidapp.presets import preset
+from vidapp.run_writer import HEARTBEAT_EVERY_S
 from vidapp.runs import RunWriter, open_run
 
 TRAINING_S = 240_000  # a debug step takes a second where two cores are shared
@@ -315,11 +316,14 @@ def test_what_stop_above_the_tabs_answers_stays_until_the_state_is_another(page:
         run.status("running", 1, 300, phase="transformer")
         expect(page.locator(".now-training .run")).to_have_text("strip")
         page.locator(".now-training .stop").click()
+        page.wait_for_timeout(1000 * HEARTBEAT_EVERY_S)  # the same state is written no sooner
         run.status("running", 2, 300, phase="transformer")
         expect(page.locator(".now-training .step")).to_have_text("step 2 of 300")  # it has asked again
         expect(page.locator(".now-training .text")).to_have_text("strip stops after the step it is at, and keeps a checkpoint.")
         run.status("paused", 2, 300, phase="transformer")
         expect(page.locator(".now-training .text")).to_have_text("paused")
+        run.status("running", 2, 300, phase="transformer")
+        expect(page.locator(".now-training .text")).to_have_text("running")
 
 
 def test_a_read_only_page_shows_runs_and_changes_nothing(browser: Browser, tmp_path: Path) -> None:

@@ -309,13 +309,11 @@ def clips_too_short(seen: Evidence) -> Finding | None:
 
 def learns_by_heart(seen: Evidence) -> Finding | None:
     clips = seen.config.run.training_clips
-    more_dropout = {"model.dropout": 0.1} if seen.config.model.dropout < 0.1 else {}
-    change: dict[str, Any] = {"run.training_clips": 0} if clips else more_dropout
-    name, title = "learns_by_heart", "It learns its clips by heart"
+    name, title, more = "learns_by_heart", "It learns its clips by heart", {"run.training_clips": 0}
     if alarm := seen.alarm("gap"):
-        return Finding(name, title, LIKELY, alarm.title, change)
+        return Finding(name, title, LIKELY, alarm.title, more if clips else alarm.change)
     if clips:
-        return Finding(name, title, LIKELY, f"run.training_clips={clips}: it never sees another clip.", change)
+        return Finding(name, title, LIKELY, f"run.training_clips={clips}: it never sees another clip.", more)
     return None
 
 

@@ -83,13 +83,15 @@ class GenerateTab:
         if not dropped or wish is None or wish.values != (dropped,):
             return
         yield {self.message: said(f"Checking {Path(dropped).name}…")}  # what was said of the file before goes at once
+        wrong: ValueError | None = None
         try:
             session.check(Path(dropped))
         except ValueError as error:
-            if DROPPED.holds(request.session_hash, wish.number):
-                yield {self.message: told(error), self.controls.dropped: None}
-            return
+            wrong = error
         if not DROPPED.holds(request.session_hash, wish.number):
+            return
+        if wrong is not None:
+            yield {self.message: told(wrong), self.controls.dropped: None}
             return
         choices = session.checkpoint_choices(dropped)
         yield {self.controls.checkpoint: gr.Dropdown(choices=choices, value=session.DROPPED_CHOICE)}

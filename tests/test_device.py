@@ -5,7 +5,7 @@ import torch
 from tiny import tiny
 
 from vidapp import device as device_module
-from vidapp.device import Fastest, autocast, cpu_threads, matrix_rate, memory_mib, pick_device, pick_precision
+from vidapp.device import Fastest, autocast, cpu_threads, matrix_rate, memory_mib, pick_device, pick_precision, write_rate
 from vidapp.preflight import preflight
 
 CPU = torch.device("cpu")
@@ -96,4 +96,5 @@ def test_autocast_is_on_for_bf16_alone() -> None:
 
 def test_rates_and_memory_are_plausible() -> None:
     assert 1e6 < matrix_rate(torch.float32, 16, rows=64, seconds=0.001) < 1e15
+    assert 1e6 < write_rate(seconds=0.001) < 1e13
     assert 10 < memory_mib(CPU) < 1e6

@@ -5,9 +5,15 @@ import resource
 from pathlib import Path
 
 import pytest
+import torch
+from tiny import tiny
 
 from vidapp import heap
+from vidapp.data.source import open_source
 from vidapp.heap import FreedMemory, freed_memory
+from vidapp.schedules import frames_at
+from vidapp.tokenizer_phase import TokenizerPhase
+from vidapp.transformer_phase import TransformerPhase
 
 glibc = pytest.mark.skipif(not hasattr(FreedMemory(True).libc, "mallopt"), reason="this C library has no mallopt")
 LIBC = ctypes.CDLL(None)
@@ -64,14 +70,36 @@ def test_it_goes_back_for_good_once_memory_is_short(monkeypatch: pytest.MonkeyPa
     assert seen == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("device", "checkpointing", "grows"), [("cuda", False, False), ("cpu", True, False), ("cpu", False, True)]
-)  # fmt: skip
-def test_it_is_for_the_cpu_and_for_steps_of_one_size_that_need_not_save(
-    device: str, checkpointing: bool, grows: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap, "peak_mib_of", lambda: 100.0)
-    monkeypatch.setattr(heap, "free_memory", lambda: 2**40)  # there is plenty
-    with freed_memory(device, checkpointing=checkpointing, grows=grows) as freed:
+    monkeypatch.setattr(heap, "free_memory", lambda: 2**40)
+
+
+@pytest.mark.usefixtures("plenty")
+@pytest.mark.parametrize(("device", "checkpointing"), [("cuda", False), ("cpu", True)])
+def test_it_is_for_the_cpu_and_for_trainings_that_need_not_save(device: str, checkpointing: bool) -> None:
+    with freed_memory(device, checkpointing=checkpointing) as freed:
         freed.look()
         assert not freed.kept
+
+
+@glibc
+@pytest.mark.usefixtures("plenty")
+def test_it_waits_for_steps_that_have_grown_as_large_as_any_later_one() -> None:
+    seen = []
+    with freed_memory("cpu", checkpointing=False) as freed:
+        for grown in (False, True, False):  # once kept it stays so
+            freed.look(grown)
+            seen.append(freed.kept)
+    assert seen == [False, True, True]
+
+
+def test_a_curriculum_has_grown_with_its_last_length_and_a_tokenizer_at_once() -> None:
+    config = tiny(run__steps=4, recipe__curriculum="2,4")
+    tokenizer = TokenizerPhase(config, open_source(config.data), torch.device("cpu"))
+    transformer = TransformerPhase(config, tokenizer.source, tokenizer.tokenizer, torch.device("cpu"), "float32")
+    assert (
+        [transformer.grown(step) for step in range(4)] == [frames_at(config, step) == 4 for step in range(4)] == [False, False, True, True]
+    )
+    assert tokenizer.grown(0)

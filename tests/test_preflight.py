@@ -13,11 +13,12 @@ import pytest
 import torch
 from tiny import TINY, tiny
 from tiny_checkpoint import write_tiny_checkpoint
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vidapp import calibration, memory, preflight
 from vidapp.config import Config
 from vidapp.data.source import open_source
-from vidapp.dry_run import tokenizer_step, transformer_step
+from vidapp.dry_run import Cost, Ledger, tokenizer_step, transformer_step
 from vidapp.failures import NotEnoughMemoryError, describe_failure
 from vidapp.memory import container_free, free_memory
 from vidapp.presets import preset
@@ -106,6 +107,26 @@ def test_the_time_of_a_run_comes_from_steps_of_it_where_these_are_cheap(monkeypa
     assert measured.line.endswith("by measured steps")
     monkeypatch.setattr(calibration, "MOST_S", 0.0)
     assert calibration.calibrated(found, config, open_source(config.data), trains_tokenizer=True) == found
+
+
+def test_what_is_written_counts_new_memory_and_changes_in_place_and_no_views() -> None:
+    with FakeTensorMode(), Ledger() as ledger:
+        numbers = torch.zeros(10)
+        numbers.view(2, 5).t()
+        numbers.add_(numbers + 1.0)
+    assert ledger.written == 3 * 40
+
+
+def test_on_a_cpu_a_step_takes_its_products_and_what_it_writes_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {preflight.flop_rate: 2e9, preflight.write_rate: 1e9}
+    monkeypatch.setattr(preflight, "FASTEST", lambda measure, *_: rates[measure])
+
+    def seconds(flops: int, written: int) -> float:
+        return preflight.seconds_of(Cost(0, flops, written), torch.device("cpu"), "bf16", 64)
+
+    assert seconds(4 * 10**9, 0) == pytest.approx(2.0)
+    assert seconds(0, 3 * 10**9) == pytest.approx(3.0 * preflight.MOVES)
+    assert seconds(4 * 10**9, 3 * 10**9) == pytest.approx(2.0 + 3.0 * preflight.MOVES)
 
 
 def test_a_tokenizer_that_is_to_be_trained_takes_its_time_too() -> None:

@@ -12,7 +12,7 @@ from .data.source import ClipSource
 from .device import to_device
 from .masking import ClipMask, draw_context, draw_mask
 from .randomness import numpy_generator, torch_generator
-from .schedules import clip_frames, progress_of
+from .schedules import frames_at, progress_of
 from .tokenizer import Tokenizer
 
 
@@ -68,8 +68,7 @@ def encode_clips(
 
 
 def draw_masks(config: Config, step: int, samples: range) -> list[ClipMask]:
-    progress = progress_of(step, config.run.steps)
-    frames = clip_frames(config.recipe, config.data, progress)
+    progress, frames = progress_of(step, config.run.steps), frames_at(config, step)
     context = draw_context(numpy_generator(config.run.seed, "context", step), config.recipe, config.data, frames)
     return [
         draw_mask(
@@ -91,7 +90,7 @@ def corruption(config: Config, step: int, samples: range) -> tuple[Tensor, Tenso
     if not share:
         return None
     hits, ids = [], []
-    shape = (clip_frames(config.recipe, config.data, progress_of(step, config.run.steps)), config.grid, config.grid)
+    shape = (frames_at(config, step), config.grid, config.grid)
     for sample in samples:
         generator = torch_generator(config.run.seed, "corrupt", step, sample)
         amount = 2 * share * torch.rand((), generator=generator)

@@ -1,4 +1,4 @@
-"""A training step without its numbers: what it would allocate, and how many floating-point operations it takes.
+"""A training step without its numbers: what it would allocate and write, and how many floating-point operations it takes.
 
 The step's own code runs on tensors that have shapes but no memory, so the figures follow every setting and change of it.
 """
@@ -32,35 +32,39 @@ MOST_CLIPS = 16  # that are really laid out; more cost in proportion
 
 @dataclass(frozen=True)
 class Cost:
-    """bytes: the most that is alive at once beside the weights. flops: multiplications and additions of a whole step."""
+    """bytes: the most that is alive at once beside the weights. flops: multiplications and additions of a whole step.
+    written: bytes that its operations give, each counted anew."""
 
     bytes: int
     flops: int
+    written: int
 
 
 class Ledger(TorchDispatchMode):
-    """Adds up the storages that are alive, and keeps the most there was."""
+    """Adds up the storages that are alive, and keeps the most there was; and what is written, into new ones or in place."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.alive = self.most = 0
+        self.alive = self.most = self.written = 0
         self.known: dict[int, int] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self.enter(leaf.untyped_storage())
+            if isinstance(leaf, Tensor) and (self.enter(leaf.untyped_storage()) or function._schema.is_mutable):
+                self.written += leaf.nbytes
         return result
 
-    def enter(self, storage: torch.UntypedStorage) -> None:
+    def enter(self, storage: torch.UntypedStorage) -> bool:
+        """Whether it is a new one."""
         key = storage._cdata
         if key in self.known:
-            return
+            return False
         self.known[key] = storage.nbytes()
         self.alive += self.known[key]
         self.most = max(self.most, self.alive)
         weakref.finalize(storage, self.leave, key)
+        return True
 
     def leave(self, key: int) -> None:
         self.alive -= self.known.pop(key)
@@ -77,14 +81,16 @@ def transformer_step(config: Config, precision: str, *, returned: bool = False) 
     draws = (draw_masks(config, step, laid_out) for step in range(max(0, config.run.steps - DRAWS), config.run.steps))
     masks = max(draws, key=hidden_tokens)
     times = clips_asked / len(masks)
-    taken, flops = passes(config, precision, masks, counted=True)
+    each = times * recipe.micro_batches
+    found = passes(config, precision, masks, counted=True)
+    taken = found.bytes
     if recipe.gradient_checkpointing and returned:  # counting holds on to what checkpointing lets go of
-        taken, _ = passes(config, precision, masks, counted=False)
-    return Cost(round(times * taken), round(times * recipe.micro_batches * flops))
+        taken = passes(config, precision, masks, counted=False).bytes
+    return Cost(round(times * taken), round(each * found.flops), round(each * found.written))
 
 
-def passes(config: Config, precision: str, masks: list[ClipMask], *, counted: bool) -> tuple[int, int]:
-    """Both passes of a micro-batch of zeros: the most bytes alive at once beside the weights, and where `counted` the FLOPs (else 0)."""
+def passes(config: Config, precision: str, masks: list[ClipMask], *, counted: bool) -> Cost:
+    """Both passes of a micro-batch of zeros; the FLOPs where `counted`, else 0."""
     recipe, data = config.recipe, config.data
     tokenizer = new_tokenizer(config.tokenizer, data.channels).eval().requires_grad_(False)
     with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger, contextlib.ExitStack() as more:
@@ -101,7 +107,7 @@ def passes(config: Config, precision: str, masks: list[ClipMask], *, counted: bo
             past = expected_past(config, model, batch)
             losses = masked_logits(model, batch, clean_past=recipe.clean_past, past_BTHW=past).losses_P
         losses.sum().backward()
-        return ledger.most - weights, flops.get_total_flops() if flops else 0
+        return Cost(ledger.most - weights, flops.get_total_flops() if flops else 0, ledger.written)
 
 
 def encoded(tokenizer: Tokenizer, clips_BTCHW: Tensor) -> Tensor:
@@ -131,4 +137,4 @@ def tokenizer_step(config: Config) -> Cost:
         frames = torch.zeros(config.recipe.tokenizer_batch_size, data.channels, data.size, data.size)
         drawn = tokenizer.pixels(tokenizer.code_vectors(frames))
         F.mse_loss(drawn, frames).backward()
-        return Cost(ledger.most, flops.get_total_flops())
+        return Cost(ledger.most, flops.get_total_flops(), ledger.written)

@@ -22,7 +22,7 @@ from .data.source import ClipSource, open_source
 from .failures import describe_failure, out_of_memory
 from .masking import ClipMask
 from .ranks import Ranks, split
-from .schedules import clip_frames, progress_of
+from .schedules import frames_at
 
 MOST_WORKERS = 4
 REMEDY = "memory may be short, or in a container its shared memory, which docker run --shm-size=2g makes larger"
@@ -50,7 +50,7 @@ def made_part(config: Config, source: ClipSource, step: int, samples: range) -> 
 
 def clips_of(config: Config, source: ClipSource, step: int, samples: range) -> Tensor:
     """Clips uint8 (B, T, C, H, W), as long as they are at that step."""
-    frames = clip_frames(config.recipe, config.data, progress_of(step, config.run.steps))
+    frames = frames_at(config, step)
     return torch.from_numpy(training_clips(config, source, step, samples, frames))
 
 

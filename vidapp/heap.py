@@ -28,10 +28,10 @@ class FreedMemory:
     def __enter__(self) -> "FreedMemory":
         return self
 
-    def look(self) -> None:
-        """After each step: keep what is freed from the first one on, where twice as much as it took is free; give all back when less
-        than that once is left."""
-        if not self.may_keep:
+    def look(self, grown: bool = True) -> None:
+        """After each step: keep what is freed from the first `grown` one on, where twice as much as it took is free; give all back when
+        less than that once is left. grown: no later step is larger."""
+        if not self.may_keep or not (self.kept or grown):
             return
         if not self.kept:
             self.peak = (peak_mib_of() or float("inf")) * 2**20
@@ -57,7 +57,6 @@ class FreedMemory:
         self.give_back()
 
 
-def freed_memory(device: str, *, checkpointing: bool, grows: bool) -> FreedMemory:
-    """For a training: allowed on a CPU, but not with gradient checkpointing, which is chosen where memory is short, nor where later
-    steps will be larger than the first."""
-    return FreedMemory(device == "cpu" and not checkpointing and not grows)
+def freed_memory(device: str, *, checkpointing: bool) -> FreedMemory:
+    """For a training: allowed on a CPU, but not with gradient checkpointing, which is chosen where memory is short."""
+    return FreedMemory(device == "cpu" and not checkpointing)

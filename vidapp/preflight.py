@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .config import MOVING_MNIST, Config
-from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision
+from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision, write_rate
 from .dry_run import Cost, tokenizer_step, transformer_step
 from .heap import PLENTY, freed_memory
 from .memory import free_memory
@@ -18,6 +18,7 @@ COPIES = 5  # of the weights: themselves, their average, their gradient and, for
 FIXED = 130 * 2**20  # what torch itself takes as soon as it computes: measured
 FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blocks that do not fit into each other; measured
 SHARE_OF_PEAK = {"cuda": 0.15}  # of the speed of a large matrix product that a whole step reaches: measured on an H200, 0.09 to 0.25
+MOVES = 5  # times the bytes that a step's operations give: what is read, moved and kept for them besides; measured on two kinds of CPU
 GIB = 2**30
 
 
@@ -101,25 +102,33 @@ def preflight(config: Config, *, trains_tokenizer: bool = False) -> Preflight:
     """Look ahead at a run of `config` on this machine. Takes about a second; draws no random number from torch."""
     device, sizes = pick_device(config.run.device), Sizes.of(config)
     precision = pick_precision(config, device)
-    step, first = costs = costs_of(config, device, precision, trains_tokenizer=trains_tokenizer)
-    rate = SHARE_OF_PEAK.get(device.type, 0.5) * FASTEST(flop_rate, device, precision, min(config.model.width, LARGEST_MEASURED))
+    costs = costs_of(config, device, precision, trains_tokenizer=trains_tokenizer)
     recipe, steps = config.recipe, config.run.steps
-    total = step.flops * steps + first.flops * recipe.tokenizer_steps
+    step_s, first_s = (seconds_of(cost, device, precision, config.model.width) for cost in costs)
     return Preflight(
         blocks=sizes.blocks,
         parameters=sizes.parameters,
         tokenizer_parameters=sizes.tokenizer,
         memory=memory_of(config, sizes, costs, as_floats=trains_tokenizer),
         free=free_on(device),
-        seconds=total / rate,
-        flops=step.flops,
+        seconds=step_s * steps + first_s * recipe.tokenizer_steps,
+        flops=costs[0].flops,
         steps=steps,
         clips=steps * recipe.batch_size,
         device=device.type,
         precision=precision,
         notices=(*notices(recipe, steps, config.data), *adjustments(config, device, precision)),
-        may_keep=freed_memory(device.type, checkpointing=recipe.gradient_checkpointing, grows=bool(recipe.curriculum)).may_keep,
+        may_keep=freed_memory(device.type, checkpointing=recipe.gradient_checkpointing).may_keep,
     )
+
+
+def seconds_of(cost: Cost, device: torch.device, precision: str, width: int) -> float:
+    """Of a step. On a CPU products and what lies between them take turns, and which of them takes longer differs from one to the next:
+    where it multiplies fast (AMX), a step's products take a seventh of it."""
+    rate = FASTEST(flop_rate, device, precision, min(width, LARGEST_MEASURED))
+    if device.type != "cpu":
+        return cost.flops / (SHARE_OF_PEAK.get(device.type, 0.5) * rate)
+    return cost.flops / rate + MOVES * cost.written / FASTEST(write_rate)
 
 
 def of_a_rank(config: Config, ranks: int) -> Config:
@@ -131,7 +140,7 @@ def of_a_rank(config: Config, ranks: int) -> Config:
 
 def costs_of(config: Config, device: torch.device, precision: str, *, trains_tokenizer: bool) -> tuple[Cost, Cost]:
     """Of a step of the transformer, and of one of the tokenizer where it is trained."""
-    first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0)
+    first = tokenizer_step(config) if trains_tokenizer and config.tokenizer.quantizer != "ids" else Cost(0, 0, 0)
     return transformer_step(config, precision, returned=device.type == "cuda"), first
 
 

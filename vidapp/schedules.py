@@ -75,6 +75,11 @@ def clip_frames(recipe: RecipeConfig, data: DataConfig, progress: float) -> int:
     return recipe.curriculum[part]
 
 
+def frames_at(config: Config, step: int) -> int:
+    """Clip length of that step of the transformer."""
+    return clip_frames(config.recipe, config.data, progress_of(step, config.run.steps))
+
+
 def context_frames(data: DataConfig, frames: int) -> int:
     """Given frames of a clip of `frames`: the config's share of it, at least one, and one frame is left to predict."""
     if frames == data.clip_frames:

@@ -76,6 +76,10 @@ class TokenizerPhase:
         chosen = [int(numpy_generator(self.config.run.seed, "frame", step, sample).integers(clips.shape[1])) for sample in samples]
         return np.stack([clip[frame : frame + 1] for clip, frame in zip(clips, chosen, strict=True)])
 
+    def grown(self, step: int) -> bool:
+        """Whether no later step takes more memory."""
+        return True
+
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device)."""
         if self.ranks.rank:

@@ -57,6 +57,7 @@ class Phase(Protocol):
     compiled: bool
     update: Update
 
+    def grown(self, step: int) -> bool: ...
     def train_step(self, step: int, measure: bool) -> dict[str, Any]: ...
     def settle(self) -> None: ...
     def validate(self) -> dict[str, float]: ...
@@ -157,8 +158,7 @@ def run_phase(loop: "Loop", found: Resume | None) -> Lines:
     step = loop.go_back(found)
     if step == 0:
         loop.save(0)
-    recipe = loop.config.recipe
-    with freed_memory(loop.device.type, checkpointing=recipe.gradient_checkpointing, grows=bool(recipe.curriculum)) as freed:
+    with freed_memory(loop.device.type, checkpointing=loop.config.recipe.gradient_checkpointing) as freed:
         while step < phase.steps:
             if not loop.wait(step):
                 loop.settle()
@@ -167,7 +167,7 @@ def run_phase(loop: "Loop", found: Resume | None) -> Lines:
                 return False
             measure = (step + 1) % loop.config.run.log_every == 0 or step == 0
             figures = phase.train_step(step, measure)
-            freed.look()
+            freed.look(phase.grown(step))
             step += 1
             yield from loop.after(step, figures)
     loop.save(step)

@@ -23,7 +23,7 @@ from .optimizer import Average, Optimizers
 from .randomness import numpy_generator, torch_generator
 from .ranks import ALONE, Ranks
 from .rollout import future_tokens
-from .schedules import OBJECTIVES, context_frames, learning_rate, own_past, progress_of
+from .schedules import OBJECTIVES, context_frames, frames_at, learning_rate, own_past, progress_of
 from .tokenizer import Tokenizer
 from .tokenizer_phase import under
 from .transformer import VideoTransformer
@@ -123,6 +123,10 @@ class TransformerPhase:
     def corrupted(self, past_BTHW: Tensor, step: int, samples: range) -> Tensor:
         part = self.made_part(step, samples)
         return corrupted(past_BTHW, part[1] if part else corruption(self.config, step, samples))
+
+    def grown(self, step: int) -> bool:
+        """Whether no later step takes more memory: a curriculum's clips are as long as they become."""
+        return frames_at(self.config, step) == frames_at(self.config, self.steps)
 
     def train_step(self, step: int, measure: bool) -> dict[str, Any]:
         """One update; with `measure` its figures, otherwise {} (reading them would wait for the device).

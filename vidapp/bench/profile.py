@@ -66,7 +66,7 @@ def measure(effort: Effort) -> dict[str, object]:
 def step_shares(config: Config, device: torch.device) -> dict[str, float]:
     """Of a training step, after two that are not looked at."""
     phase = new_phase(config, device, HEADLINE)
-    with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:
+    with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing) as freed:
         for step in range(2):
             phase.train_step(step, False)
             freed.look()

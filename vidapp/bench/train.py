@@ -127,7 +127,7 @@ def timed_steps(phase: TransformerPhase, rate: MatrixRate, effort: Effort) -> St
     config, device = phase.config, phase.device
     found = Steps(config, phase.model.parameter_counts, [], [], [])
     in_a_row, step = IN_A_ROW.get(device.type, 1), WARM_UP.get(device.type, 1)
-    with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing, grows=False) as freed:  # as the trainer does
+    with freed_memory(device.type, checkpointing=config.recipe.gradient_checkpointing) as freed:  # as the trainer does
         for warm in range(step):
             phase.train_step(warm, False)
             freed.look()

@@ -94,7 +94,7 @@ def generate(
     found = chosen.clip(loaded.config)
     sampling = sampling_of(loaded.config, chosen.settings())
     prediction = deque(predicted(loaded, found.given_u8, chosen.frames, sampling, chosen.seed), maxlen=1).pop()
-    errors = errors_of(loaded, found, prediction, lambda: mean_frame_for(loaded.config, trusted=name != session.DROPPED_CHOICE))
+    errors = errors_of(loaded, found, prediction, lambda: mean_frame_for(loaded.config, trusted=session.trusted(name)))
     said = verdict(errors, chosen.frames)
     report = {
         "checkpoint": name,

@@ -65,7 +65,7 @@ class Chosen:
             if config.tokenizer.quantizer == "ids":
                 raise ValueError("this checkpoint knows token ids only, and a drawing has none: choose a test clip, or give a .npy of ids")
             return drawn_clip(self.drawing, config.data, self.given, self.frames)
-        data = source_of(config, trusted=self.checkpoint != session.DROPPED_CHOICE)
+        data = source_of(config, trusted=session.trusted(self.checkpoint))
         return data_clip(data, self.number, self.given, self.frames)
 
 

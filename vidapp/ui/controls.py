@@ -12,6 +12,7 @@ from .cards import card_html
 from .choices import FIRST, SLIDERS
 from .drawing import pad
 from .generation import DRAWN, TEST, TEST_CLIPS, UPLOAD
+from .messages import noted
 from .opening import opening
 from .own_clips import CLIP_FILES
 from .player import frame_uris
@@ -45,6 +46,14 @@ class Controls:
     @classmethod
     def names(cls) -> list[str]:
         return [field.name for field in dataclasses.fields(cls)]
+
+
+def offer(box: gr.Dropdown, message: gr.HTML, choice: str | None, dropped: str | None) -> dict[Any, Any]:
+    """The checkpoints that there are now. What is chosen is left alone where it still exists: by now it may be another."""
+    choices, kept, gone = session.offered(choice, dropped)
+    if kept == choice:
+        return {box: gr.Dropdown(choices=choices)}
+    return {box: gr.Dropdown(choices=choices, value=kept), **({message: noted(gone)} if gone else {})}
 
 
 def build() -> tuple[Controls, gr.HTML, gr.HTML]:

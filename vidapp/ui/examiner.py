@@ -27,7 +27,7 @@ from ..failures import STRANGERS
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 HELD = 40  # reports
-LIMIT_S = 1200.0  # of one examination
+LIMIT_S = 1200.0  # of one examination, noticed when somebody looks
 NICENESS = 2  # a training beside it goes first, and still it comes to its end
 PICTURE_BYTES = 4 << 20
 MOST_POINTS = 80  # of a small curve
@@ -202,7 +202,6 @@ class Examiner:
         self.reports: OrderedDict[str, Report] = OrderedDict()
         self.process: Process | None = None
         self.report: Report | None = None
-        self.timer: threading.Timer | None = None
 
     def start(self, order: Order, *, again: bool = True) -> Report:
         """Begin, in place of whatever runs. Without `again` a report that is kept, or on its way, is as good, and nobody else's is ended:
@@ -220,9 +219,6 @@ class Examiner:
             self.reports.move_to_end(order.key)
             while len(self.reports) > self.held:
                 self.reports.popitem(last=False)
-            self.timer = threading.Timer(self.limit_s, self.expire, [self.process])
-            self.timer.daemon = True
-            self.timer.start()
             return self.report
 
     def look(self, key: str = "") -> Report | None:
@@ -241,13 +237,15 @@ class Examiner:
             return running
 
     def follow(self) -> None:
-        """Read on, and notice the end."""
+        """Read on, and notice the end; of what takes too long, make one."""
         if self.process is None or self.report is None:
             return
         code = self.process.code  # before the file is read: nothing comes after it
         for line in self.process.lines():
             self.report.take(line)
         if code is None:
+            if self.report.seconds_so_far > self.limit_s:
+                self.end(STOPPED, f"It took longer than {self.limit_s / 60:.0f} minutes and was ended. What was found until then is shown.")
             return
         if code in (0, 1) and self.report.result:
             self.report.picture = self.process.picture()
@@ -263,14 +261,6 @@ class Examiner:
         report.serial += 1
         process, self.process = self.process, None
         process.clear()
-        if self.timer:
-            self.timer.cancel()
-
-    def expire(self, process: Process) -> None:
-        with self.lock:
-            if self.process is process:
-                self.follow()
-                self.end(STOPPED, f"It took longer than {self.limit_s / 60:.0f} minutes and was ended. What was found until then is shown.")
 
 
 EXAMINER = Examiner()

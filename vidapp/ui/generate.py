@@ -14,7 +14,7 @@ from .controls import Controls
 from .generation import DRAWN, TEST, UPLOAD
 from .kept import GENERATIONS
 from .making import FITTED, GENERATE, MORE_FRAMES, PREVIEW, Stage, claim_again, claim_fit, claim_fresh, claim_more, claim_source, claiming
-from .messages import guarded, message_box, noted, said, told
+from .messages import guarded, message_box, said, told
 from .player import Reel, player
 from .plot import chart
 from .variants_panel import VariantsPanel
@@ -101,11 +101,7 @@ class GenerateTab:
         return {self.controls.checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=value)}
 
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
-        """The checkpoints that there are now. What is chosen is left alone where it still exists: by now it may be another."""
-        choices, kept, gone = session.offered(choice, dropped)
-        if kept == choice:
-            return {self.controls.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.controls.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: noted(gone)} if gone else {})}
+        return control_panel.offer(self.controls.checkpoint, self.message, choice, dropped)
 
     def show_source(self, source: str) -> Updates:
         return {

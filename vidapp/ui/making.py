@@ -165,7 +165,7 @@ class Stage:
                     return
                 reel.add(to_u8(frames))
                 yield {self.screen: reel.value(making=True)}
-            trusted = chosen.checkpoint != session.DROPPED_CHOICE
+            trusted = session.trusted(chosen.checkpoint)
             scores = errors_of(checkpoint, clip, frames, lambda: mean_frame_for(checkpoint.config, trusted=trusted))
         except Exception:
             yield {self.screen: reel.value(), **self.nothing_made()}  # whatever was made stays, and nothing is said to be on its way
@@ -221,7 +221,7 @@ class Stage:
         config = session.config_of(choice, dropped)
         clips, pictures = TEST_CLIPS, None
         with suppress(ValueError, OSError):
-            data = source_of(config, trusted=choice != session.DROPPED_CHOICE)
+            data = source_of(config, trusted=session.trusted(choice))
             clips = known_clips(data)
             pictures = opening.pictures(data, at_length(FIRST, config).given)
         return {
@@ -271,7 +271,7 @@ def fitted(chosen: Chosen, config: "Config") -> Chosen:
     """With as many given and future frames as the checkpoint was trained with, and a test clip that there is, where that is known."""
     chosen = at_length(chosen, config)
     try:
-        known = known_clips(source_of(config, trusted=chosen.checkpoint != session.DROPPED_CHOICE))
+        known = known_clips(source_of(config, trusted=session.trusted(chosen.checkpoint)))
     except (ValueError, OSError):
         return chosen
     return dataclasses.replace(chosen, number=min(chosen.number, known - 1))

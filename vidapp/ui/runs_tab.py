@@ -66,10 +66,17 @@ class Trash:
         """What the trash holds now, the runs moved last; nothing of it is ticked."""
         places = run_trash.trashed()
         label = f"Trash ({count(len(places), 'run')})"
-        choices = [
-            (f"{name}, moved {moment_words(moment)}", place) for place in places[:MOST_LISTED] for moment, _, name in [place.partition("/")]
-        ]
-        return {self.fold: gr.Accordion(label=label, visible=bool(places)), self.places: gr.CheckboxGroup(choices=choices, value=[])}
+        return {
+            self.fold: gr.Accordion(label=label, visible=bool(places)),
+            self.places: gr.CheckboxGroup(choices=trash_choices(places), value=[]),
+        }
+
+
+def trash_choices(places: list[str]) -> list[tuple[str, str]]:
+    """(label, place), the runs moved last."""
+    return [
+        (f"{name}, moved {moment_words(moment)}", place) for place in places[:MOST_LISTED] for moment, _, name in [place.partition("/")]
+    ]
 
 
 @dataclass(frozen=True)
@@ -284,8 +291,9 @@ def build_discarding() -> Discarding:
 def build_trash() -> Trash:
     with gr.Accordion("Trash", open=False, visible=False, render=False, elem_id="trash") as fold:
         places = gr.CheckboxGroup(
-            [], label="Runs in the trash", elem_id="trashed", info=f"They lie in {run_trash.TRASH} in the runs folder; delete them there."
-        )
+            trash_choices(run_trash.trashed()),  # those that a page may have ticked before the app was started again
+            label="Runs in the trash", elem_id="trashed", info=f"They lie in {run_trash.TRASH} in the runs folder; delete them there.",
+        )  # fmt: skip
         back = gr.Button("Put back what is ticked", size="md", elem_id="put-back")
     return Trash(fold, places, back)
 

@@ -62,6 +62,11 @@ def offered(choice: str | None, dropped: str | None = None) -> tuple[list[tuple[
     return [*choices, own], choice, ""
 
 
+def trusted(choice: str | None) -> bool:
+    """Whether the data that a checkpoint names may be opened here: a file that a visitor brought can name any path."""
+    return choice != DROPPED_CHOICE
+
+
 def run_choice(run: str, step: int) -> str:
     return f"run:{run}:{step}"
 

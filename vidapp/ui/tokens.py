@@ -13,10 +13,11 @@ from ..plots import code_use_figure
 from ..token_figures import CodeUse, code_use, flicker
 from . import session
 from .choices import whole_number
+from .controls import offer
 from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
-from .messages import guarded, message_box, noted, said
+from .messages import guarded, message_box, said
 from .own_clips import CLIP_FILES
 from .plot import chart, figure_value
 from .theme import static
@@ -161,11 +162,7 @@ class TokensTab:
         }
 
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
-        """The checkpoints that there are now; what is chosen is left alone where it still exists."""
-        choices, kept, gone = session.offered(choice, dropped)
-        if kept == choice:
-            return {self.checkpoint: gr.Dropdown(choices=choices)}
-        return {self.checkpoint: gr.Dropdown(choices=choices, value=kept), **({self.message: noted(gone)} if gone else {})}
+        return offer(self.checkpoint, self.message, choice, dropped)
 
 
 def view_of(chosen: Chosen) -> TokenView:
@@ -175,7 +172,7 @@ def view_of(chosen: Chosen) -> TokenView:
         if generation is None or generation.replay is None or generation.checkpoint is None:
             raise ValueError("there is no generation to look into: press Generate in the Generate tab, then come back")
         return view_of_generation(generation)
-    path, trusted = session.find_checkpoint(chosen.checkpoint, chosen.dropped), chosen.checkpoint != session.DROPPED_CHOICE
+    path, trusted = session.find_checkpoint(chosen.checkpoint, chosen.dropped), session.trusted(chosen.checkpoint)
     checkpoint = session.CHECKPOINTS.load(path)
     if chosen.source == UPLOAD:
         clip = uploaded_clip(chosen.upload, checkpoint.config, 1, chosen.frames - 1)
@@ -214,7 +211,7 @@ def view_of_generation(generation: Generation) -> TokenView:
         true_tokens_THW=checkpoint.encode(truth[None])[0].cpu().numpy(),
         given=generation.replay.given,
         can_guess=can_guess(generation.checkpoint),
-        trusted=generation.chosen is not None and generation.chosen.checkpoint != session.DROPPED_CHOICE,
+        trusted=generation.chosen is not None and session.trusted(generation.chosen.checkpoint),
         replay=generation.replay,
     )
 

@@ -86,29 +86,24 @@ def pick_precision(config: Config, device: torch.device) -> str:
     return "bf16" if half > 1.2 * full else "float32"
 
 
-def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float = 0.05) -> float:
-    """FLOPs a second of a matrix product like the model's feed-forward layer on the CPU; the best of four."""
+def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float = 0.2) -> float:
+    """FLOPs a second of a matrix product like the model's feed-forward layer on the CPU."""
     a, b = torch.ones(rows, width, dtype=dtype), torch.ones(width, 4 * width, dtype=dtype)
-    best = 0.0
-    for _ in range(4):
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            a @ b
-            count += 1
-        best = max(best, 2.0 * rows * width * 4 * width * count / (time.perf_counter() - start))
-    return best
+    return 2.0 * rows * width * 4 * width / shortest(lambda: a @ b, seconds)
 
 
-def write_rate(seconds: float = 0.03) -> float:
-    """Bytes a second that an addition in place writes on the CPU, to what lies in no near cache; the best of four."""
+def write_rate(seconds: float = 0.1) -> float:
+    """Bytes a second that an addition in place writes on the CPU, to what lies in no near cache."""
     a, b = (torch.ones(2**21) for _ in range(2))
-    best = 0.0
-    for _ in range(4):
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            a.add_(b)
-            count += 1
-        best = max(best, a.nbytes * count / (time.perf_counter() - start))
+    return a.nbytes / shortest(lambda: a.add_(b), seconds)
+
+
+def shortest(action: Callable[[], object], seconds: float) -> float:
+    """Of all the times that it takes within so many seconds: other work on the machine has its share in most of them."""
+    until, best = time.perf_counter() + seconds, math.inf
+    while (start := time.perf_counter()) < until or best == math.inf:
+        action()
+        best = min(best, time.perf_counter() - start)
     return best
 
 

@@ -97,6 +97,14 @@ def test_it_says_sizes_clips_and_time() -> None:
     assert "1,000 steps over 8,000 clips" in found.line
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (172_799, "48.0 h"), (172_800, "2 days")],
+)
+def test_a_time_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert preflight.duration(seconds) == text
+
+
 def test_the_time_of_a_run_comes_from_steps_of_it_where_these_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny(run__steps=10_000, recipe__curriculum="2,4", recipe__tokenizer_steps=500)
     found = preflight.preflight(config, trains_tokenizer=True)

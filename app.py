@@ -11,8 +11,8 @@ HELP = """usage: python app.py
 Serve the page until Ctrl-C. It takes no arguments, only these environment variables:
 
   VIDAPP_RUNS                where runs live; default runs/ in the working folder
-  VIDAPP_DATA                downloads and caches; default a cache folder of the user's
-  VIDAPP_HOST, VIDAPP_PORT   where the page is served; default 127.0.0.1:7860
+  VIDAPP_DATA                downloads, own clips and caches; default ~/.cache/vidapp
+  VIDAPP_HOST, VIDAPP_PORT   where the page is served; default 127.0.0.1:7860, on a Space 0.0.0.0
   VIDAPP_AUTH=user:password  asks visitors for these
   VIDAPP_READONLY=1          sample and look only; the default on a Space
 

@@ -175,7 +175,9 @@ def test_the_command_line_takes_ids_says_what_it_sets_and_samples_ids(tmp_path: 
     plain = tiny(run__steps=2)
     (tmp_path / "config.json").write_text(plain.to_json())
     assert main(["train", "--config", str(tmp_path / "config.json"), "--data", str(path), "--run", "a"]) == 0
-    assert f"note: {path} holds token ids: tokenizer.quantizer=ids tokenizer.vq_codebook_size=300" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"note: {path} holds token ids: tokenizer.quantizer=ids tokenizer.vq_codebook_size=300" in told
+    assert "model.code_embedding=false" in told
     checkpoint = open_run("a", runs_folder()).checkpoints()[0][1]
     assert load_checkpoint(checkpoint).tokenizer.codebook_size == CODES
     assert main(["sample", str(checkpoint), "--out", str(tmp_path / "future.npy")]) == 0

@@ -102,7 +102,9 @@ class TokenizerConfig(Section):
     levels: tuple[int, ...] = option((8, 5, 5, 5), "FSQ levels of each code dimension; their product is the codebook size.", low=3, high=64)
     vq_codebook_size: int = option(512, "Number of codes when the quantizer is vq, or of given ids.", low=2, high=65536)
     vq_code_dim: int = option(16, "Length of a code vector when the quantizer is vq.", low=1, high=512)
-    downsampling: int = option(8, "Pixels along one side of a token's patch; 1 for given ids.", unit="pixels", low=1, high=32)
+    downsampling: int = option(
+        8, "Pixels along one side of a token's patch: 2, 4, 8, 16 or 32; 1 for given ids.", unit="pixels", low=1, high=32
+    )
     overlap: bool = option(
         True,
         "Let a token see a margin around its patch: that draws better. Off, its id depends on its patch alone: empty patches are all alike, "
@@ -200,7 +202,9 @@ class RunConfig(Section):
     training_clips: int = option(
         0, "Train on this many fixed clips only (to overfit on purpose); 0 means fresh clips every step.", unit="clips", low=0, high=10**7
     )
-    device: str = option("auto", "auto, cpu, cuda or mps.", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = option(
+        "auto", "auto: CUDA where there is one, else Apple's GPU (mps), else the CPU.", choices=("auto", "cpu", "cuda", "mps")
+    )
     threads: int = option(0, "CPU threads; 0 leaves the choice to torch.", low=0, high=512)
     compile: str = option(
         "auto",

@@ -17,7 +17,7 @@ def debug() -> Config:
 
 
 def tiny() -> Config:
-    """0.8 M parameters in its blocks: learns something on a laptop within minutes."""
+    """0.8 M parameters in its blocks: the smallest that learns, on a laptop over night."""
     return Config(model=ModelConfig(width=128, layers=4, heads=4), recipe=RecipeConfig(batch_size=8))
 
 

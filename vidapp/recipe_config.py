@@ -27,14 +27,18 @@ class RecipeConfig(Section):
     )
     warmup_steps: int = option(
         1000,
-        "Steps of linear warm-up; at most a tenth of a short run, and the run says so. More where the loss jumps at the start.",
+        "Steps of linear warm-up before the cosine; at most a tenth of a short run, and the run says so. More where the loss jumps at the start.",
         unit="steps",
         low=0,
         high=10**7,
     )
     minimum_learning_rate: float = option(1e-6, "Where the cosine ends.", low=0.0, high=1.0)
     objective_future: float = option(
-        0.5, "Weight of `future`: first frames given, later ones masked. All of it where only prediction counts.", low=0.0, high=1e6
+        0.5,
+        "Weight of `future`, relative to the other two (each clip draws one): first frames given, later ones masked. Alone where only "
+        "prediction counts.",
+        low=0.0,
+        high=1e6,
     )
     objective_joint: float = option(
         0.4, "Weight of `joint`: masks anywhere in the clip. For filling gaps, and more to learn from each clip.", low=0.0, high=1e6
@@ -91,7 +95,7 @@ class RecipeConfig(Section):
     )
     context_corruption: float = option(
         0.0,
-        "Share of clean past tokens replaced by random ones in training. Try 0.02 to 0.1 where later frames are worse than the first; "
+        "Mean share of clean past tokens replaced by random ones in training; each clip draws its own, from 0 to twice this. Try 0.02 to 0.1 where later frames are worse than the first; "
         "cheaper than own past.",
         low=0.0,
         high=0.9,

@@ -158,7 +158,7 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
     with share_bar("looking", delay_s=0) as bar:
 
         def report(what: str, share: float) -> None:
-            bar.set_description(what, refresh=False)
+            bar.set_description_str(what, refresh=False)
             advance(bar, share)
             stream.progress(what, share)
 
@@ -216,7 +216,7 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: 
     with share_bar("checking", delay_s=0) as bar:
 
         def report(what: str, share: float) -> None:
-            bar.set_description(what, refresh=False)
+            bar.set_description_str(what, refresh=False)
             advance(bar, share)
             stream.progress(what, share)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, field_of
+from ..config import MOVING_MNIST, SECTIONS, Config, DataConfig, as_argument, field_of
 from ..failures import told_to_strangers
 from ..files import expanded, plain, printable
 from ..markdown import put_between
@@ -187,7 +187,7 @@ def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
     values = config.to_dict()
     needed = {key: value for key, value in settings_of(source).items() if key not in changed}
     if any(values[section][name] != needed[f"{section}.{name}"] for section, name in (key.split(".") for key in needed)):
-        print(f"note: {source} holds token ids: {' '.join(f'{key}={value}' for key, value in needed.items())}", file=sys.stderr)
+        print(f"note: {source} holds token ids: {' '.join(f'{key}={as_argument(value)}' for key, value in needed.items())}", file=sys.stderr)
     config = config.replace({**needed, **changed})
     refuse_mismatch(config)
     return config

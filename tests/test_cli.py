@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from shell import SMALLEST, Shell
 from vidapp import run_checkpoints
 from vidapp.cli import COMMANDS, build_parser, main
 from vidapp.commands import evaluate
+from vidapp.commands.unheeded import Unheeded
 from vidapp.config import Config
 from vidapp.data.clips import first_clip
 from vidapp.data.glance import IN_GREY
@@ -392,6 +394,34 @@ def test_a_signal_stops_a_training_so_that_it_can_go_on(
     assert open_run(name).status().state == "stopped"
     assert open_run(name).checkpoints(), "what was learnt is kept"
     assert signal.getsignal(number) is before
+
+
+class Left(io.StringIO):
+    """A stream whose reader has left, which it learns of as soon as it writes."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_training_goes_on_and_stops_as_asked_when_nobody_reads_what_it_says(
+    shell: Shell, tiny: RunReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Left())
+    monkeypatch.setattr(sys, "stdout", Left())
+    arguments = ["--run", "unread", "--steps", "3", "--tokenizer", checkpoint_of(tiny), "--set", *TINY]
+    assert main([str(part) for part in ("train", *arguments)]) == 0
+    assert open_run("unread").status().state == "finished"
+
+
+def test_what_nobody_reads_any_more_is_lost_and_nothing_fails_for_that() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:  # closing it writes what is left: that must not fail either
+        stream = Unheeded(file)
+        print("read", file=stream, flush=True)
+        assert os.read(reader, 99) == b"read\n"
+        os.close(reader)
+        for _ in range(2):
+            print("lost", file=stream, flush=True)
 
 
 # --- sample and evaluate

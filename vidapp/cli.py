@@ -1,12 +1,13 @@
 """The command line: one parser over the commands, and the one place where an error becomes a line and an exit code."""
 
 import argparse
-import os
+import contextlib
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 from . import __version__
 from .commands import ablate, bench, check, compact, evaluate, ladder, runs, sample, train
+from .commands.unheeded import Unheeded, silence
 from .failures import BrokenOffError, RankLostError, describe_failure, is_known
 from .files import printable
 
@@ -45,6 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 after a mistake of ours, 2 after a person's, 128 + signal when ended by one."""
+    with contextlib.redirect_stderr(cast(TextIO, Unheeded(sys.stderr))):
+        return run(argv)
+
+
+def run(argv: list[str] | None) -> int:
     try:
         arguments = build_parser().parse_args(argv)
         code: int = arguments.execute(arguments)
@@ -53,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left, e.g. `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return FAILED
     except Exception as error:
         if sys.flags.dev_mode:

@@ -187,7 +187,9 @@ def replaced(config: Config, changed: Mapping[str, Any]) -> Config:
     values = config.to_dict()
     needed = {key: value for key, value in settings_of(source).items() if key not in changed}
     if any(values[section][name] != needed[f"{section}.{name}"] for section, name in (key.split(".") for key in needed)):
-        print(f"note: {source} holds token ids: {' '.join(f'{key}={as_argument(value)}' for key, value in needed.items())}", file=sys.stderr)
+        print(
+            f"note: {source} holds token ids: {' '.join(f'{key}={as_argument(value)}' for key, value in needed.items())}", file=sys.stderr
+        )
     config = config.replace({**needed, **changed})
     refuse_mismatch(config)
     return config

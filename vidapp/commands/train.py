@@ -15,6 +15,7 @@ from ..failures import BrokenOffError, describe_failure, is_known
 from ..files import expanded, printable
 from ..presets import PRESETS, preset
 from .common import open_data, positive, progress_bar, progress_line, refuse_missing, replaced, seed
+from .unheeded import Unheeded
 
 if TYPE_CHECKING:
     from ..data.source import ClipSource
@@ -280,7 +281,7 @@ def report(run: "RunReader", received: list[int]) -> int:
     status = run.status()
     checkpoints = run.checkpoints()
     newest = f"; newest checkpoint {checkpoints[0][1]}" if checkpoints else "; no checkpoint yet"
-    print(f"{status.state} at step {status.step} of {status.total}{newest}")
+    print(f"{status.state} at step {status.step} of {status.total}{newest}", file=Unheeded(sys.stdout), flush=True)
     if status.state == "finished":
         if status.step in dict(checkpoints):
             return 0

@@ -1,11 +1,14 @@
 """Which device and precision a run uses, and what it says of them."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from tiny import tiny
 
 from vidapp import device as device_module
-from vidapp.device import Fastest, autocast, cpu_threads, matrix_rate, memory_mib, pick_device, pick_precision, write_rate
+from vidapp.device import Fastest, autocast, cpu_threads, forget_memory, matrix_rate, memory_mib, pick_device, pick_precision, write_rate
 from vidapp.preflight import preflight
 
 CPU = torch.device("cpu")
@@ -92,6 +95,16 @@ def test_autocast_is_on_for_bf16_alone() -> None:
     for precision, on in (("bf16", True), ("float32", False)):
         with autocast(CPU, precision):
             assert torch.is_autocast_enabled("cpu") == on
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system cannot begin anew")
+def test_memory_that_was_taken_before_can_be_forgotten() -> None:
+    large = np.ones(256 * 2**20, np.uint8)
+    assert memory_mib(CPU) > 256
+    most = memory_mib(CPU)
+    del large
+    forget_memory(CPU)
+    assert memory_mib(CPU) < most - 128
 
 
 def test_rates_and_memory_are_plausible() -> None:

@@ -18,6 +18,7 @@ from vidapp.failures import STRANGERS
 from vidapp.metrics import to_unit
 from vidapp.presets import PRESETS, preset
 from vidapp.run_reader import RunStatus
+from vidapp.run_trash import discard
 from vidapp.runs import RunWriter, open_run
 from vidapp.ui import form, generation, live, messages, session, sources, words
 from vidapp.ui.app import Serving, build
@@ -313,6 +314,11 @@ class TestSession:
         assert session.offered("run:long:1")[1:] == (
             "run:long:6",
             "long, step 1 is gone: runs keep their newest checkpoints and the best. long, step 6 is chosen now.",
+        )
+        discard("long")
+        assert session.offered("run:long:1")[1:] == (
+            session.BUNDLED_CHOICE,
+            "long, step 1 is gone: its run has none any more, or is gone itself. Moving MNIST (bundled) is chosen now.",
         )
         assert session.offered(session.DROPPED_CHOICE)[1:] == (session.BUNDLED_CHOICE, "")
         assert session.offered("run:../../etc:5")[1] == session.BUNDLED_CHOICE

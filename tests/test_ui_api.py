@@ -92,8 +92,8 @@ def test_a_refusal_is_one_sentence(client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("values", "said"), [
-    ({"clip": "abc"}, "clip number is 'abc': give a number"),
-    ({"clip": [1]}, "clip number is '\\[1\\]': give a number"),
+    ({"clip": "abc"}, "clip number is 'abc': give 0 to 199"),
+    ({"clip": [1]}, "clip number is '\\[1\\]': give 0 to 199"),
     ({"seed": 10**400}, "seed is '1000"),
     ({"clip": 2.5}, "clip number is 2.5: give a whole number"),
     ({"frames": 40, "steps": 256}, "40 future frames in 256 steps each are more than others can wait for"),

@@ -123,8 +123,12 @@ def test_kept_clips_are_offered_and_never_overwritten(tmp_path: Path) -> None:
     assert choice in [value for _, value in sources.choices()]
     kept = sources.own_folder() / "traffic"
     assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
+    assert keep([tmp_path / "my clip ü.npy"], "traffic") == choice, "asked twice, as by a double click, it is kept once"
+    for others in (["other.npy"], ["my clip ü.npy", "other.npy"]):
+        with pytest.raises(ValueError, match="nothing is overwritten"):
+            keep([npy(tmp_path, name) for name in others], "traffic")
     with pytest.raises(ValueError, match="nothing is overwritten"):
-        keep([npy(tmp_path, "other.npy")], "traffic")
+        keep([npy(tmp_path, "my clip ü.npy", frames=9)], "traffic")
     assert [path.name for path in kept.iterdir()] == ["000-my-clip.npy"]
 
 

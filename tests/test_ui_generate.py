@@ -258,9 +258,9 @@ class TestGoingOn:
         made = made_by(tab)
         assert len(next(tab.stage.write_files(PAGE, made))) == 3  # type: ignore[arg-type]
 
-        def slow(*given: Any) -> Any:
+        def slow(*given: Any, **named: Any) -> Any:
             WISHES.claim("page", PREVIEW, values_of(small(number=7)))
-            return download_files(*given)
+            return download_files(*given, **named)
 
         monkeypatch.setattr(making, "download_files", slow)
         assert list(tab.stage.write_files(PAGE, made)) == []  # type: ignore[arg-type]

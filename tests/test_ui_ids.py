@@ -16,6 +16,7 @@ from vidapp.data.token_ids import colours_of, ids_of
 from vidapp.runs import list_runs
 from vidapp.ui import api, data_view, generation, session, sources, tokens, variants
 from vidapp.ui.choices import DRAWN, Chosen
+from vidapp.ui.downloads import download_files
 from vidapp.ui.drafts import Draft
 from vidapp.ui.estimates import Estimates, at_once, notices_html
 from vidapp.ui.generation import Agreement, Clip, verdict
@@ -119,6 +120,16 @@ def test_a_file_of_them_can_be_continued(ids: np.ndarray, checkpoint: Any, tmp_p
         generation.uploaded_clip(str(path), checkpoint.config, 3, 2)
     with pytest.raises(ValueError, match=r"clip.mp4 is no .npy"):
         generation.uploaded_clip(str(tmp_path / "clip.mp4"), checkpoint.config, 3, 2)
+
+
+def test_what_is_generated_of_them_is_taken_away_as_ids(ids: np.ndarray, checkpoint: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", ids[0])
+    clip = generation.uploaded_clip(str(tmp_path / "one.npy"), checkpoint.config, 3, 2)
+    assert clip.truth_u8 is not None
+    with download_files(clip, clip.truth_u8, ids=True) as paths:
+        assert np.array_equal(np.load(paths["npy"]), ids[0, 3:5])
+        again = generation.uploaded_clip(paths["npy"], checkpoint.config, 1, 1)  # it can be gone on with
+    assert np.array_equal(again.given_u8, clip.truth_u8[:1])
 
 
 HEADER = b"\x93NUMPY\x01\x00"

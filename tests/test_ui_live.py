@@ -44,8 +44,8 @@ def test_memory_is_said_to_be_that_of_the_whole_process_on_a_cpu_and_of_its_tens
     with RunWriter.create("run", tiny_config()) as run:
         run.log(look(10, memory_mib=1800.0))
     help = {name: help for name, _, help in Watcher().answer({"run": "run"})["figures"]}["Memory"]
-    assert "since the process that trains began, earlier runs in it included" in help
-    assert "On a GPU: what its tensors took there. On a CPU: all of that process" in help
+    assert "since the training began or went on" in help
+    assert "On a GPU: what tensors took there. On a CPU: all of the process that trains" in help
 
 
 def test_layers_come_when_asked_for_and_not_twice(sick_run: str) -> None:

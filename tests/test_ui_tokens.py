@@ -15,7 +15,7 @@ from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.checkpoint import load_checkpoint
 from vidapp.runs import RunWriter
-from vidapp.ui import messages, session, token_view, tokens
+from vidapp.ui import generation, messages, session, token_view, tokens
 from vidapp.ui.token_colours import PALETTE, STEP, colour_of, ink_on
 from vidapp.ui.token_files import grid_picture, token_files
 from vidapp.ui.token_view import TokenView, Views, look, redraw, value_of
@@ -69,6 +69,21 @@ def test_the_clips_of_a_file_that_was_dropped_are_never_opened_and_those_of_a_ru
     assert [tokens.view_of(chosen).trusted for chosen in (ours, theirs)] == [True, False]
     gone = tokens.chosen_from("test", 0, None, session.DROPPED_CHOICE, 4, "", "", "", None)
     assert gone.checkpoint == session.first_choice()
+
+
+@pytest.mark.parametrize(
+    ("clips", "last", "label"), [(5, 4, "5 test clips"), (1, 1, "1 test clip"), (generation.TEST_CLIPS, 199, "64 test clips")]
+)
+def test_there_are_as_many_clips_to_choose_from_and_count_over_as_the_data_has(
+    clips: int, last: int, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gr.Blocks():
+        tab = tokens.build()
+    monkeypatch.setattr(tokens, "known_clips", lambda data: clips)
+    updates = tab.fit(session.BUNDLED_CHOICE, None, 150)
+    assert updates[tab.number].maximum == last
+    assert (updates[tab.number].value == last) == (last < 150)
+    assert updates[tab.counting].value == f"Count codes over {label}"
 
 
 def test_every_colour_is_another_and_neighbouring_ids_differ() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .config import Config
 from .lent_gpu import gpu_is_lent
-from .peak import peak_mib_of
+from .peak import forget_peak, peak_mib_of
 
 
 def pick_device(name: str) -> torch.device:
@@ -122,8 +122,16 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def forget_memory(device: torch.device) -> None:
+    """From here on `memory_mib` begins anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        forget_peak()
+
+
 def memory_mib(device: torch.device) -> float:
-    """Largest memory taken so far: of the device on CUDA, of this process elsewhere."""
+    """Largest memory taken so far, or since `forget_memory`: of the device on CUDA, of this process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return peak_mib_of() or 0.0

@@ -26,7 +26,7 @@ from .compiling import compile_choice
 from .config import Config
 from .data.source import ClipSource, open_source
 from .data.token_ids import refuse_mismatch
-from .device import cpu_threads, memory_mib, pick_device, pick_precision
+from .device import cpu_threads, forget_memory, memory_mib, pick_device, pick_precision
 from .failures import NotEnoughMemoryError, describe_failure, out_of_memory
 from .feed import Feed, micro_batches, workers_for
 from .heap import freed_memory
@@ -99,6 +99,7 @@ def train(
 def phases(config: Config, run: RunWriter, tokenizer: Path | None, init: Path | None, ranks: Ranks) -> Iterator[dict[str, Any]]:
     """The tokenizer's training, where it is still to be done, then the transformer's."""
     device = ranks.device or pick_device(config.run.device)
+    forget_memory(device)  # of what this process did before
     refuse_mismatch(config)
     source = open_source(config.data)
     for notice in notices(config.recipe, config.run.steps, config.data):

@@ -77,11 +77,14 @@ def test_a_run_goes_away_only_when_confirmed_and_comes_back(ready: Page, app: Ap
     ready.locator("#discard").click()
     expect(ready.locator("#discard-yes")).to_be_visible()
     assert "second" in [run.name for run in list_runs(app.runs)], "the first click alone does nothing"
-    ready.locator("#discard-yes").click()
-    expect(ready.locator("#runs-message")).to_contain_text("Moved 1 run to the trash")
+    ready.locator("#discard-yes").dblclick()
     expect(ready.locator(".runs tr[data-run=second]")).to_have_count(0)
-    ready.locator("#restore").click()
+    ready.wait_for_timeout(1000)  # the second click of a double one has had its answer, where it has one
+    expect(ready.locator("#runs-message .good")).to_contain_text("Moved 1 run to the trash")
+    ready.locator("#restore").dblclick()
     expect(ready.locator(".runs tr[data-run=second]")).to_have_count(1)
+    ready.wait_for_timeout(1000)
+    expect(ready.locator("#runs-message .good")).to_contain_text("second back in the list")
 
 
 def test_a_live_run_stays(ready: Page, app: App) -> None:

@@ -107,11 +107,9 @@ def write(path: Path, given_u8: "np.ndarray", future_u8: "np.ndarray", *, ids: b
     from ..media import write_clip
 
     if path.suffix.lower() == ".npy" and ids:
-        from ..data.token_ids import ids_of
-        from ..files import replacing
+        from ..data.token_ids import write_ids
 
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, ids_of(future_u8), allow_pickle=False)
+        write_ids(path, future_u8)
     elif path.suffix.lower() == ".npy":
         write_clip(path, future_u8)
     else:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Config, DataConfig
-from ..files import expanded, read_json
+from ..files import expanded, read_json, replacing
 from .decoders import npy_header, refuse_short
 from .folder import FolderSource, Segment, Windows, split_by_name, split_by_time, too_short
 
@@ -191,6 +191,12 @@ def colours_of(ids_THW: np.ndarray) -> np.ndarray:
     """The colour of each id: uint8 (T, 3, h, w) of (T, h, w)."""
     spread = (ids_THW.astype(np.int64) * SPREAD) % COLOURS
     return np.stack([spread & 255, (spread >> 8) & 255, spread >> 16], axis=1).astype(np.uint8)
+
+
+def write_ids(path: Path, colours_TCHW: np.ndarray) -> None:
+    """The ids of those colours as a .npy, int64 (T, h, w), which can be sampled from and trained on again."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, ids_of(colours_TCHW), allow_pickle=False)
 
 
 def ids_of(colours_TCHW: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ def generate(
     }
     from ..media import to_u8
 
-    with download_files(found, to_u8(prediction)) as paths:
+    with download_files(found, to_u8(prediction), ids=loaded.config.tokenizer.quantizer == "ids") as paths:
         yield report, paths["npy"], paths["gif"]
 
 

@@ -111,7 +111,8 @@ def number_of(words: str, value: Any, low: int | None = None, high: int | None =
     if value is None or value == "":
         raise ValueError(f"{words} is empty: give a value")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
-        raise ValueError(f"{words} is {str(value)[:40]!r}: give a number")
+        asked = "a number" if low is None or high is None else f"{low} to {high}"
+        raise ValueError(f"{words} is {str(value)[:40]!r}: give {asked}")
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{words} is {value:g}: give {low} to {high}")
     return value

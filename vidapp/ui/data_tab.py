@@ -204,7 +204,8 @@ def build(*, readonly: bool) -> DataTab:
 
 def build_own(readonly: bool) -> OwnClips:
     heading = (
-        "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures.</p>"
+        "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures. "
+        "Token ids, an .npy and its .json, are put into the folder own of VIDAPP_DATA.</p>"
     )
     gr.HTML(heading, apply_default_css=False, padding=False)
     files = gr.File(label="Your clips", file_types=own_clips.CLIP_FILES, file_count="multiple", height=150, elem_id="own-files")
@@ -273,6 +274,4 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
     looked.then(guard_own(tab.look), seen, [own.message, own.screen, own.skipped], **in_turn("own clips"), **PRIVATE, **AGAIN)
     if own.keeping is not None:
         name, button = own.keeping
-        button.click(
-            guard_own(tab.keep), [*seen, name], [own.message, tab.source], **{**COMPUTE, "show_progress": "hidden"}, **PRIVATE, **AGAIN
-        )
+        button.click(guard_own(tab.keep), [*seen, name], [own.message, tab.source], **{**COMPUTE, "show_progress": "hidden"}, **PRIVATE)

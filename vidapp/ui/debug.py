@@ -287,7 +287,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab, picker: gr.Dropdown) -> 
     """The tab's events; `picker`: the run that is chosen in Train. What computes does so in the examiner's process: every handler answers at once, in the order of the clicks."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
-    ordered = {**in_turn("examiner"), **PRIVATE, **AGAIN}
+    ordered = {**in_turn("examiner"), **PRIVATE}  # the second click of a double one would end what the first began
     chosen = [tab.subject, tab.compare.choice]
     page.load(quiet(tab.open), None, tab.outputs, **quick).then(quiet(tab.choose), chosen, tab.outputs, **quick)
     place.select(quiet(tab.refresh), [tab.subject, tab.seen, picker], tab.outputs, **quick)

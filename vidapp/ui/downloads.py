@@ -1,4 +1,4 @@
-"""A generation as files to take away: GIF and MP4 to look at, .npy with the generated frames alone.
+"""A generation as files to take away: GIF and MP4 to look at, .npy with the generated frames alone, or their ids.
 
 They are written to the system's temporary folder under names of ours; Gradio copies what it hands out into its own cache,
 which it clears by age (a file that lies there already would be neither copied nor cleared).
@@ -43,8 +43,9 @@ def side_by_side(clip: Clip, prediction_u8: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def download_files(clip: Clip, prediction_u8: np.ndarray) -> Iterator[dict[str, str]]:
-    """Paths by kind (gif, mp4, npy), there until the block is left."""
+def download_files(clip: Clip, prediction_u8: np.ndarray, *, ids: bool = False) -> Iterator[dict[str, str]]:
+    """Paths by kind (gif, mp4, npy), there until the block is left. The .npy holds `ids` where frames only draw these."""
+    from ..data.token_ids import write_ids
     from ..media import write_gif, write_mp4, write_npy  # brings imageio, which the page does not wait for
 
     with tempfile.TemporaryDirectory(prefix="vidapp-") as folder:
@@ -52,5 +53,5 @@ def download_files(clip: Clip, prediction_u8: np.ndarray) -> Iterator[dict[str, 
         shown = side_by_side(clip, prediction_u8)
         write_gif(paths["gif"], shown)
         write_mp4(paths["mp4"], shown)
-        write_npy(paths["npy"], prediction_u8)
+        (write_ids if ids else write_npy)(paths["npy"], prediction_u8)
         yield {kind: str(path) for kind, path in paths.items()}

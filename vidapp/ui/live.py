@@ -252,8 +252,8 @@ TRANSFORMER_FIGURES = (
         "memory_mib",
         1,
         " MiB",
-        "The most at once since the process that trains began, earlier runs in it included. On a GPU: what its tensors took there. On a CPU: "
-        "all of that process; where the app trains, that is the app with its page.",
+        "The most at once since the training began or went on. On a GPU: what tensors took there. On a CPU: all of the process that "
+        "trains; where the app trains, that is the app with its page.",
     ),
 )
 TOKENIZER_FIGURES = (

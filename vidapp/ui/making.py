@@ -180,7 +180,9 @@ class Stage:
         generation = GENERATIONS.get(made)
         if generation is None or not generation.wish or not WISHES.holds(request.session_hash, generation.wish):
             return
-        with download_files(generation.clip, generation.prediction_u8) as paths:
+        made_by = generation.checkpoint
+        ids = made_by is not None and session.read_header(made_by).config.tokenizer.quantizer == "ids"
+        with download_files(generation.clip, generation.prediction_u8, ids=ids) as paths:
             if WISHES.holds(request.session_hash, generation.wish):  # writing them takes a second or two
                 yield {self.files[kind]: gr.DownloadButton(value=path, interactive=True) for kind, path in paths.items()}
 

@@ -5,6 +5,7 @@ Nothing that is there is ever overwritten. What is kept is a copy under a name o
 
 import contextlib
 import dataclasses
+import filecmp
 import re
 import secrets
 import shutil
@@ -83,7 +84,8 @@ def too_short(frames: int, wanted: int) -> str:
 
 
 def keep(paths: list[Path], name: str) -> str:
-    """Copy files into a new folder of own clips; returns the choice that training offers for it. ValueError where that cannot be."""
+    """Copy files into a new folder of own clips; returns the choice that training offers for it. Asked twice, as by a double click, it
+    keeps them once. ValueError where that cannot be."""
     if not paths:
         raise ValueError("there is no usable clip to keep: upload some that can be read and are long enough")
     if not name.strip():
@@ -93,6 +95,8 @@ def keep(paths: list[Path], name: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     target = resolve_inside(folder, safe)
     if target.exists():
+        if holds(target, paths):
+            return f"{sources.PREFIX}{safe}"
         raise ValueError(f"there are clips named {safe!r} already, and nothing is overwritten: choose another name")
     needed = sum(path.stat().st_size for path in paths)
     free = shutil.disk_usage(folder).free
@@ -111,6 +115,14 @@ def keep(paths: list[Path], name: str) -> str:
         shutil.rmtree(growing, ignore_errors=True)
         raise ValueError(f"the clips could not be kept in {folder} ({error.strerror}): choose another name or free some space") from error
     return f"{sources.PREFIX}{safe}"
+
+
+def holds(folder: Path, paths: list[Path]) -> bool:
+    """Whether these files, and no others, were copied there."""
+    names = [kept_name(number, path) for number, path in enumerate(paths)]
+    if sorted(path.name for path in folder.iterdir()) != names:
+        return False
+    return all(filecmp.cmp(folder / name, path, shallow=False) for name, path in zip(names, paths, strict=True))
 
 
 def kept_name(number: int, path: Path) -> str:

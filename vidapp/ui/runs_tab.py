@@ -303,6 +303,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: RunsTab) -> None:
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
     ordered = {**in_turn("runs"), **PRIVATE, **AGAIN}
+    once = {**QUICK, **PRIVATE}  # the second click of a double one would find done what it asks for, and call it an error
     chosen = [tab.table, tab.curve, tab.log]
     tab.table.chosen(quiet(tab.show), chosen, tab.outputs, **ordered)
     tab.table.grown(quiet(tab.redraw), chosen, tab.outputs, **ordered)
@@ -311,9 +312,9 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: RunsTab) -> None:
         ways = tab.discarding
         ways.discard.click(guard(tab.ask), tab.table, tab.outputs, **quick)
         ways.no.click(guard(lambda: {ways.question: gr.Group(visible=False)}), None, tab.outputs, **quick)
-        moved = ways.yes.click(guard(tab.discard), ways.asked, tab.outputs, **quick)
-        back = ways.restore.click(guard(tab.restore), ways.gone, tab.outputs, **quick)
+        moved = ways.yes.click(guard(tab.discard), ways.asked, tab.outputs, **once)
+        back = ways.restore.click(guard(tab.restore), ways.gone, tab.outputs, **once)
         gr.on([page.load, place.select], quiet(ways.trash.show), None, [tab.message, *ways.trash.outputs], **quick)
-        ticked = ways.trash.back.click(guard(tab.restore), ways.trash.places, tab.outputs, **quick)
+        ticked = ways.trash.back.click(guard(tab.restore), ways.trash.places, tab.outputs, **once)
         for event in (moved, back, ticked):
             event.then(quiet(tab.show), chosen, tab.outputs, **ordered)

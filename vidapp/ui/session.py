@@ -57,8 +57,10 @@ def offered(choice: str | None, dropped: str | None = None) -> tuple[list[tuple[
     try:
         find_checkpoint(choice)
     except ValueError:
-        label, value = next((one for one in choices if run_of(one[1])[0] == run), choices[0] if choices else ("", None))
-        return choices, value, f"{own[0]} is gone: runs keep their newest checkpoints and the best. {label} is chosen now." if label else ""
+        newest = next((one for one in choices if run_of(one[1])[0] == run), None)
+        why = "runs keep their newest checkpoints and the best" if newest else "its run has none any more, or is gone itself"
+        label, value = newest or (choices[0] if choices else ("", None))
+        return choices, value, f"{own[0]} is gone: {why}. {label} is chosen now." if label else ""
     return [*choices, own], choice, ""
 
 

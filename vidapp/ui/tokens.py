@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from . import session
 from .choices import whole_number
 from .controls import offer
 from .form import Slider
-from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, source_of, uploaded_clip
+from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, known_clips, source_of, uploaded_clip
 from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said
 from .own_clips import CLIP_FILES
@@ -161,6 +162,17 @@ class TokensTab:
             self.frames: gr.Slider(visible=source != LAST),
         }
 
+    def fit(self, choice: str | None, dropped: str | None, number: float | None) -> Updates:
+        """As many test clips to choose from, and to count over, as the checkpoint's data has."""
+        clips = TEST_CLIPS
+        with suppress(ValueError, OSError):
+            clips = known_clips(source_of(session.config_of(choice, dropped), trusted=session.trusted(choice)))
+        last = max(clips - 1, 1)  # a slider of one place is none
+        return {
+            self.number: gr.Slider(maximum=last, value=last) if number and number > last else gr.Slider(maximum=last),
+            self.counting: gr.Button(counting_label(clips)),
+        }
+
     def refresh(self, choice: str | None, dropped: str | None) -> Updates:
         return offer(self.checkpoint, self.message, choice, dropped)
 
@@ -225,6 +237,10 @@ def kept_view(key: str) -> TokenView:
     if view is None:
         raise ValueError(GONE if key else "there is nothing to count yet: press Show")
     return view
+
+
+def counting_label(clips: int) -> str:
+    return f"Count codes over {count(min(clips, COUNTED_CLIPS), 'test clip')}"
 
 
 def clips_of_test(data: Any, frames: int) -> np.ndarray:
@@ -320,7 +336,7 @@ def build() -> TokensTab:
     figures = gr.HTML("", css_template=static("figures.css"), elem_id="token-figures", apply_default_css=False, padding=False)
     use = chart(label="Share of the tokens that each code has, most used first", elem_id="code-use")
     with gr.Row(elem_classes=["actions"]):
-        counting = gr.Button(f"Count codes over {COUNTED_CLIPS} test clips", elem_id="count-codes", size="sm", min_width=200)
+        counting = gr.Button(counting_label(TEST_CLIPS), elem_id="count-codes", size="sm", min_width=200)
         labels = {"png": "Download grid PNG", "npy": "Download ids NPY", "json": "Download ids JSON"}
         files = {
             kind: gr.DownloadButton(label, interactive=False, size="sm", min_width=100, elem_id=f"tokens-{kind}")
@@ -358,6 +374,9 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs
     files = [tab.message, *tab.files.values()]
 
     place.select(quiet(tab.refresh), [tab.checkpoint, dropped], [tab.message, tab.checkpoint], **quick)
+    known = [tab.checkpoint, dropped, tab.number]
+    fitted = [tab.message, tab.number, tab.counting]
+    gr.on([tab.checkpoint.change, place.select], quiet(tab.fit), known, fitted, **in_turn("token clips"), **PRIVATE, **AGAIN)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
     changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.change, tab.frames.release]
 

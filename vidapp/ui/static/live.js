@@ -377,7 +377,7 @@ async function poll() {
     const same = before && before.run === run;
     try {
       const answer = await server.watch({ run, epoch: same ? before.epoch : 0, serial: same ? before.serial : 0, sample: sampleShown || '', strips: [strips.length, ...strips.slice(-1)], more: find('.more').open });
-      if (!answer) notice('The app does not answer. Training goes on without this page; trying again…');
+      if (!answer) notice('The app does not answer; trying again… What it trains goes on without this page. If the app itself has ended, start it again and press Continue.');
       else if (run === asked && held === before) { await take(answer); wait = answer.every_ms; }
       else wait = 0;
     } catch (error) {

@@ -51,7 +51,7 @@ function missing(screen) {
   if (screen === 'truth') return 'what really followed is not known';
   if (!clip.prediction.length) return clip.making ? 'generating…' : 'press Generate';
   if (screen === 'prediction') return clip.making ? 'generating…' : 'not generated';
-  return clip.truth.length ? 'not generated' : 'needs the true frames';
+  return now - clip.given.length < clip.truth.length ? 'not generated' : 'needs the true frames';
 }
 
 function show(index) {

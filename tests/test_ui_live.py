@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from tiny_checkpoint import tiny_config
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
 
 from vidapp.run_queue import enqueue
 from vidapp.runs import RunWriter, open_run
@@ -169,3 +169,19 @@ def test_a_verdict_is_not_green_beside_a_serious_alarm() -> None:
     answer = Watcher().answer({"run": "example:rate-too-high"})
     assert [alarm["name"] for alarm in answer["alarms"] if alarm["serious"]] == ["activations", "empty_samples"]
     assert answer["verdict"][0] == "info"
+
+
+def test_a_finished_run_can_be_trained_for_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunWriter.create("done", tiny_config(run__steps=10)) as run:
+        write_tiny_checkpoint(run.checkpoint_path(10))
+        run.status("finished", 10, 10)
+    with gr.Blocks():
+        tab = train.build(gr.BrowserState())
+    assert tab.steering
+    button = tab.buttons("done")[tab.steering.pause]
+    assert (button.value, button.interactive) == ("Train twice as long", True)
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(train.jobs, "start_training", lambda config, name, **_: asked.append((name, config.run.steps)))
+    told = tab.pause_or_continue("done")[tab.message]
+    assert asked == [("done", 20)]
+    assert "Run done goes on from its newest checkpoint, to step 20." in told

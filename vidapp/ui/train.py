@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from .. import jobs
-from ..config import PHASES
+from ..config import PHASES, Config
 from ..run_folder import checkpoint_steps
 from ..run_queue import processes_of
 from ..runs import RunReader, list_runs, open_run
@@ -24,7 +24,8 @@ from .wiring import AGAIN, PRIVATE, QUICK
 NO_RUN = "there is no run yet: start one"
 READONLY_NOTE = "This page is read-only: training is off here. Run the app yourself (`python app.py`) to train, or start a run in a shell; it shows up here, live."
 TO_NEW = "<a href=\"#start\" onclick=\"document.querySelector('#preset').scrollIntoView({block: 'center'}); return false;\">New run ↓</a>"
-PAUSE, CONTINUE, STOP, LEAVE = "Pause", "Continue", "Stop and keep checkpoint", "Take out of the queue"
+PAUSE, CONTINUE, LONGER = "Pause", "Continue", "Train twice as long"
+STOP, LEAVE = "Stop and keep checkpoint", "Take out of the queue"
 Updates = dict[Any, Any]
 
 
@@ -76,11 +77,13 @@ class TrainTab:
         if status.live:
             reader.send("pause")
             return {self.message: said("It pauses after the step it is at.")}
+        longer = longer_of(reader) if status.state == "finished" else None
         kept = any(checkpoint_steps(reader.path, phase) for phase in PHASES)
-        if take_up(reader):
+        if take_up(reader, longer):
             text = "waits in the queue and goes on by itself"
         else:
             text = "goes on from its newest checkpoint" if kept else "begins anew: it has no checkpoint yet"
+        text += f", to step {longer.run.steps:,}" if longer else ""
         return {self.message: said(f"Run {reader.name} {text}.", "good"), **self.buttons(reader.name)}
 
     def stop(self, run: str | None) -> Updates:
@@ -141,9 +144,9 @@ class TrainTab:
         updates: Updates = {self.sample: gr.Button(interactive=bool(reader and reader.checkpoints()))}
         if self.steering:
             going = state in ("starting", "running")
-            can_pause = bool(state) and state != "finished" and not waits
+            label = PAUSE if going or waits or not state else LONGER if state == "finished" else CONTINUE
             updates |= {
-                self.steering.pause: gr.Button(PAUSE if going or waits or not state else CONTINUE, interactive=can_pause),
+                self.steering.pause: gr.Button(label, interactive=bool(state) and not waits),
                 self.steering.stop: gr.Button(LEAVE if waits else STOP, interactive=live or waits),
                 self.steering.save: gr.Button(interactive=live),
                 self.steering.draw: gr.Button(interactive=live),
@@ -213,8 +216,15 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: TrainTab) -> list[Any]:
     return new_run.wire(page, place, new)
 
 
-def take_up(reader: RunReader) -> bool:
-    """Go on with a run that nobody trains, from its newest checkpoint; whether it has to wait in the queue for that."""
+def longer_of(reader: RunReader) -> Config:
+    """The settings of a finished run for twice as many steps. What is a part of a run (a schedule, a curriculum) then is another part."""
+    config = reader.config()
+    return config.replace({"run.steps": 2 * config.run.steps})
+
+
+def take_up(reader: RunReader, longer: Config | None = None) -> bool:
+    """Go on with a run that nobody trains, from its newest checkpoint, a finished one as `longer`; whether it has to wait in the queue for
+    that."""
     tokenizer = None
     if not reader.checkpoints():  # it begins anew: with the tokenizer that a new run of its settings would take
         from ..tokenizer_choice import choose_tokenizer
@@ -224,9 +234,9 @@ def take_up(reader: RunReader) -> bool:
     if processes > 1 and devices() < processes:
         processes = 1  # GPUs have gone since: one trains the same, and the run says so
     if jobs.running():
-        jobs.start_or_enqueue(None, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
+        jobs.start_or_enqueue(longer, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
         return reader.name in jobs.queue()
-    jobs.start_training(None, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
+    jobs.start_training(longer, reader.name, resume=True, tokenizer=tokenizer, processes=processes)
     return False
 
 

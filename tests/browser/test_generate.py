@@ -257,14 +257,31 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     ready.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }")
     ready.locator("#copy-link").click()
     expect(ready.locator("#message-below .message.good")).to_contain_text("copied")
-    opened = ready.context.new_page()
-    opened.goto(ready.evaluate("window.copied"))
-    opened.wait_for_function(
+    link = ready.evaluate("window.copied")
+    ready.wait_for_function("(link) => location.href === link", arg=link)  # it is the page's own address, too: a reload loses nothing
+    ready.goto("about:blank")
+    ready.goto(link)
+    ready.wait_for_function(
         "(n) => { const p = (document.querySelector('.player') || { dataset: {} }).dataset; return p.predicted == n && p.making == 'no' }",
         arg=FRAMES,
     )
-    expect(opened.locator("#seed input")).to_have_value("3")
-    assert predicted_frames(opened) == frames
+    expect(ready.locator("#seed input")).to_have_value("3")
+    assert predicted_frames(ready) == frames
+
+
+def test_the_address_of_generate_comes_back_with_the_tab_and_names_nothing_that_a_link_cannot_hold(ready: Page, tmp_path: Path) -> None:
+    fill(ready, "#seed", 3)
+    generate(ready)
+    ready.wait_for_function("location.search.includes('seed=3')")
+    ready.get_by_role("tab", name="Runs").click()
+    ready.wait_for_function("location.search === '?tab=runs'")
+    ready.get_by_role("tab", name="Generate").click()
+    ready.wait_for_function("location.search.includes('seed=3')")
+    np.save(tmp_path / "mine.npy", np.zeros((12, 40, 40), np.uint8))
+    ready.locator("#source").get_by_label("Your own").check()
+    ready.locator("#clip-file input[type=file]").set_input_files(tmp_path / "mine.npy")
+    generate(ready)
+    ready.wait_for_function("location.search === '?tab=generate'")
 
 
 def test_a_link_is_that_of_the_frames_that_are_shown_whatever_was_set_since(ready: Page) -> None:

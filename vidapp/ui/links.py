@@ -58,4 +58,15 @@ def recipe(chosen: Chosen) -> str:
 def copy_script(fields: list[str]) -> str:
     """JavaScript that copies the link of what is shown, its values as JSON by field (empty where nothing is generated yet, then that of the
     controls), and returns a line about it; the controls' values follow in the order of `fields`."""
-    return static("link.js").replace("FIELDS", json.dumps(fields), 1).replace("NAMES", json.dumps(NAMES), 1)
+    return static("link.js").replace("FIELDS", json.dumps(fields), 1).replace("QUERY", query_script(), 1)
+
+
+def keep_script() -> str:
+    """JavaScript that puts the link of what is shown, its values as JSON by field, into the page's own address, where the page has made it:
+    its key comes second."""
+    return static("link-kept.js").replace("QUERY", query_script(), 1)
+
+
+def query_script() -> str:
+    """JavaScript from values by field to the query of a link; empty where a link cannot hold them."""
+    return static("link-query.js").strip().replace("NAMES", json.dumps(NAMES), 1)

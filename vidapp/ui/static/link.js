@@ -1,22 +1,12 @@
 async (shown, ...values) => {
-  const fields = FIELDS, names = NAMES;
+  const fields = FIELDS, queryOf = QUERY;
   const settings = Object.fromEntries(fields.map((field, index) => [field, values[index]]));
   const line = (text, tone) => `<div class="message ${tone}" role="status">${text}</div>`;
-  const queryOf = (chosen) => {
-    const query = new URLSearchParams({ tab: 'generate' });
-    for (const [name, field] of Object.entries(names)) {
-      const value = chosen[field];
-      if (value === null || value === undefined || value === '') continue;
-      if ((name === 'draw') !== (chosen.source === 'drawn') && (name === 'draw' || name === 'clip')) continue;
-      query.set(name, typeof value === 'boolean' ? String(Number(value)) : String(value));
-    }
-    return String(query);
-  };
   const chosen = shown ? JSON.parse(shown) : settings;
-  if (chosen.source === 'upload' || chosen.checkpoint === 'dropped') {
+  const query = queryOf(chosen);
+  if (!query) {
     return line('A link cannot hold a file of yours: choose a test clip or a drawing, and a checkpoint of the list, and generate.', 'info');
   }
-  const query = queryOf(chosen);
   const changed = query !== queryOf(settings) ? ' You have changed settings since: they are in a link once you generate with them.' : '';
   const what = `${chosen.source === 'drawn' ? 'your drawing' : `test clip ${Number(chosen.number)}`}, seed ${Number(chosen.seed)}, temperature ${Number(chosen.temperature)}`;
   const link = `${location.origin}${location.pathname}?${query}`;

@@ -148,6 +148,16 @@ def test_lines_have_the_keys_that_readers_count_on(finished: Path) -> None:
     )
 
 
+def test_tokens_a_second_are_those_of_the_steps_own_clips(tmp_path: Path) -> None:
+    config = tiny(recipe__curriculum="2,4", run__steps=8)
+    train_to_end("growing", config, tmp_path)
+    lines = lines_of(tmp_path / "growing", "transformer", "tokens_per_second")
+    assert {line["clip_frames"] for line in lines} == {2, 4}
+    for line in lines:
+        tokens = config.recipe.batch_size * line["clip_frames"] * config.grid**2
+        assert line["tokens_per_second"] * line["seconds_per_step"] == pytest.approx(tokens), line["step"]
+
+
 def test_figures_are_finite_and_within_their_ranges(finished: Path) -> None:
     for line in RunReader(finished).metrics()[0]:
         layers = line.pop("layers", {})

@@ -256,7 +256,7 @@ class Loop:
             return
         self.tell()
         if figures:
-            yield self.log(step, {**figures, **self.speed(step), "memory_mib": memory_mib(self.device)})
+            yield self.log(step, {**figures, **self.speed(step, figures), "memory_mib": memory_mib(self.device)})
             self.run.status("running", step, self.phase.steps, phase=self.phase.name, loss=figures["loss"], grad_norm=figures["grad_norm"])
         with self.aside():
             if step % settings.validate_every == 0 or final:
@@ -304,8 +304,8 @@ class Loop:
         every = self.config.run.keep_every
         return bool(every and step and step % every == 0)
 
-    def speed(self, step: int) -> dict[str, float]:
-        """Seconds a step and tokens (of the clips themselves) a second since the last measured step."""
+    def speed(self, step: int, figures: dict[str, Any]) -> dict[str, float]:
+        """Seconds a step and tokens (of the clips themselves, as long as this step's) a second since the last measured step."""
         now = time.perf_counter()
         before, self.mark = self.mark, (now, step)
         if before is None or step <= before[1]:
@@ -313,7 +313,7 @@ class Loop:
         seconds = (now - before[0]) / (step - before[1])
         if self.phase.name == "tokenizer":
             return {"seconds_per_step": seconds, "frames_per_second": self.config.recipe.tokenizer_batch_size / seconds}
-        frames = int(self.last.get("clip_frames", self.config.data.clip_frames))
+        frames = int(figures.get("clip_frames", self.config.data.clip_frames))
         tokens = self.config.recipe.batch_size * frames * self.config.grid**2
         return {"seconds_per_step": seconds, "tokens_per_second": tokens / seconds}
 

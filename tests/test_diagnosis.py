@@ -253,6 +253,13 @@ def test_where_more_than_frequencies_is_learnt_or_another_thing_is_seen_nothing_
     assert doubt(symptom, lines).startswith("Its metrics say otherwise")
 
 
+@pytest.mark.parametrize(("entropy", "says"), [(1.0, support), (4.0, doubt)])
+def test_lines_that_say_no_step_are_passed_over(entropy: float, says: Callable[..., str]) -> None:
+    lines = [{**line, "unigram_entropy": entropy} for line in validated(3.1, 2.9, 2.5, 2.3)]
+    stray = {"phase": "transformer", "validation_loss_full": 2.4}
+    assert says("loss-flat", [stray, *lines, stray]) == says("loss-flat", lines) != ""
+
+
 def test_cheap_looks_come_before_dear_ones() -> None:
     for symptom in SYMPTOMS.values():
         costs = [cost(look) for look in order_of(symptom)]

@@ -831,7 +831,7 @@ HUGE = "1" + 400 * "0"  # more than a float holds
 @pytest.mark.parametrize("status", [
     '{"created": Infinity}', '{"created": 1e18}', '{"created": NaN, "heartbeat": NaN}', f'{{"created": {HUGE}}}',
     f'{{"state": "running", "pid": {HUGE}, "pid_start": {HUGE}}}', '{"state": "queued", "queued_at": "now"}',
-    '{"state": "\\u001b[2J", "error": "\\u001b]0;x\\u0007"}',
+    '{"state": "\\u001b[2J", "error": "\\u001b]0;x\\u0007"}', '{"notices": 5}',
 ])  # fmt: skip
 def test_a_status_of_any_kind_leaves_the_other_runs_in_the_list(status: str, run: RunWriter, capsys: pytest.CaptureFixture[str]) -> None:
     run.close()

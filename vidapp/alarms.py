@@ -19,6 +19,7 @@ from .metric_lines import (
     of_transformer,
     skipped_lately,
     skipped_steps,
+    stepped,
     validated,
 )
 
@@ -87,7 +88,7 @@ class Alarm:
 def alarms(lines: Iterable[Line], error: str = "", config: Config | None = None) -> list[Alarm]:
     """Alarms of a run, serious ones first. lines: of metrics.jsonl, in order; error: what ended the run, where something did; config: its
     settings, so that nobody is advised what is set already; where they are not known, advice names what it is for."""
-    every = [line for line in lines if isinstance(line.get("step"), int)]
+    every = stepped(lines)
     main = of_transformer(every)
     first = [line for line in every if line.get("phase") == "tokenizer"]
     training, validation = having("loss", main), having("validation_loss_full", main)

@@ -15,6 +15,11 @@ def of_transformer(lines: Iterable[Line]) -> list[Line]:
     return [line for line in lines if line.get("phase", "transformer") == "transformer"]
 
 
+def stepped(lines: Iterable[Line]) -> list[Line]:
+    """The lines that say at which step they are: those of a file that was edited may not."""
+    return [line for line in lines if isinstance(line.get("step"), int)]
+
+
 def having(key: str, lines: Sequence[Line]) -> list[Line]:
     """The lines on which that figure is a finite number."""
     return [line for line in lines if is_number(line.get(key))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from . import causes
 from .alarms import LEARNT, alarms
 from .causes import Cause
-from .metric_lines import Line, having, newest, of_transformer
+from .metric_lines import Line, having, newest, of_transformer, stepped
 
 FALLS = 0.02  # share by which a validation loss has to be below its earlier half's best
 STAGES = "stages"  # a checkpoint, stage by stage; the other looks are groups of the checklist
@@ -168,7 +168,7 @@ SYMPTOMS: dict[str, Symptom] = {
 
 def support(symptom: str, lines: Sequence[Line]) -> str:
     """What a run's metrics say for the symptom though its curve may look otherwise, in a sentence; empty where they say nothing for it."""
-    main = of_transformer(lines)
+    main = of_transformer(stepped(lines))
     found, entropy = having("validation_loss_full", main), newest(main, "unigram_entropy")
     if symptom != "loss-flat" or not found or entropy is None or found[-1]["validation_loss_full"] < LEARNT * entropy:
         return ""
@@ -185,7 +185,7 @@ def symptom_of(name: str) -> Symptom:
 
 def doubt(symptom: str, lines: Sequence[Line], error: str = "") -> str:
     """What a run's metrics say against the symptom itself, in a sentence; empty where they say nothing against it."""
-    main = of_transformer(lines)
+    main = of_transformer(stepped(lines))
     raised = {alarm.name for alarm in alarms(lines, error)}
     if symptom == "loss-flat" and not support(symptom, lines) and not raised & {"flat", "stalled", "not_below_entropy"}:
         found = having("validation_loss_full", main)

@@ -450,6 +450,13 @@ def test_a_npy_holds_the_generated_frames_alone_and_the_seed_decides_them(shell:
     assert (first != frames(1)).any()
 
 
+def test_a_name_that_cannot_be_printed_is_written_all_the_same(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"clip-\xff.npy")
+    code, said, _ = shell.run("sample", checkpoint_of(tiny), "--out", out)
+    assert (code, said) == (0, f"{tmp_path}/clip-?.npy\n")
+    assert out.is_file()
+
+
 def test_what_is_expected_is_one_future_whatever_the_seed(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:
     out, found = tmp_path / "future.npy", []
     for seed in (0, 1):

@@ -78,6 +78,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'a' * 251}.gif"
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".gif", "by which a writer of pictures knows what to write"
+        temporary.write_text("text")
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_a_file_is_flushed_to_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = []
     fsync, replace = os.fsync, os.replace

@@ -61,7 +61,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     An exception (or a crash) leaves `path` as it was; OSError is passed on.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")  # no longer than the name may be
     try:
         yield temporary
         with open(temporary, "rb+") as file:

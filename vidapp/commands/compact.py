@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..files import printable
 from .common import check_output, refuse_missing
 
 
@@ -27,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     tokenizer, config = load_tokenizer(source)
     weights = load_tensors(source, "transformer.")
     save_checkpoint(out, config, tokenizer, weights, step=header.step, metrics=header.metrics, phase=header.phase, compact=True)
-    print(f"{out} ({megabytes(out)}; {source.name}: {megabytes(source)})")
+    print(printable(f"{out} ({megabytes(out)}; {source.name}: {megabytes(source)})"))
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, SamplingConfig
+from ..files import printable
 from .common import (
     add_setting,
     check_output,
@@ -60,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
     note_unseen(config, context, frames)
     future_u8 = generate(checkpoint, given_u8, frames, config.sampling, arguments.seed)
     write(arguments.out, given_u8, future_u8, ids=config.tokenizer.quantizer == "ids")
-    print(arguments.out)
+    print(printable(str(arguments.out)))
     return 0
 
 

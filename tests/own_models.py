@@ -36,6 +36,15 @@ def undefined(tokens: Tensor) -> Tensor:
     return copies(tokens) * float("nan")
 
 
+def talks(tokens: Tensor) -> Tensor:
+    print("called")
+    return copies(tokens)
+
+
+def leaves(tokens: Tensor) -> Tensor:
+    raise SystemExit(3)
+
+
 class Frozen(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """A function of somebody's own, and the command line of the checklist."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_a_healthy_function_passes(ids: Path) -> None:
         ("mixes", "batch_independent"),
         ("undefined", "logits_finite"),
         ("misshapen", "answers"),
+        ("leaves", "answers"),
         ("frozen", "gradient_reaches_all"),
         ("frozen", "better_than_frequencies"),
     ],
@@ -84,6 +86,33 @@ def test_the_command_answers_with_an_exit_code_and_one_json_object(capsys: pytes
     code, out, _ = run(capsys, *own(ids, "forgets"))
     assert code == 1
     assert "sees_the_past" in out.splitlines()[-1]
+
+
+def test_what_a_model_prints_does_not_mix_with_the_answer(capsys: pytest.CaptureFixture[str], ids: Path) -> None:
+    code, out, err = run(capsys, *own(ids, "talks"), "--json")
+    assert (code, json.loads(out)["ok"]) == (0, True)
+    assert "called" in err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("print('loaded')", "module 'odd' has no attribute 'model'"),
+        ("def model(", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_refused_with_what_went_wrong(
+    capsys: pytest.CaptureFixture[str], ids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    (tmp_path / "odd.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    code, out, err = run(capsys, "--model", "odd:model", "--tokens", ids, "--codebook-size", V)
+    assert (code, out) == (2, "")
+    assert "--model odd:model cannot be imported" in err
+    assert said in err
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 The function takes int64 ids (B, T, h, w) in [0, V], V standing for a mask, and returns logits (B, T, h, w, V).
 """
 
+import contextlib
 import importlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +60,8 @@ class OwnModel:
 
     def logits(self, tokens: Tensor) -> Tensor:
         """The function's answer; ValueError where it is no tensor of logits (B, T, h, w, V)."""
-        answer = self.function(tokens)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for what is found
+            answer = self.function(tokens)
         expected = (*tokens.shape, self.codebook_size)
         if not isinstance(answer, Tensor):
             raise ValueError(f"the function returned {type(answer).__name__}: return a tensor of logits {expected}")
@@ -73,11 +76,12 @@ def load_function(name: str) -> Callable[[Tensor], Tensor]:
     if not (module and colon and attribute):
         raise ValueError(f"--model {name!r} names no function: write package.module:function")
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--model {name} cannot be imported: {error} (run it where `import {module}` works)") from error
+        with contextlib.redirect_stdout(sys.stderr):
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+    except (Exception, SystemExit) as error:  # whatever somebody's own module does
+        raise ValueError(f"--model {name} cannot be imported: {describe_failure(error)} (run it where `import {module}` works)") from error
     if not callable(found):
         raise ValueError(f"--model {name} is {type(found).__name__}, nothing that can be called: name a function from ids to logits")
     return found
@@ -125,7 +129,7 @@ def check_own_model(own: OwnModel, report: Report | None = None) -> Iterator[Che
             report("your model", place / len(parts))
         try:
             yield from part(own)
-        except Exception as error:  # whatever somebody's own function raises is a finding
+        except (Exception, SystemExit) as error:  # whatever somebody's own function raises is a finding
             yield failure(part.__name__, "Your model could not be checked", describe_failure(error))
     if report is not None:
         report("done", 1.0)

@@ -169,6 +169,15 @@ def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
     assert answer.stderr == ""
 
 
+@pytest.mark.parametrize(("output", "argv", "code"), [("stdout", ["runs", "list"], 0), ("stderr", ["dance"], 2)])
+def test_what_is_said_to_a_closed_output_goes_nowhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, output: str, argv: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, output, None)
+    assert main(argv) == code
+    assert capsys.readouterr() == ("", "")
+
+
 # --- runs
 
 

@@ -1,8 +1,10 @@
-"""The command line called in this process, and settings that make a training as small as it can be."""
+"""The command line called in this process, settings that make a training as small as it can be, and clips of one's own."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vidapp.cli import main
@@ -28,6 +30,16 @@ SMALLEST = [
     "run.device=cpu",
     "run.threads=1",
 ]
+
+
+def clips_of(folder: Path, frames: int) -> Path:
+    """Four clips of as many frames, of a moving bar."""
+    folder.mkdir()
+    for number in range(4):
+        clip = np.zeros((frames, 32, 32), np.uint8)
+        clip[:, :, number : number + 8] = 255
+        np.save(folder / f"{number}.npy", clip)
+    return folder
 
 
 class Shell:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shell import SMALLEST, Shell
+from shell import SMALLEST, Shell, clips_of
 
 from vidapp import run_checkpoints
 from vidapp.cli import COMMANDS, build_parser, main
@@ -534,16 +534,6 @@ def test_evaluate_prints_a_table_for_people(shell: Shell, tiny: RunReader) -> No
     assert code == 0, err
     for words in ("MSE", "SSIM", "prediction", "all black", "tokenizer alone"):
         assert words in out
-
-
-def clips_of(folder: Path, frames: int) -> Path:
-    """Four clips of as many frames, of a moving bar."""
-    folder.mkdir()
-    for number in range(4):
-        clip = np.zeros((frames, 32, 32), np.uint8)
-        clip[:, :, number : number + 8] = 255
-        np.save(folder / f"{number}.npy", clip)
-    return folder
 
 
 def test_clips_shorter_than_those_trained_on_are_evaluated_where_they_reach(shell: Shell, tiny: RunReader, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import SMALLEST, Shell
+from shell import SMALLEST, Shell, clips_of
 
 import vidapp.train
 from vidapp.ablation_table import MARKERS
 from vidapp.markdown import between, markers
 from vidapp.runs import list_runs, open_run
+from vidapp.tokenizer_choice import BUNDLED
 
 TINY = [*SMALLEST, "recipe.curriculum=2,4"]
 SAME = {  # as tiny_checkpoint's tokenizer, and as small
@@ -210,6 +211,18 @@ def test_a_wrong_request_is_one_sentence(shell: Shell, flags: list[str], said: s
 
 def test_clips_that_are_not_there_leave_no_run_of_the_ladder(shell: Shell) -> None:
     assert "--data /no/such/clips is not there" in shell.refuses("ladder", "--quick", "--data", "/no/such/clips")
+    assert list_runs() == []
+
+
+QUICK = ["ladder", "--quick", "--rung", 1]
+ONE_STEP = ["ablate", "--steps", 1, "--seeds", 1, "--only", "dropout", "--tokenizer", BUNDLED]
+
+
+@pytest.mark.parametrize("asked", [QUICK, ONE_STEP])
+def test_clips_that_are_too_short_or_missing_are_refused_before_a_run_is_begun(shell: Shell, tmp_path: Path, asked: list[object]) -> None:
+    clips = clips_of(tmp_path / "clips", 8)
+    assert "no clip in clips has the 10 frames that data.clip_frames asks for" in shell.refuses(*asked, "--data", clips)
+    assert "there is no clip at clips" in shell.refuses(*asked, "--set", "data.source=/no/such/clips")
     assert list_runs() == []
 
 

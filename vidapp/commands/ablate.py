@@ -13,7 +13,7 @@ from ..files import read_json, write_json, write_text
 from ..markdown import put_between
 from ..run_reader import list_runs, open_run
 from .common import add_json, check_folder, number, page_text, positive, print_json, table, wants_json
-from .experiments import add_shared, chosen_tokenizer, shared_changes, take_to_its_end
+from .experiments import add_shared, chosen_tokenizer, refuse_clips, shared_changes, take_to_its_end
 
 STEP_S = 0.75  # of the baseline, measured on one core of a busy CPU, the other changes about the same
 RUNS = (len(NAMES) + 1) * SEEDS
@@ -77,6 +77,7 @@ def train_missing(plan: Plan, given: Path | None) -> int:
     runs = {run.name: run for run in list_runs()}
     trials = plan.trials()
     missing = [trial for trial in trials if not look_up_trial(trial, runs).finished]
+    refuse_clips(trial.planned for trial in missing)
     broken = 0
     for count, trial in enumerate(missing, start=len(trials) - len(missing) + 1):
         print(f"{count} of {len(trials)}", file=sys.stderr)

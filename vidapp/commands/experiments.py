@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..config import Config, parse_assignments
 from ..experiment import Planned
-from .common import refuse_missing
+from .common import open_data, refuse_missing
 from .train import broken_off, show, stopping_on_signals, tell
 
 
@@ -24,6 +25,17 @@ def shared_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     assigned: dict[str, Any] = parse_assignments(arguments.set)
     refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer})
     return assigned | ({"data.source": arguments.data} if arguments.data else {})
+
+
+def refuse_clips(planned: Iterable[Planned]) -> None:
+    """ValueError for clips that cannot be read or do not fit, before a run's name is taken: the corrected command could not have it."""
+    from ..data.token_ids import refuse_mismatch
+
+    configs = [one.config for one in planned]
+    for config in configs:
+        refuse_mismatch(config)
+    for data in {config.data for config in configs}:
+        open_data(data)
 
 
 def chosen_tokenizer(config: Config, given: Path | None) -> Path | None:

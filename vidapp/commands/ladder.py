@@ -9,7 +9,7 @@ from typing import Any
 from ..ladder import FULL, QUICK, RUNGS, Budget, RungState, ladder_state, next_rung
 from ..run_reader import list_runs
 from .common import add_json, number, print_json, table, wants_json
-from .experiments import add_shared, chosen_tokenizer, shared_changes, take_to_its_end
+from .experiments import add_shared, chosen_tokenizer, refuse_clips, shared_changes, take_to_its_end
 
 MARKS = {"passed": "pass", "failed": "FAIL", "under way": " .. ", "ready": "  - "}
 
@@ -54,9 +54,9 @@ def climb(state: RungState, states: list[RungState], given: Path | None) -> int:
     before = [str(other.rung.number) for other in states if other.rung.number < state.rung.number and other.state != "passed"]
     if before:
         print(f"note: not passed yet: rung {', '.join(before)}; what this one says may mean little before that", file=sys.stderr)
-    for training in state.trainings:
-        if training.finished:
-            continue
+    left = [training for training in state.trainings if not training.finished]
+    refuse_clips(training.planned for training in left)
+    for training in left:
         tokenizer = chosen_tokenizer(training.planned.config, given) or first_tokenizer(states, training.name)
         code = take_to_its_end(training.planned, tokenizer)
         if code:

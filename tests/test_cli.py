@@ -113,6 +113,12 @@ def test_every_command_explains_itself_and_its_flags(command: str, capsys: pytes
         (["train", "--run", "../up"], "../up"),
         (["train", "--run", "a/b"], "a/b"),
         (["train", "--data", "no/such/folder"], "folder"),
+        (["train", "--data", ""], "argument --data: the path is empty"),
+        (["train", "--config", ""], "argument --config: the path is empty"),
+        (["train", "--set", "data.source="], "data.source is empty: give moving-mnist or the path of your clips"),
+        (["evaluate", str(BUNDLED), "--data", ""], "argument --data: the path is empty"),
+        (["sample", str(BUNDLED), "--input", "", "--out", "a.gif"], "argument --input: the path is empty"),
+        (["ladder", "--data", ""], "argument --data: the path is empty"),
         (["train", "--tokenizer", "missing.safetensors"], "missing.safetensors"),
         (["train", "--data", "/no/such/clips"], "--data /no/such/clips is not there"),
         (["train", "--tokenizer", "/no/such/weights"], "--tokenizer /no/such/weights is not there"),
@@ -557,7 +563,9 @@ def test_clips_of_ones_own_are_found_from_any_folder_and_a_checkpoint_without_th
     assert code == 0, err
     assert "note: 2 left out of clips:\n  short.npy: it has 2 of the 4 frames needed\n  notes.txt: it is of an unknown type\n" in err
     assert shell.run(*arguments, "data.source=clips", "--run", "same")[0] == 0
-    assert [open_run(name).config().data.source for name in ("own", "same")] == [str(folder)] * 2
+    (tmp_path / "config.json").write_text(open_run("own").config().replace({"data.source": "clips"}).to_json())
+    assert shell.run(*arguments[:5], "--config", "config.json", "--run", "written")[0] == 0
+    assert [open_run(name).config().data.source for name in ("own", "same", "written")] == [str(folder)] * 3
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert shell.run("train", "--run", "own", "--resume", "--steps", 2)[0] == 0

@@ -226,6 +226,18 @@ def test_clips_that_are_too_short_or_missing_are_refused_before_a_run_is_begun(s
     assert list_runs() == []
 
 
+@pytest.mark.parametrize("written", [["--data", "clips"], ["--set", "data.source=clips"]])
+@pytest.mark.parametrize("asked", [QUICK, ONE_STEP])
+def test_clips_are_named_by_their_whole_path(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[object], written: list[str]
+) -> None:
+    folder = clips_of(tmp_path / "clips", 10)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vidapp.train, "train", lambda *arguments, **named: iter(()))
+    assert shell.run(*asked, *written)[0] in (0, 1)
+    assert {run.config().data.source for run in list_runs()} == {str(folder)}
+
+
 def test_a_file_that_is_something_else_is_not_overwritten(shell: Shell, tmp_path: Path) -> None:
     out = tmp_path / "notes.json"
     out.write_text('{"mine": 1}')

@@ -12,7 +12,7 @@ from ..failures import BrokenOffError, describe_failure
 from ..files import read_json, write_json, write_text
 from ..markdown import put_between
 from ..run_reader import list_runs, open_run
-from .common import add_json, check_folder, number, page_text, positive, print_json, table, wants_json
+from .common import add_json, check_folder, given_path, number, page_text, positive, print_json, table, wants_json
 from .experiments import add_shared, chosen_tokenizer, refuse_clips, shared_changes, take_to_its_end
 
 STEP_S = 0.75  # of the baseline, measured on one core of a busy CPU, the other changes about the same
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=positive, metavar="N", help="Also measure the free-running MSE of each run on so many validation clips. Slow."
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="Write the results here; those already there are kept.")
-    parser.add_argument("--readme", type=Path, metavar="FILE.md", help=f"Write the table between this page's {MARKERS} markers.")
+    parser.add_argument("--out", type=given_path, metavar="FILE.json", help="Write the results here; those already there are kept.")
+    parser.add_argument("--readme", type=given_path, metavar="FILE.md", help=f"Write the table between this page's {MARKERS} markers.")
     parser.add_argument("--status", action="store_true", help="Gather what is finished and train nothing.")
     add_shared(parser)
     add_json(parser)

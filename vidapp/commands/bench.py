@@ -5,12 +5,11 @@ import importlib
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from .. import markdown
 from ..files import write_text
-from .common import add_json, number, page_text, print_json, progress_bar, table, wants_json
+from .common import add_json, given_path, number, page_text, print_json, progress_bar, table, wants_json
 
 HEADLINES: dict[str, dict[str, str | None]] = {  # key -> (what it is called, the limit beside it)
     "train": {"tokens_per_second": "tokens_per_second_at_matrix_rate", "model_flops_utilization": None},
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--toy", action="store_true", help="Sizes so small that it takes seconds and the figures mean nothing.")
     parser.add_argument(
-        "--readme", type=Path, metavar="FILE.md", help="Write the table of presets, growth or profile between this page's markers."
+        "--readme", type=given_path, metavar="FILE.md", help="Write the table of presets, growth or profile between this page's markers."
     )
     add_json(parser)
 

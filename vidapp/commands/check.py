@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import as_argument, load_config, parse_assignments
@@ -11,6 +10,8 @@ from ..presets import PRESETS, preset
 from .common import (
     add_json,
     check_output,
+    given_path,
+    not_empty,
     number,
     open_data,
     positive,
@@ -41,22 +42,26 @@ OF_A_CONFIG = ("preset", "config", "run", "checkpoint", "data", "tokenizer", "on
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--preset", metavar="NAME", help=f"Settings to check: {', '.join(PRESETS)}. Default: {DEFAULT_PRESET}.")
-    start.add_argument("--config", metavar="FILE.json", help="Check the settings in this file instead.")
+    start.add_argument("--config", type=not_empty, metavar="FILE.json", help="Check the settings in this file instead.")
     start.add_argument("--run", metavar="NAME", help="Check this run: its settings, tokenizer, metrics and newest checkpoint.")
-    start.add_argument("--checkpoint", type=Path, metavar="FILE", help="Check the settings and the tokenizer of this checkpoint.")
+    start.add_argument("--checkpoint", type=given_path, metavar="FILE", help="Check the settings and the tokenizer of this checkpoint.")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="Change settings, as in train.")
-    parser.add_argument("--data", metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips.")
-    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer.")
+    parser.add_argument(
+        "--data", type=not_empty, metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips."
+    )
+    parser.add_argument("--tokenizer", type=given_path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer.")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="Groups of checks, e.g. sampler data gradient overfit. Default: all.")
     parser.add_argument("--symptom", metavar="NAME", help="Find the cause of what you see, e.g. blurry, nothing-moves, loss-flat, nan.")
     parser.add_argument(
         "--clips", type=positive, metavar="N", help=f"With --symptom: clips that a checkpoint is judged on. Default: {DEFAULT_CLIPS}."
     )
-    parser.add_argument("--strip", type=Path, metavar="FILE.png", help="With --symptom: draw a clip at every stage into this picture.")
+    parser.add_argument(
+        "--strip", type=given_path, metavar="FILE.png", help="With --symptom: draw a clip at every stage into this picture."
+    )
     parser.add_argument(
         "--model", metavar="PACKAGE.MODULE:FUNCTION", help="Check your own function from ids to logits; this runs its module."
     )
-    parser.add_argument("--tokens", type=Path, metavar="IDS.npy", help="With --model: ids (N, T, h, w) or (T, h, w).")
+    parser.add_argument("--tokens", type=given_path, metavar="IDS.npy", help="With --model: ids (N, T, h, w) or (T, h, w).")
     parser.add_argument("--codebook-size", type=positive, metavar="V", help="With --model: ids lie in [0, V), the mask is V.")
     parser.add_argument(
         "--frames", type=positive, metavar="N", help="With --model: frames of a clip. Default: all, or 16 of a long recording."

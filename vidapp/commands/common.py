@@ -121,6 +121,28 @@ def refuse_missing(given: Mapping[str, str | Path | None]) -> None:
             raise ValueError(f"{flag} {path} is not there: check the path")
 
 
+def with_whole_path(changed: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key, clips named by their whole path: a resume, the page or an evaluation may have another working folder."""
+    source = changed.get("data.source")
+    if source is None or source in MOVING_MNIST:
+        return changed
+    if not source:
+        raise ValueError("data.source is empty: give moving-mnist or the path of your clips")
+    return changed | {"data.source": str(expanded(source).absolute())}
+
+
+def not_empty(text: str) -> str:
+    """An argparse type: a path as it is written. An empty one, of an unset variable of the shell, would name the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty: give one")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """An argparse type: a path, and no empty one."""
+    return Path(not_empty(text))
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     return whole(text, 1, 10**9)

@@ -4,14 +4,17 @@ import argparse
 from pathlib import Path
 
 from ..files import printable
-from .common import check_output, refuse_missing
+from .common import check_output, given_path, refuse_missing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. runs/NAME/checkpoints/step-00001000.safetensors."
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=given_path,
+        help="A .safetensors file, e.g. runs/NAME/checkpoints/step-00001000.safetensors.",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="FILE.safetensors, which must not exist yet.")
+    parser.add_argument("--out", required=True, metavar="FILE", type=given_path, help="FILE.safetensors, which must not exist yet.")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -20,8 +20,10 @@ from .common import (
     add_setting,
     check_output,
     clip_lengths,
+    given_path,
     given_settings,
     load_to_sample,
+    not_empty,
     note_unseen,
     open_data,
     positive,
@@ -41,8 +43,10 @@ DRAWN_PIXELS = 96  # about the height of a frame in a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors.")
-    parser.add_argument("--data", metavar="moving-mnist|PATH", help="What to test on. Default: the checkpoint's own data.")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=given_path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors."
+    )
+    parser.add_argument("--data", type=not_empty, metavar="moving-mnist|PATH", help="What to test on. Default: the checkpoint's own data.")
     parser.add_argument("--clips", type=positive, default=DEFAULT_CLIPS, metavar="N", help=f"Test clips. Default: {DEFAULT_CLIPS}.")
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Future frames. Default: as trained.")
@@ -71,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="Also with the true past, in one pass and decoded: says where it is lost. Takes about twice as long. Default: yes.",
     )
-    parser.add_argument("--strip", type=Path, metavar="FILE.png", help="Draw the first clip at every stage into this picture.")
+    parser.add_argument("--strip", type=given_path, metavar="FILE.png", help="Draw the first clip at every stage into this picture.")
     add_json(parser)
     add_json_lines(parser)
 

@@ -8,13 +8,17 @@ from typing import Any
 
 from ..config import Config, parse_assignments
 from ..experiment import Planned
-from .common import open_data, refuse_missing
+from .common import given_path, not_empty, open_data, refuse_missing, with_whole_path
 from .train import broken_off, show, stopping_on_signals, tell
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips.")
-    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer. Default: the bundled one.")
+    parser.add_argument(
+        "--data", type=not_empty, metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or your own clips."
+    )
+    parser.add_argument(
+        "--tokenizer", type=given_path, metavar="CHECKPOINT", help="Use this checkpoint's tokenizer. Default: the bundled one."
+    )
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="Change settings of every run, e.g. run.threads=2."
     )
@@ -24,7 +28,7 @@ def shared_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """Dotted key -> value of what was asked for in every run."""
     assigned: dict[str, Any] = parse_assignments(arguments.set)
     refuse_missing({"--data": arguments.data, "--tokenizer": arguments.tokenizer})
-    return assigned | ({"data.source": arguments.data} if arguments.data else {})
+    return with_whole_path(assigned | ({"data.source": arguments.data} if arguments.data else {}))
 
 
 def refuse_clips(planned: Iterable[Planned]) -> None:

@@ -11,6 +11,7 @@ from .common import (
     add_setting,
     check_output,
     clip_lengths,
+    given_path,
     given_settings,
     load_to_sample,
     note_unseen,
@@ -32,11 +33,15 @@ VISIBLE_PIXELS = 256  # side of a picture that can be looked at
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors.")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", type=Path, help="FILE.gif or .mp4: given and generated frames; .npy: generated only."
+        "checkpoint", metavar="CHECKPOINT", type=given_path, help="A .safetensors file, e.g. assets/moving-mnist.safetensors."
     )
-    parser.add_argument("--input", metavar="CLIP", type=Path, help="A clip to continue. Default: a test clip of the checkpoint's own data.")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", type=given_path, help="FILE.gif or .mp4: given and generated frames; .npy: generated only."
+    )
+    parser.add_argument(
+        "--input", metavar="CLIP", type=given_path, help="A clip to continue. Default: a test clip of the checkpoint's own data."
+    )
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Frames to generate. Default: as trained.")
     for flag, key in (

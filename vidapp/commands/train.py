@@ -10,11 +10,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..config import MOVING_MNIST, Config, load_config, parse_assignments
+from ..config import Config, load_config, parse_assignments
 from ..failures import BrokenOffError, describe_failure, is_known
-from ..files import expanded, printable
+from ..files import printable
 from ..presets import PRESETS, preset
-from .common import open_data, positive, progress_bar, progress_line, refuse_missing, replaced, seed
+from .common import given_path, not_empty, open_data, positive, progress_bar, progress_line, refuse_missing, replaced, seed, with_whole_path
 from .unheeded import Unheeded
 
 if TYPE_CHECKING:
@@ -35,19 +35,26 @@ BUNDLED_TAKEN = "takes the bundled tokenizer; --set recipe.tokenizer_source=new 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--preset", metavar="NAME", help=f"Settings to start from: {', '.join(PRESETS)}. Default: {DEFAULT_PRESET}.")
-    start.add_argument("--config", metavar="FILE.json", help="Start from the settings in this file instead.")
+    start.add_argument("--config", type=not_empty, metavar="FILE.json", help="Start from the settings in this file instead.")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="Change settings, e.g. recipe.learning_rate=1e-4."
     )
     parser.add_argument(
-        "--data", metavar="moving-mnist|PATH", help="What to train on: moving-mnist, moving-mnist-full or a path of your own clips."
+        "--data",
+        type=not_empty,
+        metavar="moving-mnist|PATH",
+        help="What to train on: moving-mnist, moving-mnist-full or a path of your own clips.",
     )
     parser.add_argument("--steps", type=positive, metavar="N", help="Optimiser steps of the transformer phase.")
     parser.add_argument("--run", metavar="NAME", help="Name of the run folder. Default: a new, readable one.")
     parser.add_argument("--resume", action="store_true", help="Continue the run named by --run where it ended.")
     parser.add_argument("--seed", type=seed, metavar="N", help="Seed of everything random in the run.")
-    parser.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help=f"Use this checkpoint's tokenizer. Default: {OWN_TOKENIZER}.")
-    parser.add_argument("--init", type=Path, metavar="CHECKPOINT", help="Start from this checkpoint's weights; give it as --tokenizer too.")
+    parser.add_argument(
+        "--tokenizer", type=given_path, metavar="CHECKPOINT", help=f"Use this checkpoint's tokenizer. Default: {OWN_TOKENIZER}."
+    )
+    parser.add_argument(
+        "--init", type=given_path, metavar="CHECKPOINT", help="Start from this checkpoint's weights; give it as --tokenizer too."
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -206,7 +213,8 @@ def train_among(arguments: argparse.Namespace, ranks: "ManyRanks") -> int:
 def starting_config(arguments: argparse.Namespace) -> Config:
     """What the other flags change: a preset, a file, or for a resume without either the run's own settings."""
     if arguments.config:
-        return load_config(arguments.config)
+        config = load_config(arguments.config)
+        return config.replace(with_whole_path({"data.source": config.data.source}))
     if arguments.preset or not arguments.resume:
         return preset(arguments.preset or DEFAULT_PRESET)
     from ..runs import open_run
@@ -215,14 +223,10 @@ def starting_config(arguments: argparse.Namespace) -> Config:
 
 
 def changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Dotted key -> value of everything the flags change; a flag of its own wins over --set. Clips are named by their whole path: a
-    resume, the page or an evaluation may have another working folder."""
+    """Dotted key -> value of everything the flags change; a flag of its own wins over --set."""
     flags = {"data.source": arguments.data, "run.steps": arguments.steps, "run.seed": arguments.seed}
     assigned: dict[str, Any] = parse_assignments(arguments.set)
-    changed = assigned | {key: value for key, value in flags.items() if value is not None}
-    if (source := changed.get("data.source")) and source not in MOVING_MNIST:
-        changed["data.source"] = str(expanded(source).absolute())
-    return changed
+    return with_whole_path(assigned | {key: value for key, value in flags.items() if value is not None})
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import vidapp.transformer_phase
 from tests.tiny import TINY, roughen, tiny, tiny_tokenizer
 from vidapp.batches import TokenBatch
 from vidapp.checks.data import data
+from vidapp.checks.gradient import gradient_flow
 from vidapp.checks.loss import masked_only
 from vidapp.checks.masks import masks_as_scheduled
 from vidapp.checks.sight import causality, frames_alone, hidden_stays_hidden, training_matches_sampling
@@ -95,6 +96,19 @@ def test_clips_of_one_frame_leave_out_what_needs_two() -> None:
         "training_matches_sampling",
         "data_moves",
     }
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("attention", ["full", "factorized"])
+def test_frames_of_one_token_leave_out_what_needs_two_of_a_frame(attention: str, causal: bool) -> None:
+    one_token = {"tokenizer__downsampling": 32, "model__positions": "relative", "model__attention": attention}
+    who = subject(tiny(**one_token, model__causal=causal, recipe__clean_past=causal))
+    found = {
+        name: status for group in (*SIGHT, masks_as_scheduled, masked_only, gradient_flow) for name, status in statuses(group, who).items()
+    }
+    assert "fail" not in found.values()
+    left_out = {"input_is_seen"} if causal else {"input_is_seen", "causality", "sees_the_past"}
+    assert {name for name, status in found.items() if status == "not_applicable"} == left_out
 
 
 # --- attention

@@ -81,15 +81,15 @@ def lowest(scores_RP: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
 
 def block(rng: np.random.Generator, ratio: float, grid: int, most: float = 1.0) -> np.ndarray:
     """A rectangle in (grid, grid) of about `ratio` of the area and no more than `most` of it, of random shape and place; nothing where that
-    is less than half a token."""
+    is less than half a token, or one token is more than `most`."""
     area, mask = ratio * grid * grid, np.zeros((grid, grid), bool)
-    if not round(area):
+    if not round(area) or most * grid * grid < 1:
         return mask
     low, high = max(1.0, area / grid), min(float(grid), max(1.0, area))  # as high as the area at most: then it is one column
     height = int(np.clip(round(float(np.exp(rng.uniform(np.log(low), np.log(high))))), 1, grid)) if low < high else round(low)
     width = int(np.clip(round(area / height), 1, grid))
     if height * width > most * grid * grid:  # rounded up to the whole frame
-        width = max(1, width - 1)
+        width -= 1
     top, left = rng.integers(grid - height + 1), rng.integers(grid - width + 1)
     mask[top : top + height, left : left + width] = True
     return mask

@@ -55,8 +55,8 @@ def gradient_figures(parameter: torch.nn.Parameter) -> tuple[float, float]:
 
 
 def idle_by_design(subject: Subject) -> set[str]:
-    """Weights that this config cannot use: a bias between frames, where a frame sees no other."""
-    return set() if subject.sees_time else {"time_bias"}
+    """Weights that this config cannot use: a bias between frames, where a frame sees no other, and between places, where there is one."""
+    return (set() if subject.sees_time else {"time_bias"}) | ({"place_bias"} if subject.short.grid == 1 else set())
 
 
 def block_figures(rms: dict[str, float], weights: dict[str, torch.Tensor]) -> list[float]:

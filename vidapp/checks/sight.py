@@ -17,6 +17,7 @@ UNSEEN = 1e-6  # change of a logit that rounding could make
 SEEN = 1e-3
 PROBE_CLIPS = 2
 PROBE_STEPS = 3  # decode steps a frame
+ONE_TOKEN = "a frame is one token: where that is masked, nothing of the frame is visible"
 AGREEMENT = 1e-3  # nats between what training and sampling give the same token
 
 
@@ -73,26 +74,28 @@ def hidden_stays_hidden(subject: Subject, progress: Progress) -> list[Check]:
         leaks.append(change(before, logits_by_frame(model, altered(batch, frame, size, "masked"), clean_past), watching))
         seen.append(change(before, logits_by_frame(model, altered(batch, frame, size, "visible"), clean_past), [frame]))
         progress((frame + 1) / subject.frames)
-    return [
-        judge(
-            "hidden_tokens_stay_hidden",
-            "Masked tokens cannot be seen",
-            max(leaks),
-            at_most=UNSEEN,
-            unit="largest change of a logit",
-            good="other ids behind the masks change no prediction",
-            bad="the prediction of a masked token depends on that token: the mask leaks (the input holds true ids where the mask id should be)",
-        ),
-        judge(
-            "input_is_seen",
-            "Visible tokens of the same frame are seen",
-            min(seen),
-            at_least=SEEN,
-            unit="smallest change of a logit",
-            good="attention within a frame works",
-            bad="other visible tokens in a frame change nothing in its predictions: attention within a frame is cut off",
-        ),
-    ]
+    first = judge(
+        "hidden_tokens_stay_hidden",
+        "Masked tokens cannot be seen",
+        max(leaks),
+        at_most=UNSEEN,
+        unit="largest change of a logit",
+        good="other ids behind the masks change no prediction",
+        bad="the prediction of a masked token depends on that token: the mask leaks (the input holds true ids where the mask id should be)",
+    )
+    name, title = "input_is_seen", "Visible tokens of the same frame are seen"
+    if subject.short.grid == 1:
+        return [first, not_applicable(name, title, ONE_TOKEN)]
+    second = judge(
+        name,
+        title,
+        min(seen),
+        at_least=SEEN,
+        unit="smallest change of a logit",
+        good="attention within a frame works",
+        bad="other visible tokens in a frame change nothing in its predictions: attention within a frame is cut off",
+    )
+    return [first, second]
 
 
 def causality(subject: Subject, progress: Progress) -> list[Check]:
@@ -109,7 +112,8 @@ def causality(subject: Subject, progress: Progress) -> list[Check]:
         for frame in range(subject.frames):
             after = logits_by_frame(model, altered(batch, frame, size), clean_past)
             future.append(change(before, after, range(frame)))
-            past += [change(before, after, [frame + 1])] if frame + 1 < subject.frames else []
+            shown = clean_past or subject.short.grid > 1
+            past += [change(before, after, [frame + 1])] if shown and frame + 1 < subject.frames else []
         progress(0.5 if clean_past else 1.0)
     if subject.config.model.causal:
         blame = "attention across frames is not causal: cached frame-by-frame sampling would see something else than training did; mend the mask"
@@ -124,6 +128,8 @@ def causality(subject: Subject, progress: Progress) -> list[Check]:
         )
     else:
         first = not_applicable("causality", titles["causality"], "model.causal=false: frames may see later ones", figure=max(future))
+    if not past:
+        return [first, not_applicable("sees_the_past", titles["sees_the_past"], ONE_TOKEN)]
     second = judge(
         "sees_the_past",
         titles["sees_the_past"],

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from typing import NoReturn, TextIO, cast
 

@@ -67,6 +67,8 @@ class Fastest:
         return best
 
 
+NAP_S, IN_A_ROW = 1e-3, 4
+MOST_WRITERS = 8
 LARGEST_MEASURED = 512  # width whose matrix product is timed: larger ones run at the same speed and take their time
 FASTEST = Fastest()
 """Of this process: what the page says of a run's precision, and what the run then takes, comes of the same rates."""
@@ -86,24 +88,29 @@ def pick_precision(config: Config, device: torch.device) -> str:
     return "bf16" if half > 1.2 * full else "float32"
 
 
-def matrix_rate(dtype: torch.dtype, width: int, rows: int = 4096, seconds: float = 0.2) -> float:
+def matrix_rate(dtype: torch.dtype, width: int, rows: int = 2048, seconds: float = 0.2) -> float:
     """FLOPs a second of a matrix product like the model's feed-forward layer on the CPU."""
     a, b = torch.ones(rows, width, dtype=dtype), torch.ones(width, 4 * width, dtype=dtype)
     return 2.0 * rows * width * 4 * width / shortest(lambda: a @ b, seconds)
 
 
 def write_rate(seconds: float = 0.1) -> float:
-    """Bytes a second that an addition in place writes on the CPU, to what lies in no near cache."""
-    a, b = (torch.ones(2**21) for _ in range(2))
-    return a.nbytes / shortest(lambda: a.add_(b), seconds)
+    """Bytes a second that additions in place write on the CPU, to what lies in no near cache: one thread's, times the threads, of which a
+    few are enough for all that memory gives. (Measured with all of them other work beside them makes it look twenty times slower.)"""
+    a, b = (np.ones(2**21, np.float32) for _ in range(2))
+    return min(torch.get_num_threads(), MOST_WRITERS) * a.nbytes / shortest(lambda: np.add(a, b, out=a), seconds)
 
 
 def shortest(action: Callable[[], object], seconds: float) -> float:
-    """Of all the times that it takes within so many seconds: other work on the machine has its share in most of them."""
+    """Of all the times that it takes within so many seconds: other work on the machine has its share in most of them. Whoever has slept goes
+    first: without a nap before some, threads that wait for one another would hardly ever be at work at once."""
     until, best = time.perf_counter() + seconds, math.inf
-    while (start := time.perf_counter()) < until or best == math.inf:
-        action()
-        best = min(best, time.perf_counter() - start)
+    while time.perf_counter() < until or best == math.inf:
+        time.sleep(NAP_S)
+        for _ in range(IN_A_ROW):
+            start = time.perf_counter()
+            action()
+            best = min(best, time.perf_counter() - start)
     return best
 
 

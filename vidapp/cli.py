@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(argv: list[str] | None) -> int:
+    """The command, and of what it raises a line and a code."""
     try:
         arguments = build_parser().parse_args(argv)
         code: int = arguments.execute(arguments)

@@ -269,6 +269,15 @@ def test_a_link_makes_the_same_frames(ready: Page, app: App) -> None:
     assert predicted_frames(ready) == frames
 
 
+def test_what_every_page_opens_with_is_not_in_its_address(page: Page) -> None:
+    page.wait_for_function("document.querySelector('.player').dataset.frames > 0")
+    for name in ("Runs", "Generate"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_function("(tab) => location.search === `?tab=${tab}`", arg=name.lower())
+    page.wait_for_timeout(500)
+    assert page.evaluate("location.search") == "?tab=generate"
+
+
 def test_the_address_of_generate_comes_back_with_the_tab_and_names_nothing_that_a_link_cannot_hold(ready: Page, tmp_path: Path) -> None:
     fill(ready, "#seed", 3)
     generate(ready)

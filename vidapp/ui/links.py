@@ -61,10 +61,10 @@ def copy_script(fields: list[str]) -> str:
     return static("link.js").replace("FIELDS", json.dumps(fields), 1).replace("QUERY", query_script(), 1)
 
 
-def keep_script() -> str:
+def keep_script(opening: str) -> str:
     """JavaScript that puts the link of what is shown, its values as JSON by field, into the page's own address, where the page has made it:
-    its key comes second."""
-    return static("link-kept.js").replace("QUERY", query_script(), 1)
+    its key comes second, and is not that of the `opening`."""
+    return static("link-kept.js").replace("OPENING", json.dumps(opening), 1).replace("QUERY", query_script(), 1)
 
 
 def query_script() -> str:

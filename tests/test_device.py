@@ -107,6 +107,15 @@ def test_memory_that_was_taken_before_can_be_forgotten() -> None:
     assert memory_mib(CPU) < most - 128
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_gpu_forgets_what_was_taken_and_is_not_asked_to_before_it_is_in_use(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: begun)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    forget_memory(torch.device("cuda"))
+    assert forgotten == [torch.device("cuda")] * begun
+
+
 def test_rates_and_memory_are_plausible() -> None:
     assert 1e6 < matrix_rate(torch.float32, 16, rows=64, seconds=0.001) < 1e15
     assert 1e6 < write_rate(seconds=0.001) < 1e13

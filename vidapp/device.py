@@ -131,10 +131,10 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 def forget_memory(device: torch.device) -> None:
     """From here on `memory_mib` begins anew."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
+    if device.type != "cuda":
         forget_peak()
+    elif torch.cuda.is_initialized():  # else nothing was taken, and there is nothing yet that could forget
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def memory_mib(device: torch.device) -> float:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from .config import Config
-from .metric_lines import is_number, of_transformer
+from .metric_lines import is_number, of_transformer, stepped
 from .run_reader import RunReader
 
 Lines = Sequence[Mapping[str, Any]]
@@ -125,5 +125,5 @@ def seconds_until(lines: Lines, step: int) -> float | None:
             return before[1] + share * (seconds - before[1])
         before = (at, seconds)
     rate = seconds_per_step(lines)
-    reached = max((line["step"] for line in lines if isinstance(line.get("step"), int)), default=0)
+    reached = max((line["step"] for line in stepped(lines)), default=0)
     return before[1] + (step - before[0]) * rate if rate is not None and step <= reached else None

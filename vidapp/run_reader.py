@@ -41,6 +41,12 @@ class RunStatus:
         return self.state in LIVE_STATES
 
     @property
+    def notices(self) -> list[str]:
+        """What the trainer wanted a person to know, newest last."""
+        found = self.extra.get("notices")
+        return [str(notice) for notice in found] if isinstance(found, list) else []
+
+    @property
     def sentence(self) -> str:
         """The state in words, e.g. `interrupted at step 120 of 1000`."""
         total = f" of {self.total}" if self.total else ""

@@ -109,10 +109,10 @@ def causality(subject: Subject, progress: Progress) -> list[Check]:
     future, past = [], []
     for clean_past in ways_to_pass(subject):
         before = logits_by_frame(model, batch, clean_past)
+        shown = clean_past or subject.short.grid > 1  # whether anything of a frame with masks can be seen
         for frame in range(subject.frames):
             after = logits_by_frame(model, altered(batch, frame, size), clean_past)
             future.append(change(before, after, range(frame)))
-            shown = clean_past or subject.short.grid > 1
             past += [change(before, after, [frame + 1])] if shown and frame + 1 < subject.frames else []
         progress(0.5 if clean_past else 1.0)
     if subject.config.model.causal:

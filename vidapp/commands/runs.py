@@ -85,8 +85,7 @@ def show(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.name)
     facts = standing(run) | {"path": str(run.path), "error": run.status().error, "figures": newest_figures(run)}
     facts["checkpoints"] = [str(path) for _, path in run.checkpoints()]
-    notices = run.status().extra.get("notices")
-    facts["notices"] = [str(notice) for notice in notices] if isinstance(notices, list) else []
+    facts["notices"] = run.status().notices
     config = known_config(run)
     facts["config"] = config.to_dict() if config else None
     if wants_json(arguments):

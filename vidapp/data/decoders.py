@@ -95,10 +95,10 @@ def refuse_short(path: Path, shape: tuple[int, ...], dtype: np.dtype, begin: int
 def npy_layout(path: Path) -> NpyLayout:
     """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
     shape, dtype, begin = npy_header(path)
-    if dtype != np.uint8 and dtype.kind in "iu":
-        raise ClipError(f"{path.name} holds {dtype} values: frames are uint8 from 0 to 255, and token ids need their .json beside the .npy")
     if dtype != np.uint8:
-        raise ClipError(f"{path.name} holds {dtype} values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")
+        of_ids = "frames are uint8 from 0 to 255, and token ids need their .json beside the .npy"
+        fix = of_ids if dtype.kind in "iu" else "save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')"
+        raise ClipError(f"{path.name} holds {dtype} values: {fix}")
     layout = layout_of(path.name, shape)
     refuse_short(path, shape, dtype, begin)
     return layout

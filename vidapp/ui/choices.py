@@ -69,6 +69,11 @@ class Chosen:
         return data_clip(data, self.number, self.given, self.frames)
 
 
+def last_of(clips: int) -> int:
+    """The end of the slider over so many clips, which is never a slider of one place."""
+    return max(clips - 1, 1)
+
+
 def chosen_from(*values: Any) -> Chosen:
     """Choices from the controls' values, in the order of the fields; ValueError where a number is missing or impossible."""
     names = [field.name for field in dataclasses.fields(Chosen)]

@@ -123,7 +123,7 @@ class Watcher:
             "live": status.live,
             "attempt": status.attempt,
             "words": state_words(status, eta, can_sample=example or bool(checkpoints)),
-            "notices": notices_of(status),
+            "notices": status.notices[-NOTICES:],
             "verdict": list(with_alarms(said, found)),
             "alarms": [alarm.to_dict() for alarm in found],
             "looks": looks,
@@ -217,12 +217,6 @@ def state_words(status: RunStatus, eta_seconds: float | None, *, can_sample: boo
         if can_sample or status.live or status.state == "queued"
         else f"{said.removesuffix('.')}. There is nothing to sample from: the transformer had not begun."
     )
-
-
-def notices_of(status: RunStatus) -> list[str]:
-    """What the trainer wanted a person to know, newest last."""
-    notices = status.extra.get("notices")
-    return [str(notice) for notice in notices[-NOTICES:]] if isinstance(notices, list) else []
 
 
 def figures(history: History, phase: str) -> list[tuple[str, str, str]]:

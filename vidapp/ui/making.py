@@ -13,7 +13,7 @@ import gradio as gr
 
 from . import links, opening, session
 from .cards import error_chart, verdict_html
-from .choices import FIRST, Chosen, carried_on, chosen_from
+from .choices import FIRST, Chosen, carried_on, chosen_from, last_of
 from .controls import Controls, thumbnails_value
 from .downloads import download_files
 from .generation import (
@@ -228,7 +228,7 @@ class Stage:
             pictures = opening.pictures(data, at_length(FIRST, config).given)
         return {
             self.thumbs: thumbnails_value(pictures, clips),
-            self.controls.number: gr.Slider(maximum=max(clips - 1, 1)),  # a slider of one place is none
+            self.controls.number: gr.Slider(maximum=last_of(clips)),
         }
 
     def shown(self, chosen: Chosen, config: "Config", notice: str) -> Updates:

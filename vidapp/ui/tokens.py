@@ -13,7 +13,7 @@ import numpy as np
 from ..plots import code_use_figure
 from ..token_figures import CodeUse, code_use, flicker
 from . import session
-from .choices import whole_number
+from .choices import last_of, whole_number
 from .controls import offer
 from .form import Slider
 from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, known_clips, source_of, uploaded_clip
@@ -167,7 +167,7 @@ class TokensTab:
         clips = TEST_CLIPS
         with suppress(ValueError, OSError):
             clips = known_clips(source_of(session.config_of(choice, dropped), trusted=session.trusted(choice)))
-        last = max(clips - 1, 1)  # a slider of one place is none
+        last = last_of(clips)
         return {
             self.number: gr.Slider(maximum=last, value=last) if number and number > last else gr.Slider(maximum=last),
             self.counting: gr.Button(counting_label(clips)),

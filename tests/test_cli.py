@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from shell import SMALLEST, Shell, clips_of
+from tiny_checkpoint import write_tiny_checkpoint
 
 from vidapp import run_checkpoints
 from vidapp.cli import COMMANDS, build_parser, main
@@ -182,6 +183,14 @@ def test_what_is_said_to_a_closed_output_goes_nowhere(
     monkeypatch.setattr(sys, output, None)
     assert main(argv) == code
     assert capsys.readouterr() == ("", "")
+
+
+def test_letters_that_the_output_cannot_hold_are_escaped_and_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    heard = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(heard, encoding="ascii"))
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    assert main(["sample", str(checkpoint), "--frames", "1", "--out", str(tmp_path / "é.gif")]) == 0
+    assert b"\\xe9.gif" in heard.getvalue()
 
 
 # --- runs

@@ -120,6 +120,7 @@ def test_every_field_explains_itself(key: str) -> None:
         ({"data.size": 60}, "tokenizer.downsampling"),
         ({"data.context_frames": 20}, "at most 19"),
         ({"data.channels": 2}, "data.channels"),
+        ({"data.source": " "}, "data.source is empty"),
         ({"recipe.curriculum": "5,10,40"}, "recipe.curriculum"),
         ({"recipe.objective_future": 0, "recipe.objective_joint": 0, "recipe.objective_individual": 0}, "objective"),
         ({"tokenizer.levels": "64,64,64"}, "65536"),

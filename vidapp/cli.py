@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from typing import NoReturn, TextIO, cast
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 after a mistake of ours, 2 after a person's, 128 + signal when ended by one."""
-    replace_closed_outputs()
+    prepare_outputs()
     with contextlib.redirect_stderr(cast(TextIO, Unheeded(sys.stderr))):
         return run(argv)
 
@@ -70,11 +71,13 @@ def run(argv: list[str] | None) -> int:
         return complain_of(error)
 
 
-def replace_closed_outputs() -> None:
-    """What would be said to a closed stdout or stderr (`>&-`) goes nowhere, and is no error."""
+def prepare_outputs() -> None:
+    """What would be said to a closed stdout or stderr (`>&-`) goes nowhere, and letters that one of another encoding lacks are escaped: no error."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  as long as the process lasts
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's is none
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr's are
 
 
 def complain_of(error: Exception) -> int:

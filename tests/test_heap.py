@@ -70,6 +70,35 @@ def test_it_goes_back_for_good_once_memory_is_short(monkeypatch: pytest.MonkeyPa
     assert seen == [True, True, False, False]
 
 
+@glibc
+def test_gaps_are_closed_when_twice_a_step_is_held_and_not_in_every_step_where_others_hold_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(blocks: int) -> None:
+        taken = [ctypes.c_void_p(LIBC.malloc(LARGE)) for _ in range(blocks)]
+        for block in taken:
+            ctypes.memset(block, 1, LARGE)
+        for block in taken:
+            LIBC.free(block)
+
+    with FreedMemory(True) as freed:
+        monkeypatch.setattr(heap, "peak_mib_of", lambda: (freed.before + 2 * LARGE) / 2**20)  # a step takes two blocks
+        freed.look()
+        take(2)
+        freed.look()
+        assert resident() > freed.before + LARGE  # kept
+        take(6)
+        assert resident() > freed.before + 5 * LARGE
+        freed.look()
+        assert resident() < freed.before + LARGE
+        assert freed.kept
+        others = bytearray(b"1") * (8 * LARGE)
+        freed.look()
+        take(1)
+        held = resident()
+        freed.look()
+        assert resident() >= held - LARGE / 2, "what a step has freed is kept beside what others hold"
+        del others
+
+
 @pytest.fixture
 def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap, "peak_mib_of", lambda: 100.0)

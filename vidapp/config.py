@@ -163,7 +163,9 @@ class DataConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.source.strip():
-            raise ValueError("data.source is empty: say moving-mnist, moving-mnist-full or the path of your own clips (. for the current folder)")
+            raise ValueError(
+                "data.source is empty: say moving-mnist, moving-mnist-full or the path of your own clips (. for the current folder)"
+            )
         if self.channels == 2:
             raise ValueError("data.channels is 2: use 1 (grey) or 3 (colour)")
         if self.clip_frames > 1 and self.context_frames >= self.clip_frames:

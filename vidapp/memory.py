@@ -20,6 +20,13 @@ def free_memory(groups: Path = GROUPS, own: Path = OWN) -> int:
     return machine if inside is None else min(machine, inside)
 
 
+def held_memory() -> int:
+    """Bytes that this process holds in memory now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def container_free(groups: Path = GROUPS, own: Path = OWN) -> int | None:
     """What this process's control group, or one that it is in, has left, file cache counted as free; None where none sets a limit."""
     left = []

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+from serving import App
 
 
 @pytest.fixture
@@ -119,3 +120,25 @@ def test_own_clips_are_shown_as_they_would_be_read_and_a_run_takes_that_over(dat
     for told in ("Source is own/red", "Channels is 3", "Clip frames is 6", "Context frames is 5", "Frame step is 4"):
         expect(data.locator("#train-chips").get_by_role("button", name=told)).to_be_visible()
     expect(data.locator("#new-data-source input")).to_have_value("your clips: red")
+
+
+def test_what_was_chosen_is_in_the_address_and_outlives_a_reload(data: Page) -> None:
+    before, old = first_picture(data, "#data-wall"), key(data, "#data-wall")
+    data.locator("#data-split").get_by_label("Test").check()
+    wait_for_clips(data, "#data-wall", 12, other_than=old)
+    chosen = first_picture(data, "#data-wall")
+    data.locator("#data-flip input[type=number]").fill("0.25")
+    data.locator("#data-flip input[type=number]").press("Tab")
+    data.wait_for_function("location.search === '?tab=data&split=test&flip=0.25'")
+    data.reload()
+    data.wait_for_function("document.querySelector('#data-flip input[type=number]')?.value === '0.25'")
+    wait_for_clips(data, "#data-wall", 12)
+    expect(data.locator("#data-split").get_by_label("Test")).to_be_checked()
+    data.wait_for_function("document.querySelector('#data-wall figcaption').textContent.includes('test 0')")
+    assert first_picture(data, "#data-wall") == chosen != before
+
+
+def test_an_address_that_cannot_be_meant_is_refused_where_the_person_looks(page: Page, app: App) -> None:
+    page.goto(f"{app.url}?tab=data&size=48")
+    expect(page.locator("#data-message .message.bad")).to_contain_text("size='48'")
+    wait_for_clips(page, "#data-wall", 12)

@@ -231,3 +231,20 @@ def test_ids_can_be_taken_away(tokens: Page, tmp_path: Path) -> None:
     assert ids.shape == (FRAMES, 8, 8)
     assert json.loads((tmp_path / "file.json").read_text())["tokens"] == ids.tolist()
     assert (tmp_path / "file.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_was_chosen_is_in_the_address_and_outlives_a_reload(tokens: Page) -> None:
+    before = tokens.locator(".tokens").get_attribute("data-key") or ""
+    tokens.locator("#tokens-frames input[type=number]").fill("9")
+    tokens.locator("#tokens-frames input[type=number]").press("Tab")
+    wait_for_frames(tokens, 9, other_than=before)
+    before = tokens.locator(".tokens").get_attribute("data-key") or ""
+    tokens.locator("#tokens-number input[type=number]").fill("3")
+    tokens.locator("#tokens-number input[type=number]").press("Tab")
+    tokens.wait_for_function("location.search === '?tab=tokens&clip=3&frames=9'")
+    wait_for_frames(tokens, 9, other_than=before)
+    ids = shown(tokens, "ids")
+    tokens.reload()
+    wait_for_frames(tokens, 9)
+    assert shown(tokens, "ids") == ids
+    assert tokens.evaluate("location.search") == "?tab=tokens&clip=3&frames=9"

@@ -8,6 +8,7 @@ import gradio as gr
 
 from ..config import Config, DataConfig
 from . import data_view, form, own_clips, sources
+from .address import Address
 from .data_view import chosen_from, skipped_html, survey_html
 from .messages import guarded, message_box, said, told
 from .theme import static
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
 LOOK = "look"
+NAMES = (
+    "data",
+    "split",
+    "size",
+    "channels",
+    "frames",
+    "given",
+    "flip",
+    "rotation",
+    "brightness",
+    "contrast",
+    "draw",
+    "lengths",
+    "step",
+)  # in an address, of `inputs`
 WISHES, LOOKS = Wishes(), Wishes()  # of the tab, and of its part for clips of one's own
 Updates = dict[Any, Any]
 
@@ -49,10 +65,20 @@ class DataTab:
     lengths: gr.HTML
     own: OwnClips
     shown: gr.Textbox  # whether something is shown; never seen
+    linked: gr.Textbox  # the address that the page was opened with, where it names something to see; never seen
+
+    @property
+    def address(self) -> Address:
+        return Address("data", dict(zip(NAMES, self.inputs, strict=True)), {"data": sources.choices})
 
     @property
     def source(self) -> gr.Dropdown:
         return self.inputs[0]
+
+    def arrive(self, request: gr.Request) -> Updates:
+        """The page was opened: what its address names is chosen and, by `linked`, shown."""
+        named = self.address.named(dict(request.query_params or {}))
+        return {**named, self.linked: str(request.query_params)} if named else {}
 
     def show(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Iterator[Updates]:
         """The wall, the splits and the previews, or the previews alone where only the recipe was changed."""
@@ -199,7 +225,8 @@ def build(*, readonly: bool) -> DataTab:
     lengths = wall(label="One clip at the lengths of the curriculum", elem_id="data-length-wall")
     own = build_own(readonly)
     inputs = [source, split, size, channels, frames, given, flip, rotation, brightness, contrast, draw, lengths_text, step]
-    return DataTab(inputs, message, screen, survey, train, before_after, lengths, own, gr.Textbox("", visible=False))
+    shown, linked = (gr.Textbox("", visible=False) for _ in range(2))
+    return DataTab(inputs, message, screen, survey, train, before_after, lengths, own, shown, linked)
 
 
 def build_own(readonly: bool) -> OwnClips:
@@ -243,7 +270,7 @@ def how(files: list[str] | None, values: tuple[Any, ...]) -> tuple[Any, ...]:
     return (hash(tuple(files or ())), *values)
 
 
-def wire(place: gr.Tab, tab: DataTab) -> None:
+def wire(page: gr.Blocks, place: gr.Tab, tab: DataTab) -> None:
     """The tab's events. The newest wish to see something counts."""
     guard, quiet = guarded(tab.message), guarded(tab.message, clears=False)
     quick = {**QUICK, **PRIVATE, **AGAIN}
@@ -253,10 +280,12 @@ def wire(place: gr.Tab, tab: DataTab) -> None:
     source, split, size, channels, frames, given, *recipe, draw, lengths, step = tab.inputs
 
     place.select(quiet(tab.refresh), tab.source, [tab.message, tab.source], **quick)
-    shows = [source.change, split.input, size.input, channels.input, frames.release, given.release, step.release]
+    page.load(quiet(tab.arrive), None, [tab.message, *tab.inputs, tab.linked], queue=False, **quick)
+    shows = [source.change, split.input, size.input, channels.input, frames.release, given.release, step.release, tab.linked.change]
     changes = [*(control.release for control in recipe), draw.change, lengths.submit, lengths.blur]
     for kind, events in ((OPEN, [place.select]), (SHOW, shows), (CHANGE, changes)):
         gr.on(events, claiming(kind), **claim).then(guard(tab.show), None, outputs, **looking)
+    gr.on([place.select, *shows, *changes], None, tab.inputs, js=tab.address.script(), **PRIVATE, **AGAIN)
 
     own = tab.own
     guard_own = guarded(own.message)

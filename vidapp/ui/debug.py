@@ -10,6 +10,7 @@ from .. import jobs
 from ..run_reader import RunReader
 from ..symptoms import SYMPTOMS
 from . import cases, sick_compare
+from .address import kept
 from .cases import Case
 from .choices import whole_number
 from .drafts import Draft
@@ -31,16 +32,9 @@ READONLY_NOTE = (
     "This page is read-only: of the checklist only what takes seconds and trains nothing is offered here. Run the app yourself (`python app.py`) "
     "to find causes in your own runs."
 )
-REMEMBERED = """(subject, symptom) => {  // in the address, so that a reload, or a link that is handed on, shows the same again
-  setTimeout(() => {  // where the tab was opened just now, the address is of the one before until then
-    const query = new URLSearchParams(location.search);
-    if (query.get('tab') !== 'debug') return;
-    const [kind, run] = [String(subject).slice(0, 4), String(subject).slice(4)];
-    if (kind === 'run:') query.set('run', run); else query.delete('run');
-    query.set('symptom', symptom);
-    history.replaceState(history.state, '', `${location.pathname}?${query}`);
-  }, 100);
-  return [];
+REMEMBERED = """(subject, symptom) => {
+  const [kind, run] = [String(subject).slice(0, 4), String(subject).slice(4)];
+  return { run: kind === 'run:' ? run : null, symptom };
 }"""
 Updates = dict[Any, Any]
 
@@ -299,7 +293,14 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DebugTab, picker: gr.Dropdown) -> 
         tab.check.click(guard(tab.run_public), tab.subject, tab.outputs, **ordered)
         return
     asking, about = tab.asking, [tab.subject, tab.draft]
-    gr.on([tab.subject.change, asking.symptom.change, place.select], None, [tab.subject, asking.symptom], js=REMEMBERED, **PRIVATE, **AGAIN)
+    gr.on(
+        [tab.subject.change, asking.symptom.change, place.select],
+        None,
+        [tab.subject, asking.symptom],
+        js=kept("debug", REMEMBERED),
+        **PRIVATE,
+        **AGAIN,
+    )
     asking.find.click(guard(tab.find), [*about, asking.symptom], tab.outputs, **ordered)
     tab.check.click(guard(tab.run_checks), [*about, asking.scope], tab.outputs, **ordered)
     asking.locate.click(guard(tab.locate), [*about, asking.clips], tab.outputs, **ordered)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import field_of
+from .address import kept
 from .choices import Chosen
 from .theme import static
 
@@ -63,8 +64,14 @@ def copy_script(fields: list[str]) -> str:
 
 def keep_script(opening: str) -> str:
     """JavaScript that puts the link of what is shown, its values as JSON by field, into the page's own address, where the page has made it:
-    its key comes second, and is not that of the `opening`."""
-    return static("link-kept.js").replace("OPENING", json.dumps(opening), 1).replace("QUERY", query_script(), 1)
+    its key comes second, and is not that of the `opening`, of which no page has need."""
+    names = json.dumps(list(NAMES))
+    none = f"Object.fromEntries({names}.map((name) => [name, null]))"
+    query = f"Object.fromEntries(new URLSearchParams(({query_script()})(JSON.parse(shown))))"
+    return kept(
+        "generate",
+        f"(shown, made) => !shown || !made || made === {json.dumps(opening)} ? {{}} : {{tab: 'generate', ...{none}, ...{query}}}",
+    )
 
 
 def query_script() -> str:

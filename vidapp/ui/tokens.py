@@ -13,6 +13,7 @@ import numpy as np
 from ..plots import code_use_figure
 from ..token_figures import CodeUse, code_use, flicker
 from . import session
+from .address import Address
 from .choices import last_of, whole_number
 from .controls import offer
 from .form import Slider
@@ -95,10 +96,22 @@ class TokensTab:
     shown: gr.Textbox  # what is shown, as Chosen.signature; never seen
     key: gr.Textbox  # of the view that is shown; never seen
     at: gr.Textbox  # the frame to begin with, from 0; empty for the first that is worth it; never seen
+    linked: gr.Textbox  # the address that the page was opened with, where it names something to see; never seen
+
+    @property
+    def address(self) -> Address:
+        """Of a test clip: files of one's own and generations are this page's alone."""
+        controls = {"clip": self.number, "checkpoint": self.checkpoint, "frames": self.frames}
+        return Address("tokens", controls, {"checkpoint": session.checkpoint_choices}, own=(session.DROPPED_CHOICE,))
 
     @property
     def outputs(self) -> list[Any]:
         return [self.message, self.view, self.figures, self.use, self.shown, self.key, self.at, *self.files.values()]
+
+    def arrive(self, request: gr.Request) -> Updates:
+        """The page was opened: what its address names is chosen and, by `linked`, shown."""
+        named = self.address.named(dict(request.query_params or {}))
+        return {**named, self.linked: str(request.query_params)} if named else {}
 
     def show(self, request: gr.Request) -> Iterator[Updates]:
         """What the page wants to see, encoded and decoded again."""
@@ -342,8 +355,8 @@ def build() -> TokensTab:
             kind: gr.DownloadButton(label, interactive=False, size="sm", min_width=100, elem_id=f"tokens-{kind}")
             for kind, label in labels.items()
         }
-    shown, key, at = (gr.Textbox("", visible=False) for _ in range(3))
-    return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key, at)
+    shown, key, at, linked = (gr.Textbox("", visible=False) for _ in range(4))
+    return TokensTab(source, number, upload, checkpoint, frames, go, message, view, figures, use, counting, files, shown, key, at, linked)
 
 
 def claiming(kind: str, *, left: bool = False) -> Any:
@@ -360,7 +373,9 @@ def claiming(kind: str, *, left: bool = False) -> Any:
     return claim
 
 
-def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs: gr.Tabs, screen: gr.HTML, decoded: gr.Button) -> None:
+def wire(
+    page: gr.Blocks, place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs: gr.Tabs, screen: gr.HTML, decoded: gr.Button
+) -> None:
     """The tab's events; `made` holds the key of the page's last generation, `dropped` a checkpoint. The newest wish to see something counts.
 
     A frame that is picked on the player `screen` is looked at here, where it belongs to a generation; `decoded` asks for
@@ -378,7 +393,10 @@ def wire(place: gr.Tab, tab: TokensTab, made: gr.Textbox, dropped: gr.File, tabs
     fitted = [tab.message, tab.number, tab.counting]
     gr.on([tab.checkpoint.change, place.select], quiet(tab.fit), known, fitted, **in_turn("token clips"), **PRIVATE, **AGAIN)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
-    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.change, tab.frames.release]
+    linked = [tab.number, tab.checkpoint, tab.frames, tab.linked]
+    page.load(quiet(tab.arrive), None, [tab.message, *linked], queue=False, **quick)
+    changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.change, tab.frames.release, tab.linked.change]
+    gr.on([place.select, *changes], None, list(tab.address.controls.values()), js=tab.address.script(), **PRIVATE, **AGAIN)
 
     def look_at(made: str, event: gr.EventData) -> Updates:
         if not made:

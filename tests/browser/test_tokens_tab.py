@@ -245,6 +245,7 @@ def test_what_was_chosen_is_in_the_address_and_outlives_a_reload(tokens: Page) -
     wait_for_frames(tokens, 9, other_than=before)
     ids = shown(tokens, "ids")
     tokens.reload()
+    tokens.wait_for_selector(".tokens")
     wait_for_frames(tokens, 9)
     assert shown(tokens, "ids") == ids
     assert tokens.evaluate("location.search") == "?tab=tokens&clip=3&frames=9"

@@ -212,7 +212,7 @@ def test_whatever_is_seen_of_weights_that_were_thrown_off_more_steps_are_not_sug
     lost = Alarm("activations", "Activations have grown", "Begin anew.", 250)
     entropy = Alarm("not_below_entropy", "Nothing learnt but frequencies", "Look.", 250)
     seen = Evidence(WELL, alarms={alarm.name: alarm for alarm in (lost, entropy)})
-    found = Examination(SYMPTOMS[symptom], Patient(WELL, refuse), seen).ranked()
+    found = Examination(SYMPTOMS[symptom], seen).ranked()
     assert found[0].name == "learning_rate_high"
     assert "undertrained" not in {finding.name for finding in found}
 

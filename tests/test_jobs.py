@@ -215,7 +215,7 @@ def test_a_failure_becomes_one_sentence_and_a_traceback_in_the_run_folder(
 
 def test_torchs_own_out_of_memory_error_is_named() -> None:
     torch = pytest.importorskip("torch")
-    from vidapp.runs import describe_failure
+    from vidapp.failures import describe_failure
 
     assert describe_failure(torch.OutOfMemoryError("HIP out of memory")).startswith("out of memory on the GPU: lower recipe.batch_size")
 

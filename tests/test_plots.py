@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from vidapp.plots import (
     COLOURS,
     MOST_POINTS,
-    curve_of,
     error_curve,
     loss_figure,
-    smooth,
     thinned,
 )
 
@@ -38,34 +36,15 @@ def test_an_error_curve_numbers_future_frames_from_one_and_keeps_looks_by_name()
 
 
 def test_curves_of_a_loss_figure_have_steps_of_their_own() -> None:
-    figure = loss_figure({"loss": ([1, 2, 3], [5.0, 4.0, 3.0]), "validation": ([2], [4.5])}, levels={"unigram entropy": 3.9})
+    figure = loss_figure({"loss": ([1, 2, 3], [5.0, 4.0, 3.0]), "validation": ([2], [4.5])})
     assert [list(trace.x) for trace in figure.data] == [[1, 2, 3], [2]]
     assert figure.data[1].mode == "lines+markers"  # a line through one point would be invisible
-    assert figure.layout.shapes[0].y0 == 3.9
-    assert "unigram entropy 3.9" in figure.layout.annotations[0].text
 
 
 def test_a_zoom_of_a_linear_axis_is_not_kept_on_a_logarithmic_one() -> None:
     axes = [loss_figure({"loss": ([1, 2], [5.0, 4.0])}, log=log).layout.yaxis for log in (False, True)]
     assert [axis.type for axis in axes] == ["linear", "log"]
     assert axes[0].uirevision != axes[1].uirevision
-
-
-def test_smoothing_draws_the_raw_curve_faintly_under_a_mean_without_bias() -> None:
-    figure = loss_figure({"loss": ([1, 2, 3], [2.0, 2.0, 5.0])}, smoothing=0.5)
-    raw, mean = figure.data
-    assert list(raw.y) == [2.0, 2.0, 5.0]
-    assert raw.opacity < 1
-    assert raw.showlegend is False
-    assert list(mean.y) == pytest.approx([2.0, 2.0, (0.25 * 2 + 0.5 * 2 + 1.0 * 5) / 1.75])
-    with pytest.raises(ValueError, match="smoothing is 1"):
-        loss_figure({"loss": ([1], [1.0])}, smoothing=1)
-
-
-def test_validation_is_never_smoothed() -> None:
-    figure = loss_figure({"loss": ([1, 2], [5.0, 4.0]), "validation": ([1, 2], [6.0, 3.0])}, smoothing=0.9)
-    assert [trace.name for trace in figure.data] == ["loss", "loss", "validation"]
-    assert list(figure.data[2].y) == [6.0, 3.0]
 
 
 def test_all_figures_share_a_style_and_nothing_heavy() -> None:
@@ -82,17 +61,6 @@ def test_gaps_and_numbers_that_are_not_finite_become_gaps() -> None:
     figure = loss_figure({"loss": ([1, 2, 3, 4], [1.0, None, math.nan, math.inf])})
     assert list(figure.data[0].y) == [1.0, None, None, None]
     json.loads(figure.to_json())
-
-
-def test_a_level_that_the_axis_cannot_show_is_left_out() -> None:
-    assert not loss_figure({}, levels={"entropy": math.nan}).layout.shapes
-    assert not loss_figure({}, levels={"entropy": 0.0}, log=True).layout.shapes
-
-
-def test_curves_are_taken_from_the_lines_that_hold_them() -> None:
-    lines = [{"step": 1, "loss": 5.0}, {"step": 1, "validation_loss_full": 6.0}, {"step": 2, "loss": 4.0}, {"phase": "tokenizer"}]
-    assert curve_of(lines, "loss") == ([1, 2], [5.0, 4.0])
-    assert curve_of(lines, "nothing") == ([], [])
 
 
 def test_long_curves_are_thinned_without_losing_a_spike() -> None:
@@ -124,10 +92,6 @@ def test_thinning_keeps_order_bounds_and_real_points(values, most) -> None:
 def test_a_curve_with_a_value_missing_is_refused() -> None:
     with pytest.raises(ValueError, match="2 steps but 1 values"):
         loss_figure({"loss": ([1, 2], [0.5])})
-
-
-def test_smoothing_goes_on_after_a_gap() -> None:
-    assert smooth([1.0, None, 1.0], 0.9) == pytest.approx([1.0, None, 1.0])
 
 
 def test_code_use_orders_codes_by_use_and_leaves_unused_ones_out() -> None:

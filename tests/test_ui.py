@@ -201,8 +201,8 @@ class TestVerdict:
         self, model: list[float], repeat: float, empty: float, edges: float | None, light: float | None
     ) -> None:
         found = verdict(dataclasses.replace(errors(model, repeat, empty), edges=edges, light=light), len(model))
-        assert found.good == found.headline.startswith("Better than")
-        assert found.good <= (sum(model) / len(model) <= 0.95 * min(repeat, empty) + 1e-6)
+        assert (found.tone == "good") == found.headline.startswith("Better than")
+        assert (found.tone == "good") <= (sum(model) / len(model) <= 0.95 * min(repeat, empty) + 1e-6)
         assert found.tone != "info" or found.headline.startswith("Hardly better")
 
     @pytest.mark.parametrize(("level", "said"), [(0.0, "all black frame: nothing was predicted"), (0.3, "This is a blur")])

@@ -132,7 +132,7 @@ def norm_first(config: Config | None) -> str:
     return "; with model.norm=post try pre" if untried(config, NORM_FIRST) else ""
 
 
-def not_a_number(lines: Sequence[Line], error: str, config: Config | None = None) -> Alarm | None:
+def not_a_number(lines: Sequence[Line], error: str, config: Config | None) -> Alarm | None:
     """A loss or gradient that is not finite: written as null, counted as a skipped step, or what ended the run.
 
     A few skipped steps are a remark: whoever has them skipped (run.on_nonfinite=skip) may log one of them as null, too.
@@ -156,7 +156,7 @@ def not_a_number(lines: Sequence[Line], error: str, config: Config | None = None
     return Alarm("not_a_number", f"A loss or gradient was not finite; {what}", advice, int(where["step"]), serious)
 
 
-def diverged(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def diverged(training: Sequence[Line], config: Config | None) -> Alarm | None:
     """A loss far above what it was before anything was learnt: known after a few steps."""
     if len(training) < 3:
         return None
@@ -169,7 +169,7 @@ def diverged(training: Sequence[Line], config: Config | None = None) -> Alarm | 
     return Alarm("diverged", title, advice, step)
 
 
-def exploding(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def exploding(training: Sequence[Line], config: Config | None) -> Alarm | None:
     """A gradient that has grown many times over, or that is enormous."""
     lines = having("grad_norm", training)
     if len(lines) < RECENT:
@@ -193,7 +193,7 @@ def exploding(training: Sequence[Line], config: Config | None = None) -> Alarm |
     return Alarm("exploding", title, advice, step)
 
 
-def vanishing(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def vanishing(training: Sequence[Line], config: Config | None) -> Alarm | None:
     lines = having("grad_norm", training)
     if len(lines) < RECENT or statistics.median(float(line["grad_norm"]) for line in lines[-RECENT // 2 :]) > VANISHED:
         return None
@@ -237,7 +237,7 @@ def activations(training: Sequence[Line]) -> Alarm | None:
     return Alarm("activations", title, advice, int(training[-1]["step"]))
 
 
-def blocked(training: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def blocked(training: Sequence[Line], config: Config | None) -> Alarm | None:
     """Layers that no gradient reaches while others have one."""
     norms = lately(training, "gradient_norm")
     largest = max(norms.values(), default=0.0)
@@ -268,7 +268,7 @@ def not_below_entropy(training: Sequence[Line], validation: Sequence[Line]) -> A
     )
 
 
-def not_below_copying(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def not_below_copying(validation: Sequence[Line], config: Config | None) -> Alarm | None:
     """Guessing right must be more frequent than it is by copying the token one frame before."""
     lines = [line for line in validation if is_number(line.get("validation_accuracy")) and is_number(line.get("validation_copy_accuracy"))]
     if not lines or lines[-1]["step"] < SETTLED or lines[-1]["validation_accuracy"] > lines[-1]["validation_copy_accuracy"]:
@@ -298,7 +298,7 @@ def flat(training: Sequence[Line]) -> Alarm | None:
     return Alarm("flat", title, "Look under The loss stays flat: the learning rate first, then the gradient.", int(training[-1]["step"]))
 
 
-def stalled(validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def stalled(validation: Sequence[Line], config: Config | None) -> Alarm | None:
     """The validation loss has not fallen over the later half of the run."""
     if len(validation) < 8 or validation[-1]["step"] < SETTLED:
         return None
@@ -314,7 +314,7 @@ def stalled(validation: Sequence[Line], config: Config | None = None) -> Alarm |
     return Alarm("stalled", title, advice, int(validation[best]["step"]), serious=False)
 
 
-def gap(training: Sequence[Line], validation: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def gap(training: Sequence[Line], validation: Sequence[Line], config: Config | None) -> Alarm | None:
     """Validation gets worse while training gets better: what is learnt is these clips, not how clips go on."""
     if len(validation) < 4:
         return None
@@ -336,7 +336,7 @@ def fresh_clips(config: Config | None) -> str:
     return " (run.training_clips=0)" if untried(config, {"run.training_clips": 0}) else ""
 
 
-def too_good(training: Sequence[Line], main: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def too_good(training: Sequence[Line], main: Sequence[Line], config: Config | None) -> Alarm | None:
     """A training loss far below that of validation under the same kind of masks: learnt by heart, or not what is meant."""
     validation = having("validation_loss_half", main)
     if not validation or not training or validation[-1]["step"] < SETTLED:
@@ -351,7 +351,7 @@ def too_good(training: Sequence[Line], main: Sequence[Line], config: Config | No
     return Alarm("too_good", title, advice, int(validation[-1]["step"]), serious=False)
 
 
-def dead_codes(tokenizer: Sequence[Line], config: Config | None = None) -> Alarm | None:
+def dead_codes(tokenizer: Sequence[Line], config: Config | None) -> Alarm | None:
     lines = [line for line in tokenizer if validated(line, "codebook_use") is not None]
     if not lines or lines[-1]["step"] < SETTLED:
         return None

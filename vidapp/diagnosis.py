@@ -93,10 +93,9 @@ class Diagnosis:
 
 @dataclass
 class Examination:
-    """One patient, one symptom, and what is known so far."""
+    """One symptom, and what is known so far."""
 
     symptom: Symptom
-    patient: Patient
     seen: Evidence
     looked: list[str] = field(default_factory=lambda: ["settings"])
 
@@ -115,7 +114,7 @@ def diagnose(symptom: str, patient: Patient, report: Report | None = None) -> It
     """Yields each check as it is made, and last the diagnosis. ValueError for an unknown symptom."""
     asked = symptom_of(symptom)
     alarms = {alarm.name: alarm for alarm in patient.alarms}
-    one = Examination(asked, patient, Evidence(patient.config, alarms=alarms))
+    one = Examination(asked, Evidence(patient.config, alarms=alarms))
     if alarms:
         one.looked.append("metrics")
     frames = patient.evaluate is not None and patient.config.tokenizer.quantizer != "ids"  # ids made elsewhere: no frames to score

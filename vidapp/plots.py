@@ -5,7 +5,7 @@ imported when the first figure is made, not when the app starts.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 KNOWN = {  # one look for one thing, whichever figure it is in
     "prediction": 0,
-    "loss": 0,
     "repeat_last": 1,
-    "validation": 1,
     "reconstruction": 2,
-    "true_past": 3,
     "pixel_mean": 4,
     "black": 5,
 }
@@ -36,8 +33,6 @@ LABELS = {
     "pixel_mean": "mean training frame",
     "black": "all black",
     "reconstruction": "tokenizer alone",
-    "true_past": "decoding, true past",
-    "one_pass_true_past": "one pass, true past",
 }
 
 
@@ -55,27 +50,11 @@ def error_curve(
     return figure
 
 
-def loss_figure(
-    curves: Mapping[str, Curve],
-    *,
-    levels: Mapping[str, float] | None = None,
-    smoothing: float = 0.0,
-    log: bool = False,
-    x_title: str = "step",
-    y_title: str = "loss (nats per masked token)",
-) -> "Figure":
-    """Loss over steps: `{"loss": (steps, losses), "validation": (steps, losses)}`, each with steps of its own.
-
-    levels: named horizontal lines to be judged by, e.g. the unigram entropy. smoothing in [0, 1): the share that the running
-    mean keeps at each point; the raw curve stays, faint; curves named validation... are never smoothed. ValueError for a
-    smoothing outside, or lists of unequal length.
-    """
-    figure = empty_figure(x_title, y_title)
+def loss_figure(curves: Mapping[str, Curve], *, log: bool = False, y_title: str = "loss (nats per masked token)") -> "Figure":
+    """Curves over steps: `{"one run": (steps, losses), "another": (steps, losses)}`, each with steps of its own."""
+    figure = empty_figure("step", y_title)
     for place, (name, curve) in enumerate(curves.items()):
-        noisy = not name.startswith("validation")  # the same clips and masks every time: a running mean would only lag
-        add_smoothed(figure, name, curve, smoothing if noisy else 0.0, look=KNOWN.get(name, place))
-    for name, level in (levels or {}).items():
-        add_level(figure, name, level, log=log)
+        add_curve(figure, name, curve, look=place)
     kind = "log" if log else "linear"
     figure.update_yaxes(type=kind, uirevision=kind)  # a zoom of the one axis means nothing on the other
     return figure
@@ -108,12 +87,6 @@ def code_use_figure(counts: "Mapping[str, Sequence[int] | NDArray[Any]]") -> "Fi
     return figure
 
 
-def curve_of(lines: Iterable[Mapping[str, Any]], key: str, *, x: str = "step") -> tuple[list[float], list[Value]]:
-    """The curve (x, y) of one key of metric lines; lines without it are left out."""
-    points = [(line[x], line[key]) for line in lines if key in line and x in line]
-    return [place for place, _ in points], [value for _, value in points]
-
-
 def empty_figure(x_title: str, y_title: str) -> "Figure":
     """A figure in the house style with nothing in it. `uirevision` keeps a person's zoom when new points come."""
     from plotly.graph_objects import Figure
@@ -137,20 +110,8 @@ def empty_figure(x_title: str, y_title: str) -> "Figure":
     return Figure(layout=layout)
 
 
-def add_smoothed(figure: "Figure", name: str, curve: Curve, smoothing: float, *, look: int) -> None:
-    """Draw a curve as it is, or faintly under its running mean; ValueError for a smoothing outside [0, 1)."""
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing is {smoothing}: use at least 0 (none) and less than 1")
-    if smoothing:
-        add_curve(figure, name, curve, look=look, faint=True)
-        curve = (curve[0], smooth(curve[1], smoothing))
-    add_curve(figure, name, curve, look=look)
-
-
-def add_curve(
-    figure: "Figure", name: str, curve: Curve, *, look: int, markers: bool = False, faint: bool = False, plain: bool = False
-) -> None:
-    """Draw a curve; `look` picks colour and dash, of which a plain one has none. A faint one is not named in the legend: its smoothed twin is."""
+def add_curve(figure: "Figure", name: str, curve: Curve, *, look: int, markers: bool = False, plain: bool = False) -> None:
+    """Draw a curve; `look` picks colour and dash, of which a plain one has none."""
     steps, values = thinned(*curve)
     colour, dash = COLOURS[look % len(COLOURS)], DASHES[look % len(DASHES)]
     figure.add_scatter(
@@ -158,43 +119,27 @@ def add_curve(
         y=values,
         name=LABELS.get(name, name),
         mode="lines+markers" if markers or len(steps) == 1 else "lines",  # a line through one point is nothing
-        line={"color": colour, "dash": "solid" if faint or plain else dash, "width": 1 if faint else 2},
+        line={"color": colour, "dash": "solid" if plain else dash, "width": 2},
         marker={"color": colour, "size": 5},
-        opacity=0.25 if faint else 1.0,
-        showlegend=not faint,
-        hoverinfo="skip" if faint else None,
-        hovertemplate=None if faint else "%{y:.4g}",
+        hovertemplate="%{y:.4g}",
     )
 
 
-def add_level(figure: "Figure", name: str, level: float, *, log: bool) -> None:
-    """A named horizontal line; one that the axis cannot show (not finite, or not above 0 on a log axis) is left out."""
-    if not math.isfinite(level) or (log and level <= 0):
+def add_level(figure: "Figure", name: str, level: float) -> None:
+    """A named horizontal line; one that is no number is left out."""
+    if not math.isfinite(level):
         return
     figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=level, y1=level, line={"color": INK, "width": 1, "dash": "dash"})
     figure.add_annotation(
         xref="paper",
         x=1,
-        y=math.log10(level) if log else level,  # an annotation, unlike a shape, is placed in the axis's own units
+        y=level,
         text=f"{name} {level:.3g}",
         showarrow=False,
         xanchor="right",
         yanchor="bottom",
         font={"size": 11, "color": INK},
     )
-
-
-def smooth(values: Sequence[Value], keep: float) -> list[Value]:
-    """Running mean without the bias to its start; gaps stay gaps."""
-    mean, weight = 0.0, 0.0
-    smoothed: list[Value] = []
-    for value in values:
-        if value is None or not math.isfinite(value):
-            smoothed.append(None)
-            continue
-        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
-        smoothed.append(mean / weight)
-    return smoothed
 
 
 def thinned(steps: Sequence[float], values: Sequence[Value], most: int = MOST_POINTS) -> tuple[list[float], list[Value]]:

@@ -12,7 +12,6 @@ from .run_folder import TOKENIZER, resume_paths
 from .run_reader import RunReader
 
 TARGETS = (100.0, 60.0, 40.0, 30.0)
-MARKERS = "speedrun"
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,17 @@ def known_hardware(run: RunReader) -> str:
     return "unknown"
 
 
-def row(found: Speedrun, targets: Sequence[float] = TARGETS) -> list[str]:
+def row(found: Speedrun) -> list[str]:
     """Hardware, the time to each target, what the tokenizer cost, and the best that was reached."""
-    times = [minutes(mark.seconds) if (mark := found.reached(target)) else "not reached" for target in targets]
+    times = [minutes(mark.seconds) if (mark := found.reached(target)) else "not reached" for target in TARGETS]
     best = min(found.marks, key=lambda mark: mark.mse, default=None)
     end = f"{best.mse:.1f} after {minutes(best.seconds)}" if best else "nothing measured"
     return [found.hardware, *times, end, "given" if found.tokenizer_given else "in the time"]
 
 
-def render(rows: Sequence[Sequence[str]], targets: Sequence[float] = TARGETS) -> str:
+def render(rows: Sequence[Sequence[str]]) -> str:
     """The speedrun table in Markdown."""
-    return table(["hardware", *(f"to MSE {target:g}" for target in targets), "best", "tokenizer"], rows)
+    return table(["hardware", *(f"to MSE {target:g}" for target in TARGETS), "best", "tokenizer"], rows)
 
 
 def minutes(seconds: float) -> str:

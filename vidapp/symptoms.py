@@ -18,7 +18,6 @@ class Symptom:
 
     name: str
     title: str
-    help: str
     causes: tuple[Cause, ...]
     looks: tuple[str, ...]
 
@@ -29,7 +28,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "blurry",
             "Future frames are blurry",
-            "Shapes are there, without edges.",
             (
                 causes.learning_rate_high,
                 causes.tokenizer_blurs,
@@ -44,7 +42,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "one-colour",
             "Everything is one colour",
-            "Black, grey or empty frames, whatever is given.",
             (
                 causes.data_broken,
                 causes.codebook_collapsed,
@@ -61,7 +58,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "nothing-moves",
             "Nothing moves",
-            "Each future frame looks like the last given one.",
             (
                 causes.learning_rate_high,
                 causes.no_time_attention,
@@ -77,7 +73,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "flicker",
             "It flickers",
-            "Things jump, appear and disappear from frame to frame.",
             (
                 causes.learning_rate_high,
                 causes.no_time_attention,
@@ -92,7 +87,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "loss-flat",
             "The loss stays flat",
-            "It hardly falls, or not at all.",
             (
                 causes.data_broken,
                 causes.learning_rate_low,
@@ -110,7 +104,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "samples-bad",
             "The loss falls, but samples are bad",
-            "The curves look well, the frames do not.",
             (
                 causes.learning_rate_high,
                 causes.loss_wrong,
@@ -135,7 +128,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "drift",
             "It begins well, then falls apart",
-            "The first future frames are good, later ones dissolve.",
             (
                 causes.no_time_attention,
                 causes.learning_rate_high,
@@ -152,7 +144,6 @@ SYMPTOMS: dict[str, Symptom] = {
         Symptom(
             "nan",
             "The loss explodes, or is not a number",
-            "It goes up, or jumps and never comes back, or the training stops by itself.",
             (
                 causes.learning_rate_high,
                 causes.not_clipped,

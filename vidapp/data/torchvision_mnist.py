@@ -24,7 +24,7 @@ from .moving_mnist import MovingMnist
 
 TEST_URL = "http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy"
 TEST_MD5 = "be083ec986bfe91a449d63653c411eb2"
-TEST_FRAMES, TEST_CLIPS, TEST_SIZE = STANDARD_TEST_SHAPE[:3]
+TEST_FRAMES, _, TEST_SIZE = STANDARD_TEST_SHAPE[:3]
 TEST_DIGITS = 2
 
 

@@ -302,10 +302,6 @@ class Verdict:
     figures: str
     tone: str
 
-    @property
-    def good(self) -> bool:
-        return self.tone == "good"
-
 
 def verdict(errors: Errors | Agreement | None, frames: int) -> Verdict:
     """A generation in words, against predictions that need no model; headline and tone are by the mean over the known frames."""

@@ -43,11 +43,9 @@ FOLDED = {  # and those that it gets when it asks for more
         "loss_joint",
         "loss_individual",
         "learning_rate",
-        "mask_ratio",
-        "clip_frames",
         "tokens_per_second",
     ),
-    TOKENIZER: ("perplexity", "codebook_use", "learning_rate", "frames_per_second"),
+    TOKENIZER: ("perplexity", "learning_rate", "frames_per_second"),
 }
 CURVES = {phase: (*HEADLINE[phase], *FOLDED[phase]) for phase in HEADLINE}
 ALARM_KEYS = (  # what the alarms look at

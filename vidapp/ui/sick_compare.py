@@ -65,7 +65,7 @@ def figure_of(own: RunReader, example: Example) -> dict[str, Any] | None:
                 figure, f"{example.title.lower()}: {label}{stretched}", ([step * times for step in steps], values), look=1 if place else 3
             )
     for name, level in levels_of(own).items():
-        add_level(figure, name, level, log=False)
+        add_level(figure, name, level)
     return figure_value(figure)
 
 

@@ -235,9 +235,10 @@ def test_until_a_time_is_estimated_the_start_button_shows_none_of_another_draft(
     assert new.start not in new.edited(draft.value, "tiny", "moving-mnist", draft.config.run.steps), (
         "no estimate follows on what did not change"
     )
-    first, then = (updates[new.start].value for updates in new.ahead(draft.value))
-    assert first == pending
-    assert re.fullmatch(r"Start training \(.+ on this .+\)", then)
+    page: Any = SimpleNamespace(session_hash="pending")
+    assert new.look(draft.value, page)[new.start].value == pending
+    assert re.fullmatch(r"Start training \(.+ on this .+\)", new.newest(page)[new.start].value)
+    assert new.newest(page) == {}, "of drafts that follow on one another the newest alone is estimated"
     assert new.start not in new.choose("tiny", held), "what was estimated a moment ago is shown at once"
 
 

@@ -87,7 +87,7 @@ def build(*, readonly: bool = False) -> gr.Blocks:
                 debugging = debug.build(draft, training.picker, readonly=readonly)
             with gr.Tab("Runs", id="runs") as runs_place:
                 runs = runs_tab.build(readonly=readonly)
-        join_strip(page, tabs, status, training)
+        join_strip(tabs, status, training)
         join(tabs, generating, training)
         join_runs(tabs, runs, generating, training)
         generate.wire(page, generate_place, generating)
@@ -118,19 +118,14 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
         changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
 
 
-def join_strip(page: gr.Blocks, tabs: gr.Tabs, status: gr.HTML, training: train.TrainTab) -> None:
-    """The run that the status strip names, and the tab that the page's address names (`?tab=train&run=NAME`)."""
+def join_strip(tabs: gr.Tabs, status: gr.HTML, training: train.TrainTab) -> None:
+    """The run that the status strip names. (The tab that the page's address names is opened by the strip's script.)"""
     quick = {**QUICK, **PRIVATE, **AGAIN}
 
     def open_run(event: gr.EventData) -> dict[Any, Any]:
         return {tabs: gr.Tabs(selected="train"), **training.shown(train.chosen_run(str(getattr(event, "run", ""))).name)}
 
-    def open_tab(request: gr.Request) -> Any:
-        asked = request.query_params.get("tab") or ("train" if request.query_params.get("run") else None)
-        return gr.Tabs(selected=asked) if asked in [tab.id for tab in tabs.children if isinstance(tab, gr.Tab)] else gr.skip()
-
     status.open(guarded(training.message)(open_run), None, [tabs, *training.outputs], **quick)
-    page.load(open_tab, None, tabs, **quick)
 
 
 def join_draft(tabs: gr.Tabs, configuring: configure.ConfigureTab, training: train.TrainTab, here: list[Any], there: list[Any]) -> None:

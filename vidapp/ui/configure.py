@@ -1,7 +1,6 @@
 """The Configure tab: every setting of the run that is yet to be started, what differs from its preset, and what it will take."""
 
 import html
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,18 @@ import gradio as gr
 from ..config import SECTIONS, Config
 from . import form, sources
 from .chips import chips, chips_value
-from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
+from .drafts import FIRST, Draft, Looks, choose_preset, preset_control, preset_help
 from .estimates import ESTIMATES, at_once, figures_html, notices_html
 from .messages import guarded, message_box, said, told
 from .takeaway import takeaway, takeaway_value
 from .theme import heading, static
 from .wiring import AGAIN, PRIVATE, QUICK, in_turn
-from .wishes import Wishes
 from .words import count
 
 KEYS = form.all_keys()
 FIRST_KEYS = form.first_order_keys()
 LARGEST_FILE = 1 << 20
-LOOKS = Wishes()
+LOOKS = Looks()
 UNKNOWN = figures_html({}, missing="–")  # of a form that holds what cannot be
 READONLY_NOTE = (
     '<p class="hint">This page is read-only: nothing is trained here. Take the command below, or the file, to where you train.</p>'
@@ -138,7 +136,7 @@ class ConfigureTab:
     def look(self, held: Any, request: gr.Request) -> Updates:
         """What is known at once of what the draft will take; the rest is on its way, and nothing old is left standing."""
         draft = Draft.of_value(held)
-        LOOKS.claim(request.session_hash, "look", (json.dumps(draft.value),))
+        LOOKS.claim(request, draft)
         if draft.refused:
             return {self.figures: UNKNOWN}
         known = ESTIMATES.known(draft.config)
@@ -146,10 +144,10 @@ class ConfigureTab:
 
     def measure(self, request: gr.Request) -> Updates:
         """What the page's newest draft will take."""
-        wish = LOOKS.begin(request.session_hash, "look")
-        if wish is None:
+        begun = LOOKS.begin(request)
+        if begun is None:
             return {}
-        draft = Draft.of_value(json.loads(wish.values[0]))
+        number, draft = begun
         if draft.refused:
             return {self.figures: UNKNOWN, self.notices: ""}
         config = draft.config
@@ -157,7 +155,7 @@ class ConfigureTab:
             estimate = ESTIMATES.of(config)
         except ValueError as error:
             return {self.message: told(error), self.figures: figures_html(at_once(config), missing="–"), self.notices: ""}
-        if not LOOKS.holds(request.session_hash, wish.number):
+        if not LOOKS.hold(request, number):
             return {}
         return {self.figures: figures_html(estimate.values), self.notices: notices_html(estimate)}
 

@@ -4,6 +4,7 @@ It lies in the page's own storage (`build`), so that it survives a reload, and e
 """
 
 import contextlib
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ..failures import told_to_strangers
 from ..presets import PRESETS, preset
 from . import form, sources
 from .messages import said
+from .wishes import Wishes
 from .words import count
 
 FIRST_PRESET = "debug"
@@ -202,6 +204,25 @@ def shown(value: Any) -> str:
 
 
 FIRST = Draft.of(FIRST_PRESET, {})
+
+
+class Looks:
+    """What a tab looks up of each page's draft. That takes a while: of drafts that follow on one another the newest alone is looked at."""
+
+    def __init__(self) -> None:
+        self.wishes = Wishes()
+
+    def claim(self, request: gr.Request, draft: Draft) -> None:
+        self.wishes.claim(request.session_hash, "look", (json.dumps(draft.value),))
+
+    def begin(self, request: gr.Request) -> tuple[int, Draft] | None:
+        """The page's newest draft and its number for `hold`, where nobody has begun with it."""
+        wish = self.wishes.begin(request.session_hash, "look")
+        return (wish.number, Draft.of_value(json.loads(wish.values[0]))) if wish else None
+
+    def hold(self, request: gr.Request, number: int) -> bool:
+        """Whether the page's newest draft still is that one."""
+        return self.wishes.holds(request.session_hash, number)
 
 
 class ShowsDraft(Protocol):

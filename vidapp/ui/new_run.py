@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..launching import refuse_processes
 from ..runs import open_run
 from . import form, sources
 from .chips import chips, chips_value
-from .drafts import FIRST, Draft, choose_preset, preset_control, preset_help
+from .drafts import FIRST, Draft, Looks, choose_preset, preset_control, preset_help
 from .estimates import ESTIMATES, Estimate, devices, notices_html
 from .messages import guarded, message_box, said, sentence
 from .plot import chart, figure_value
@@ -25,6 +24,7 @@ from .wiring import AGAIN, PRIVATE, QUICK, in_turn
 WAITS = "waits in the queue"
 STARTED = re.compile(rf"Run (\S+) ({WAITS}|has started)")  # what `started` says
 START, ENQUEUE, ESTIMATING = "Start training", "Add to the queue", "(estimating the time)"
+LOOKS = Looks()
 AHEAD: dict[str, Any] = {**in_turn("estimate"), **PRIVATE, **AGAIN}
 Updates = dict[Any, Any]
 
@@ -118,10 +118,20 @@ class NewRun:
             return {}
         return {self.start: gr.Button(f"{ENQUEUE if jobs.running() else START} {ESTIMATING}"), self.start_all: gr.Button(visible=False)}
 
-    def ahead(self, held: Any) -> Iterator[Updates]:
-        """`measure`, and `pending` until that is done."""
-        yield self.pending(Draft.of_value(held))
-        yield self.measure(held)
+    def look(self, held: Any, request: gr.Request) -> Updates:
+        """`pending`, until `newest` has been measured."""
+        draft = Draft.of_value(held)
+        LOOKS.claim(request, draft)
+        return self.pending(draft)
+
+    def newest(self, request: gr.Request) -> Updates:
+        """`measure` of the page's newest draft."""
+        begun = LOOKS.begin(request)
+        if begun is None:
+            return {}
+        number, draft = begun
+        updates = self.measure(draft.value)
+        return updates if LOOKS.hold(request, number) else {}
 
     def measure(self, held: Any) -> Updates:
         """What the run will take, on the button that starts it; why it cannot start, where it cannot."""
@@ -241,7 +251,8 @@ def wire(page: gr.Blocks, place: gr.Tab, new: NewRun) -> list[Any]:
     place.select(quiet(new.offered), None, [new.message, new.source], **QUICK, **PRIVATE, **AGAIN)
     looking = [new.draft.change, place.select]
     gr.on(looking, quiet(new.describe), new.draft, [new.message, new.chips, new.schedule], **looks)
-    gr.on(looking, quiet(new.ahead), new.draft, new.measured, **AHEAD)
+    looked = gr.on(looking, quiet(new.look), new.draft, [new.message, new.start, new.start_all], queue=False, **QUICK, **PRIVATE, **AGAIN)
+    looked.then(quiet(new.newest), None, new.measured, **AHEAD)
     return edited
 
 

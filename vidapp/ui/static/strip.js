@@ -101,6 +101,9 @@ function follow() {
   const tabs = document.querySelector('#tabs');
   if (!tabs) { setTimeout(follow, 200); return; }
   new MutationObserver(note).observe(tabs, { subtree: true, attributes: true, attributeFilter: ['aria-selected'] });
+  const query = new URLSearchParams(location.search);
+  const asked = query.get('tab') || (query.get('run') ? 'train' : HOME);
+  if (asked !== tabShown()) tabOf(asked)?.click();
   note();
 }
 follow();

@@ -36,6 +36,11 @@ def undefined(tokens: Tensor) -> Tensor:
     return copies(tokens) * float("nan")
 
 
+def forbids(tokens: Tensor) -> Tensor:
+    """One id is never predicted."""
+    return copies(tokens).index_fill(-1, torch.tensor([CODES - 1]), float("-inf"))
+
+
 def talks(tokens: Tensor) -> Tensor:
     print("called")
     return copies(tokens)

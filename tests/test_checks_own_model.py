@@ -56,6 +56,10 @@ def test_what_is_wrong_is_named(ids: Path, name: str, named: str) -> None:
     assert named in failing(name, ids)
 
 
+def test_an_id_that_is_never_predicted_is_no_other_fault(ids: Path) -> None:
+    assert failing("forbids", ids, causal=True) == {"logits_finite", "better_than_frequencies"}  # it does occur
+
+
 def test_seeing_later_frames_fails_only_where_promised_otherwise(ids: Path) -> None:
     assert "causality" in failing("peeks", ids, causal=True)
     assert checked("peeks", ids)["causality"].status == "not_applicable"

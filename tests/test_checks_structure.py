@@ -81,6 +81,26 @@ def test_healthy_masks_pass(pattern: str, schedule: str) -> None:
     assert failing(masks_as_scheduled, subject(config)) == set()
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_masks_of_a_run_of_few_steps_are_judged_by_the_progress_that_these_have(steps: int) -> None:
+    config = tiny(recipe__mask_schedule="progressive", recipe__objective_schedule="growing", run__steps=steps)
+    assert failing(masks_as_scheduled, subject(config)) == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe__objective_future": 0.0, "recipe__objective_joint": 0.0, "recipe__objective_individual": 1.0},
+        {"data__clip_frames": 1, "data__context_frames": 1},
+        {},
+    ],
+)
+@pytest.mark.parametrize("attention", ["full", "factorized"])
+def test_what_lies_between_frames_need_not_learn_where_none_sees_another(changes: dict[str, Any], attention: str) -> None:
+    config = tiny(model__stem_frames=3, model__positions="relative", model__attention=attention, **changes)
+    assert failing(gradient_flow, subject(config)) == set()
+
+
 def test_healthy_data_pass() -> None:
     assert failing(data) == set()
 
@@ -270,6 +290,15 @@ def test_a_tokenizer_that_has_learnt_nothing_is_named() -> None:
 def test_ids_survive_the_way_through_their_codes(quantizer: str) -> None:
     who = subject(tiny(tokenizer__quantizer=quantizer))
     assert "code_round_trip" not in failing(tokenization, who)
+
+
+def test_codes_that_are_as_good_as_one_are_counted_and_no_disagreement() -> None:
+    who = subject(tiny(tokenizer__quantizer="vq"))
+    codes = who.tokenizer.quantizer._codebook.embed.data[0]  # type: ignore[union-attr]
+    codes[1], codes[3] = codes[0], codes[2]
+    check = next(check for check in tokenization(who, lambda share: None) if check.name == "code_round_trip")
+    assert check.status == "pass"
+    assert check.details["twins"] == 2
 
 
 def test_ids_that_do_not_come_back_are_named() -> None:

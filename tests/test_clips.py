@@ -25,6 +25,7 @@ from vidapp.data.clips import ClipFile, find_clips, first_clip, read_clips
 from vidapp.data.decoders import ClipError, layout_of
 from vidapp.data.folder import FolderSource
 from vidapp.data.source import person_clip
+from vidapp.failures import STRANGERS, TookTooLongError
 from vidapp.media import write_clip, write_gif, write_mp4, write_npy
 
 
@@ -328,6 +329,24 @@ def test_a_small_file_that_takes_long_to_decode_or_much_to_keep_is_refused(tmp_p
         cache.cached_clip(ClipFile("b.npy", tmp_path / "b.npy"), 64, 1)
 
 
+@pytest.mark.parametrize("kind", [".npy", ".gif", ".mp4", "pictures"])
+def test_whoever_asked_may_have_enough_at_any_frame_also_of_those_that_are_passed_over(tmp_path: Path, kind: str) -> None:
+    path, looked = tmp_path / f"a{kind}", [0]
+    if kind == "pictures":
+        save_pictures(path, moving_square(frames=11))
+    else:
+        write_clip(path, moving_square(frames=11))
+
+    def check() -> None:
+        looked[0] += 1
+        if looked[0] > 3:
+            raise TookTooLongError("that was enough")
+
+    with decoders.looking_up(check), pytest.raises(TookTooLongError, match="that was enough"):
+        frames_in(path, 16, 1, 99, 1 if kind == "pictures" else 4)
+    assert len(frames_in(path, 16, 1, 99)) == 11, "whoever asks next has all of it"
+
+
 def test_a_header_that_claims_to_be_endless_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + (3 << 30).to_bytes(4, "little") + b"{" * 1000)
     with pytest.raises(ClipError, match="a header that no clip has"):
@@ -576,6 +595,25 @@ def test_zip_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypa
     monkeypatch.setattr(archive, "MAX_DIRECTORY_BYTES", 10)
     with pytest.raises(ClipError, match=r"bomb\.zip has more than"):
         find_clips(bomb)
+
+
+def test_what_is_no_clip_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zip_of(tmp_path / "a.zip", {"floats.npy": npy_bytes(np.zeros((20, 64, 64))), "good.npy": npy_bytes(moving_square()[:, 0])})
+    unpacked: list[int] = []
+    monkeypatch.setattr(archive.shutil, "copyfileobj", lambda entry, file, length: unpacked.append(file.write(entry.read())))
+    clips, skipped = read_clips(tmp_path / "a.zip", 16, 1, 99, 9)
+    assert [clip.name for clip in clips] == ["good.npy"]
+    assert skipped == [("floats.npy", "floats.npy holds float64 values: save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')")]
+    assert len(unpacked) == 1
+
+
+def test_strangers_may_have_less_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zip_of(tmp_path / "a.zip", {"good.npy": npy_bytes(moving_square()[:, 0])})
+    monkeypatch.setattr(archive, "MAX_STRANGERS_BYTES", 1000)
+    assert len(read_clips(tmp_path / "a.zip", 16, 1, 99, 9)[0]) == 1
+    monkeypatch.setenv(STRANGERS, "1")
+    with pytest.raises(ClipError, match="above the limit"):
+        read_clips(tmp_path / "a.zip", 16, 1, 99, 9)
 
 
 def test_encrypted_and_unusually_packed_entries_are_left_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from vidapp.data.source import open_source
 from vidapp.dry_run import Cost, Ledger, tokenizer_step, transformer_step
 from vidapp.failures import NotEnoughMemoryError, describe_failure
 from vidapp.memory import container_free, free_memory
-from vidapp.presets import preset
+from vidapp.presets import PRESETS, preset
 from vidapp.randomness import torch_generator
 from vidapp.run_writer import RunWriter
 from vidapp.runs import open_run
@@ -339,3 +339,16 @@ def test_memory_that_runs_out_is_given_back_at_once_and_said_with_the_need(monke
     assert said == describe_failure(caught.value)
     for part in ("out of memory on the GPU", "it needs about", "recipe.batch_size", "recipe.micro_batches"):
         assert part in said
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_no_preset_is_too_slow_for_a_page_also_with_four_times_as_many_tokens(name: str) -> None:
+    assert preflight.sampling_seconds(preset(name)) < 0.1 * preflight.LONGEST_PASS_S
+    preflight.refuse_too_slow_to_sample(preset(name).replace({"tokenizer.downsampling": 4}), "mine")
+
+
+@pytest.mark.parametrize("attention", ["full", "factorized", "framewise"])
+def test_a_pass_over_more_tokens_layers_or_heads_takes_longer(attention: str) -> None:
+    small = tiny(model__attention=attention)
+    for changes in ({"data.size": 128}, {"model.layers": 9}, {"model.heads": 8}, {"tokenizer.channels": 64}):
+        assert preflight.sampling_seconds(small.replace(changes)) > preflight.sampling_seconds(small), changes

@@ -389,6 +389,30 @@ def test_whatever_is_appended_and_cut_a_reader_ends_up_with_what_is_in_the_file(
     assert seen == [json.loads(line)["time_s"] for line in lines]
 
 
+def test_a_line_without_an_end_is_passed_over_in_parts_and_what_follows_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_reader, "_LONGEST_LINE", 1000)
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(run_reader.json_line({"step": 1}) + b"\0" * 10_000)
+    reader, seen, cursor = RunReader(tmp_path), [], ""
+    for _ in range(20):
+        part = reader.read_metrics(cursor, most_bytes=50)
+        assert part.size <= 1050
+        seen, cursor = seen + part.lines, part.cursor
+    with open(path, "ab") as file:
+        file.write(b"\n" + run_reader.json_line({"step": 2}))
+    for _ in range(5):
+        part = reader.read_metrics(cursor, most_bytes=50)
+        seen, cursor = seen + part.lines, part.cursor
+    assert [line["step"] for line in seen] == [1, 2]
+
+
+def test_the_step_of_a_run_without_a_status_is_found_at_the_end_of_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_reader, "_LONGEST_LINE", 1000)
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(run_reader.json_line({"step": step}) for step in range(1, 2000)) + b'{"step": 20')
+    monkeypatch.setattr(RunReader, "read_metrics", None)  # which reads all of it
+    assert RunReader(tmp_path).status().step == 1999
+
+
 @given(st.text(max_size=100))
 def test_any_text_is_a_cursor_and_what_is_none_means_the_beginning(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.mktemp("run")

@@ -29,6 +29,7 @@ from vidapp.ui.generation import Clip, Errors, errors_of, verdict
 from vidapp.ui.kept import Generation, Kept
 from vidapp.ui.live import Watcher, state_words
 from vidapp.ui.player import Reel
+from vidapp.ui.wiring import text_of
 
 STATE_CHANGING = {"train_start", "train_stop"}
 
@@ -328,7 +329,8 @@ class TestSession:
 
         loaded: list[str] = []
         monkeypatch.setattr(vidapp.checkpoint, "load_checkpoint", lambda path, device: loaded.append(path.name) or path)
-        monkeypatch.setattr(session, "refuse_too_large", lambda path: None)  # the files of this test are no checkpoints
+        for refuse in ("refuse_too_large", "refuse_too_slow"):
+            monkeypatch.setattr(session, refuse, lambda path: None)  # the files of this test are no checkpoints
         paths = [tmp_path / name for name in "abc"]
         for path in paths:
             path.write_bytes(b"x" * 10)
@@ -559,3 +561,8 @@ def test_given_frames_that_the_model_does_not_see_are_said() -> None:
     said = f"The model sees the last {longest - 1} of 40 given frames: it was trained on clips of {longest}."
     assert generation.adjusted(config, {"top_k": 5}, 40) == said
     assert generation.adjusted(config, {"top_k": 100}, 40).endswith(f"asked for. {said}")
+
+
+@pytest.mark.parametrize(("data", "text"), [({"run": "a"}, "a"), ({"run": 3}, "3"), ({"run": ["a"]}, ""), ({}, ""), (None, ""), ([], "")])
+def test_what_an_event_says_is_text_whatever_a_stranger_sends(data: Any, text: str) -> None:
+    assert text_of(gr.EventData(None, data), "run") == text

@@ -78,6 +78,12 @@ def test_what_is_no_finite_number_is_left_out() -> None:
     assert followed.since(0, 0)["curves"]["transformer/loss"] == [[3], [2.0]]
 
 
+def test_a_line_of_a_phase_that_is_none_costs_no_other_line() -> None:
+    history = History()
+    history.take([{"step": 1, "phase": phase} for phase in ([], {}, 3, None, "else")] + [training_line(2, 3.0)])
+    assert history.since(0, 0)["serial"] == 1
+
+
 def test_phases_are_curves_of_their_own() -> None:
     followed = History()
     followed.take([training_line(5, 0.1, "tokenizer"), training_line(1, 7.0)])

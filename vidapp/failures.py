@@ -15,6 +15,10 @@ class NotEnoughMemoryError(MemoryError):
     """Memory ran out, and its text is the sentence for a person. Holds on to nothing of what did not fit."""
 
 
+class TookTooLongError(ValueError):
+    """A request was ended because it has had its time, or because nobody waits for it any more: nothing is wrong with what it was at."""
+
+
 class SharedError(ValueError):
     """What went wrong on another rank, which says it to the person: no rank but the first need repeat it."""
 

@@ -8,6 +8,7 @@ import torch
 from .config import MOVING_MNIST, Config
 from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision, write_rate
 from .dry_run import Cost, tokenizer_step, transformer_step
+from .flops import Pass, pass_flops
 from .heap import PLENTY, freed_memory
 from .memory import free_memory
 from .schedules import notices
@@ -20,6 +21,11 @@ FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blo
 SHARE_OF_PEAK = {"cuda": 0.15}  # of the speed of a large matrix product that a whole step reaches: measured on an H200, 0.09 to 0.25
 MOVES = 5  # times the bytes that a step's operations give: what is read, moved and kept for them besides; measured on two kinds of CPU
 GIB = 2**30
+SLOW_FLOPS, SLOW_SCORES = (
+    5e10,
+    2e8,
+)  # a second: products, and scores of attention with their softmax, of small passes on two cores; measured
+LONGEST_PASS_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,26 @@ def sampling_memory(config: Config, clips: int = 1) -> int:
     compared = 3 * places + (frames * places if config.tokenizer.quantizer == "vq" else 0)
     codes = clips * compared * config.tokenizer.codebook_size
     return 4 * (biases + scores + rows * (2 * model.layers + 3 * model.mlp_ratio) + codes)
+
+
+def sampling_seconds(config: Config) -> float:
+    """About what the dearest pass of sampling one clip takes on a CPU, all given frames encoded and seen for the first time: from above, at
+    rates that two cores reach with small operations. Scores count besides their products: a softmax over many heads takes longer than they do.
+    """
+    model, frames, places = config.model, config.data.clip_frames, config.grid**2
+    pairs = (frames * places) ** 2 if model.attention == "full" else frames * places * (places + frames)
+    products = pass_flops(config, Pass(1, frames, places))
+    encoded = 2 * Sizes.of(config).tokenizer * frames * (config.data.size / 2) ** 2  # convolutions are narrow where they are large
+    return (products + encoded) / SLOW_FLOPS + model.layers * model.heads * pairs / SLOW_SCORES
+
+
+def refuse_too_slow_to_sample(config: Config, name: str) -> None:
+    """ValueError where a single pass would hold the page's processor for longer than anybody waits: nothing can end it before it is over."""
+    seconds = sampling_seconds(config)
+    if pick_device("auto").type == "cpu" and seconds > LONGEST_PASS_S:
+        raise ValueError(
+            f"{name} would take about {duration(seconds)} for a single pass here: sample from it in a shell (python -m vidapp sample) or on a GPU"
+        )
 
 
 def refuse_too_large_to_sample(config: Config, name: str, clips: int = 1) -> None:

@@ -65,7 +65,7 @@ class RecipeConfig(Section):
     mask_pattern: str = option(
         "random",
         "Where masks fall. random: anywhere. tube: the same places in every frame, so that none can be copied from the next. block: a "
-        "rectangle, so that no neighbour gives it away. frame: whole frames (individual: random).",
+        "rectangle, so that no neighbour gives it away, of about the area asked for. frame: whole frames (individual: random).",
         choices=("random", "tube", "block", "frame"),
     )
     mask_schedule: str = option(
@@ -98,7 +98,7 @@ class RecipeConfig(Section):
         "Mean share of clean past tokens replaced by random ones in training; each clip draws its own, from 0 to twice this. Try 0.02 to 0.1 where later frames are worse than the first; "
         "cheaper than own past.",
         low=0.0,
-        high=0.9,
+        high=0.5,
     )
     curriculum: tuple[int, ...] = option(
         (),

@@ -1,6 +1,7 @@
 """A run folder as seen by whoever watches and steers it: status, curves, files, commands. Writes nothing but control.json."""
 
 import json
+import os
 import secrets
 import zlib
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from .run_folder import COMMANDS, FINAL_STATES, LIVE_STATES, QUEUED, runs_folder
 
 OPEN_HERE: set[Path] = set()  # folders that this process writes at the moment; kept by RunWriter
 LATEST = 1e11  # unix seconds that a date can be told of
+_LONGEST_LINE = 1 << 20  # bytes of metrics
 _TAIL = 64  # bytes before a cursor that tell whether the file is still the one that was read
 
 
@@ -149,10 +151,11 @@ class RunReader:
                         file.seek(0)
                 content = file.read(-1 if most_bytes is None else most_bytes)
                 if b"\n" not in content and len(content) == most_bytes:
-                    content += file.readline()  # a line longer than the bound: never stand still
+                    content += file.readline(_LONGEST_LINE)  # a line longer than the bound: never stand still
         except OSError:
             start, before, content = Cursor(), b"", b""
-        whole = content[: content.rfind(b"\n") + 1]
+        endless = most_bytes is not None and len(content) >= most_bytes + _LONGEST_LINE  # no line of metrics: passed over in parts
+        whole = content if endless and b"\n" not in content else content[: content.rfind(b"\n") + 1]
         lines = parse_lines(whole)
         attempt = max([start.attempt, *(_whole(line.get("attempt")) for line in lines[-1:])])
         tail = (before + whole)[-_TAIL:]
@@ -196,7 +199,13 @@ class RunReader:
         return bool((read_json(self.path / run_folder.CONTROL) or {}).get("stop"))
 
     def _last_step(self) -> int:
-        lines, _ = self.metrics()
+        """By the end of the metrics alone: whoever lists runs asks for it, again and again."""
+        try:
+            with open_ordinary(self.path / run_folder.METRICS) as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE))
+                lines = parse_lines(file.read(_LONGEST_LINE))
+        except OSError:
+            return 0
         return _whole(lines[-1].get("step")) if lines else 0
 
 

@@ -47,12 +47,13 @@ def ratio(gradient: float, true_gradient: float) -> float | None:
 
 
 def sample_figures(rows: Sequence[NDArray[Any]], given: int) -> dict[str, float]:
-    """Whether a strip's samples are blurred or empty. rows: truth and prediction in turn, each (T, C, H, W) in [0, 1], T > given.
+    """Whether a strip's samples are blurred or empty. rows: truth and prediction in turn, each (T, C, H, W), T > given,
+    cut to [0, 1] as `evaluate` does.
 
     sample_mse: squared error of the future frames, summed over a frame. sample_sharpness: their edges as a share of the truth's,
     left out where the truth has none.
     """
-    truth, drawn = (np.stack(rows[start::2])[:, given:].astype(np.float64) for start in (0, 1))
+    truth, drawn = (np.stack(rows[start::2])[:, given:].astype(np.float64).clip(0, 1) for start in (0, 1))  # as they are shown
     figures = {"sample_mse": float(((drawn - truth) ** 2).sum(axis=(-3, -2, -1)).mean())}
     sharpness = ratio(float(frame_gradient(drawn).mean()), float(frame_gradient(truth).mean()))
     return figures if sharpness is None else {**figures, "sample_sharpness": sharpness}

@@ -150,8 +150,8 @@ def mean_image_mse(frames_NCHW: Tensor) -> float:
 
 
 def reconstruction_figures(drawn: Tensor, frames: Tensor, tokens: Tensor, codebook_size: int) -> dict[str, float]:
-    """reconstruction_mse: squared error summed over a frame's pixels; psnr_db; codebook_use: share of codes seen; perplexity."""
-    error = ((drawn.float() - frames) ** 2).flatten(1)
+    """Of frames cut to [0, 1], as they are shown. reconstruction_mse: squared error summed over a frame's pixels; psnr_db; codebook_use: share of codes seen; perplexity."""
+    error = ((drawn.float().clamp(0, 1) - frames) ** 2).flatten(1)
     return {
         "reconstruction_mse": float(error.sum(dim=1).mean()),
         "psnr_db": float((-10 * error.mean(dim=1).clamp_min(1e-10).log10()).mean()),

@@ -55,8 +55,12 @@ def gradient_figures(parameter: torch.nn.Parameter) -> tuple[float, float]:
 
 
 def idle_by_design(subject: Subject) -> set[str]:
-    """Weights that this config cannot use: a bias between frames, where a frame sees no other, and between places, where there is one."""
-    return (set() if subject.sees_time else {"time_bias"}) | ({"place_bias"} if subject.short.grid == 1 else set())
+    """Weights that this config cannot use: of what lies between frames, where a frame sees no other, and between places, where there is
+    one."""
+    recipe = subject.config.recipe
+    alone = subject.frames == 1 or not (recipe.objective_future or recipe.objective_joint)
+    between_frames = [*(["time_bias"] if alone or not subject.sees_time else []), *(["stem.before.weight"] if alone else [])]
+    return {*between_frames, *(["place_bias"] if subject.short.grid == 1 else [])}
 
 
 def block_figures(rms: dict[str, float], weights: dict[str, torch.Tensor]) -> list[float]:

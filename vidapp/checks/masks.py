@@ -5,7 +5,7 @@ import numpy as np
 from ..batches import draw_masks
 from ..config import Config
 from ..masking import ClipMask
-from ..schedules import LARGEST_OPEN_RATIO, OBJECTIVES, mean_mask_ratio, objective_weights
+from ..schedules import LARGEST_OPEN_RATIO, OBJECTIVES, mean_mask_ratio, objective_weights, progress_of
 from .subject import Subject
 from .verdict import Check, Progress, judge
 
@@ -22,6 +22,7 @@ def masks_as_scheduled(subject: Subject, progress: Progress) -> list[Check]:
     ratios, misfits, shares, curve = [0.0], [], [0.0], []
     for place, part in enumerate(PROGRESS):
         step = round(part * (config.run.steps - 1))
+        part = progress_of(step, config.run.steps)  # of few steps, none may be there
         masks = draw_masks(config, step, range(DRAWS))
         for objective in OBJECTIVES:
             drawn = [mask for mask in masks if mask.objective == objective]

@@ -231,7 +231,7 @@ def order_in_time(own: OwnModel) -> list[Check]:
 
 @torch.no_grad()
 def frequencies(own: OwnModel) -> list[Check]:
-    """Loss at masked positions against what knowing only the ids' frequencies costs, and against copying."""
+    """Loss at masked positions against what knowing only the ids' frequencies costs."""
     masked = own.masked_NTHW
     logits = own.logits(torch.where(masked, own.codebook_size, own.tokens_NTHW)).float()
     losses = F.cross_entropy(logits[masked], own.tokens_NTHW[masked], reduction="none")
@@ -293,5 +293,5 @@ def gradients(own: OwnModel) -> list[Check]:
 
 
 def gap(one: Tensor, other: Tensor) -> float:
-    difference = (one - other).abs()
+    difference = torch.where(one == other, 0.0, (one - other).abs())  # -inf forbids an id, and is no less the same twice
     return float(difference.max()) if torch.isfinite(difference).all() else math.inf

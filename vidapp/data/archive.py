@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
+from ..failures import told_to_strangers
 from ..files import printable
-from .decoders import ClipError, explained
+from .decoders import NPY_HEAD, ClipError, explained, npy_clip
 
 MAX_ENTRIES = 50_000
 MAX_DIRECTORY_BYTES = 16 << 20  # of the zip's own list of entries, which is read whole
 MAX_UNPACKED_BYTES = 16 << 30
+MAX_STRANGERS_BYTES = 1 << 30  # where everybody may bring one
 MAX_RATIO = 200  # unpacked / packed; sparse uint8 clips stay below 100
 RATIO_FREE_BYTES = 64 << 20  # archives that unpack to less may have any ratio
 SPARE_DISK_BYTES = 256 << 20
@@ -27,12 +29,17 @@ def zip_entries(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
     with opened(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir() and not is_litter(info.filename)]
         total = sum(info.file_size for info in infos)
-        if total > MAX_UNPACKED_BYTES:
-            raise ClipError(f"{path.name} unpacks to {total >> 20} MiB, above the limit of {MAX_UNPACKED_BYTES >> 20}: split it")
+        if total > most_unpacked():
+            raise ClipError(f"{path.name} unpacks to {total >> 20} MiB, above the limit of {most_unpacked() >> 20}: split it")
         if total > RATIO_FREE_BYTES and total > MAX_RATIO * path.stat().st_size:
             raise ClipError(f"{path.name} unpacks to more than {MAX_RATIO} times its size: give the clips as a folder instead")
         refused = [(shown(info.filename), reason) for info in infos if (reason := refusal(info))]
         return [info.filename for info in infos if not refusal(info)], refused
+
+
+def most_unpacked() -> int:
+    """Bytes."""
+    return MAX_STRANGERS_BYTES if told_to_strangers() else MAX_UNPACKED_BYTES
 
 
 @contextlib.contextmanager
@@ -117,12 +124,16 @@ def extract(path: Path, names: tuple[str, ...], folder: Path) -> list[Path]:
     with opened(path) as archive:
         infos = [archive.getinfo(name) for name in names]
         needed = sum(info.file_size for info in infos)
-        if needed > MAX_UNPACKED_BYTES or needed + SPARE_DISK_BYTES > shutil.disk_usage(folder).free:
+        if needed > most_unpacked() or needed + SPARE_DISK_BYTES > shutil.disk_usage(folder).free:
             raise ClipError(f"{path.name} needs {needed >> 20} MiB to unpack, more than {folder.parent} has free: free some space")
         for number, info in enumerate(infos):
             name = PurePosixPath(info.filename)
             target = folder / f"{number:06d}{name.suffix.lower()}"
             with explained(shown(name.name)), archive.open(info) as entry, open(target, "wb") as file:
+                if target.suffix == ".npy":  # what is no clip is not unpacked, however small it is packed
+                    file.write(entry.read(NPY_HEAD))
+                    file.flush()
+                    npy_clip(target, shown(name.name))
                 shutil.copyfileobj(entry, file, 1 << 20)  # never more than info.file_size: zipfile stops there
             targets.append(target)
     return targets

@@ -10,7 +10,8 @@ import math
 import re
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,9 +20,12 @@ import numpy as np
 from numpy.lib import format as npy_format
 from PIL import Image, ImageOps
 
+from ..failures import TookTooLongError
+
 MAX_PIXELS = 4096 * 4096  # in one frame
 MAX_DRAWN = 1 << 35  # of all frames of a .gif: minutes
 MAX_HEADER = 1 << 16  # bytes of a .npy's header
+NPY_HEAD = MAX_HEADER + 64  # bytes of a .npy that hold its header, whole
 MOST_SAID = 4096  # bytes of what ffmpeg complains of that are looked at
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -29,6 +33,7 @@ IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # nothing else of what P
 STANDARD_TEST_SHAPE = (20, 10_000, 64, 64)  # mnist_test_seq.npy of Moving MNIST: the one known file with time first
 
 Frames = Generator[Image.Image, None, None]
+LOOK_UP: ContextVar[Callable[[], None] | None] = ContextVar("LOOK_UP", default=None)  # of `looking_up`
 
 
 class ClipError(ValueError):
@@ -40,7 +45,7 @@ def explained(name: str) -> Iterator[None]:
     """Turns whatever a decoder raises over damaged bytes into one ClipError; decoders raise nearly every type there is."""
     try:
         yield
-    except ClipError:
+    except (ClipError, TookTooLongError):
         raise
     except PermissionError as error:
         raise ClipError(f"{name} cannot be read: allow reading it") from error
@@ -48,6 +53,22 @@ def explained(name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise ClipError(f"{name} found the disk full: free some space") from error
         raise ClipError(f"{name} is damaged or not what its name says: save it again or leave it out") from error
+
+
+@contextlib.contextmanager
+def looking_up(check: Callable[[], None]) -> Iterator[None]:
+    """While inside, `check` is called for every frame that is decoded: a small file can hold hours of them. It raises where that is enough."""
+    token = LOOK_UP.set(check)
+    try:
+        yield
+    finally:
+        LOOK_UP.reset(token)
+
+
+def look_up() -> None:
+    check = LOOK_UP.get()
+    if check is not None:
+        check()
 
 
 def check_pixels(name: str, width: int, height: int) -> None:
@@ -69,20 +90,22 @@ class NpyLayout:
     time_first: bool = False
 
 
-def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """(shape, dtype, where the values begin) of a .npy, without loading anything; ClipError where it is none."""
-    with explained(path.name), open(path, "rb") as file:
+def npy_header(path: Path, name: str = "") -> tuple[tuple[int, ...], np.dtype, int]:
+    """(shape, dtype, where the values begin) of a .npy, without loading anything; ClipError where it is none. name: what it is called
+    there, where it is called otherwise here."""
+    name = name or path.name
+    with explained(name), open(path, "rb") as file:
         version = npy_format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise ClipError(f"{path.name} is a .npy of an unknown version {version}: save it again with numpy.save")
+            raise ClipError(f"{name} is a .npy of an unknown version {version}: save it again with numpy.save")
         begin, length = file.tell(), 2 if version == (1, 0) else 4
         if int.from_bytes(file.read(length), "little") > MAX_HEADER:  # numpy reads it whole before it looks
-            raise ClipError(f"{path.name} has a header that no clip has: save it again with numpy.save")
+            raise ClipError(f"{name} has a header that no clip has: save it again with numpy.save")
         file.seek(begin)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read_header(file)
         if not all(type(side) is int and side >= 0 for side in shape):
-            raise ClipError(f"{path.name} has the shape {shape}, which no clip has: save it again")
+            raise ClipError(f"{name} has the shape {shape}, which no clip has: save it again")
         return shape, dtype, file.tell()
 
 
@@ -93,15 +116,22 @@ def refuse_short(path: Path, shape: tuple[int, ...], dtype: np.dtype, begin: int
 
 
 def npy_layout(path: Path) -> NpyLayout:
-    """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip."""
+    """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip, all of it there."""
     shape, dtype, begin = npy_header(path)
+    layout = npy_clip(path)
+    refuse_short(path, shape, dtype, begin)
+    return layout
+
+
+def npy_clip(path: Path, name: str = "") -> NpyLayout:
+    """The same of a file of which the first NPY_HEAD bytes are enough."""
+    name = name or path.name
+    shape, dtype, _ = npy_header(path, name)
     if dtype != np.uint8:
         of_ids = "frames are uint8 from 0 to 255, and token ids need their .json beside the .npy"
         fix = of_ids if dtype.kind in "iu" else "save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')"
-        raise ClipError(f"{path.name} holds {dtype} values: {fix}")
-    layout = layout_of(path.name, shape)
-    refuse_short(path, shape, dtype, begin)
-    return layout
+        raise ClipError(f"{name} holds {dtype} values: {fix}")
+    return layout_of(name, shape)
 
 
 def layout_of(name: str, shape: tuple[int, ...]) -> NpyLayout:
@@ -126,6 +156,7 @@ def npy_frames(path: Path, layout: NpyLayout, clip: int) -> Frames:
     with explained(path.name):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         for frame in range(layout.frames):
+            look_up()
             index = (frame, clip) if layout.time_first else (clip, frame)
             pixels = np.ascontiguousarray(array[index] if array.ndim - bool(layout.channels) == 4 else array[frame])
             yield Image.fromarray(pixels[..., 0] if layout.channels == 1 else pixels)
@@ -143,6 +174,7 @@ def gif_frames(path: Path) -> Frames:
                 return
             check_pixels(path.name, *image.size)  # a later frame may enlarge the picture
             drawn += image.width * image.height  # whole, however little of it a frame of a few bytes changes
+            look_up()
             if drawn > MAX_DRAWN:
                 raise ClipError(f"{path.name} takes more than {MAX_DRAWN:,} pixels to draw: make it smaller or shorter first")
             yield image
@@ -193,6 +225,7 @@ def video_frames(path: Path) -> Frames:
             assert process.stdout
             count = 0
             while (picture := ppm_picture(path.name, process.stdout)) is not None:
+                look_up()
                 yield picture
                 count += 1
             failed = process.wait() != 0
@@ -244,6 +277,7 @@ def require_ffmpeg() -> str:
 
 def fitted(name: str, image: Image.Image, size: int, channels: int) -> np.ndarray:
     """The picture as uint8 (C, size, size): its central square, resized with antialiasing, grey (1) or colour (3)."""
+    look_up()
     with explained(name):  # Pillow decodes as late as it can, here
         image = flattened(name, image, channels)
         side = min(image.size)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from .. import jobs
 from ..failures import STRANGERS
 from . import api, configure, data_tab, debug, drafts, generate, new_run, run_table, runs_tab, session, strip, theme, tokens, train
 from .lost_streams import lost_streams_unsaid
 from .messages import guarded
-from .wiring import AGAIN, PRIVATE, QUICK
+from .uploads import RoomForUploads
+from .wiring import AGAIN, PRIVATE, QUICK, text_of
 
 TITLE = "vidapp"
 SUBTITLE = "Train, debug and sample discrete-token video prediction models"
@@ -123,7 +125,7 @@ def join_strip(tabs: gr.Tabs, status: gr.HTML, training: train.TrainTab) -> None
     quick = {**QUICK, **PRIVATE, **AGAIN}
 
     def open_run(event: gr.EventData) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected="train"), **training.shown(train.chosen_run(str(getattr(event, "run", ""))).name)}
+        return {tabs: gr.Tabs(selected="train"), **training.shown(train.chosen_run(text_of(event, "run")).name)}
 
     status.open(guarded(training.message)(open_run), None, [tabs, *training.outputs], **quick)
 
@@ -200,11 +202,11 @@ def join_debug(
         return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name, picked=picked)}
 
     def find_cause(picked: str | None, event: gr.EventData) -> dict[Any, Any]:
-        asked = train.known_name(str(getattr(event, "run", "")))
-        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(asked, str(getattr(event, "symptom", "")), picked=picked)}
+        asked = train.known_name(text_of(event, "run"))
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(asked, text_of(event, "symptom"), picked=picked)}
 
     def take(event: gr.EventData) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(str(getattr(event, "key", ""))).value}
+        return {tabs: gr.Tabs(selected="train"), debugging.draft: debugging.advised(text_of(event, "key")).value}
 
     looked, picker = [tabs, debugging.subject, debugging.seen], training.picker
     runs.debug.click(guarded(runs.message)(look_at), [runs.table, picker], [runs.message, *looked], **quick)
@@ -258,6 +260,7 @@ def launch(serving: Serving, **settings: Any) -> gr.Blocks:
         i18n=gr.I18n(en={"common.complete": "done"}),  # Gradio's own page reads the key out to a screen reader, and has no word for it
         max_file_size=LARGEST_OF_STRANGERS if serving.readonly else LARGEST_UPLOAD,
         state_session_capacity=SESSIONS,
+        app_kwargs={"middleware": [Middleware(RoomForUploads)]},
         **settings,
     )
     return page

@@ -16,7 +16,7 @@ from .estimates import ESTIMATES, at_once, figures_html, notices_html
 from .messages import guarded, message_box, said, told
 from .takeaway import takeaway, takeaway_value
 from .theme import heading, static
-from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn, text_of
 from .words import count
 
 KEYS = form.all_keys()
@@ -87,7 +87,7 @@ class ConfigureTab:
 
     def reset(self, event: gr.EventData, name: str, *values: Any) -> Updates:
         """A chip was pressed: that setting goes back to the preset's value, the others stay as the form has them."""
-        key = str(getattr(event, "key", ""))
+        key = text_of(event, "key")
         return self.show(form_draft(name, values, leave_out=key))
 
     def reset_all(self, name: str) -> Updates:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ..config import Config, DataConfig
+from ..failures import TookTooLongError
 from . import data_view, form, own_clips, sources
 from .address import Address
 from .data_view import chosen_from, skipped_html, survey_html
 from .messages import guarded, message_box, said, told
+from .patience import patience
 from .theme import static
 from .wall import Shown, wall, wall_value
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
@@ -115,7 +117,14 @@ class DataTab:
         if not files:
             yield {own.screen: None, own.skipped: ""}
             return
-        for done, brought in own_clips.read_brought(files, brought_data(size, channels, frames, step)):  # noqa: B007 - the last one counts
+        files, in_time = list(dict.fromkeys(files)), patience()
+
+        def wanted() -> None:
+            in_time()
+            if not LOOKS.holds(request.session_hash, wish.number):
+                raise TookTooLongError("the files are read in another way by now")
+
+        for done, brought in own_clips.read_brought(files, brought_data(size, channels, frames, step), wanted):  # noqa: B007 - the last one counts
             if not LOOKS.holds(request.session_hash, wish.number):
                 return
             if done < len(files):
@@ -137,7 +146,7 @@ class DataTab:
     def keep(self, files: list[str] | None, size: Any, channels: Any, frames: Any, step: Any, name: str) -> Iterator[Updates]:
         """Copy the usable files to the folder that training from the page may use, and choose them as the source."""
         yield {self.own.message: said("Reading them once more…")}
-        *_, (_, brought) = own_clips.read_brought(files or [], brought_data(size, channels, frames, step))
+        *_, (_, brought) = own_clips.read_brought(list(dict.fromkeys(files or [])), brought_data(size, channels, frames, step), patience())
         choice = own_clips.keep(brought.usable, name or "")
         yield {
             self.own.message: said(

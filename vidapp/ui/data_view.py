@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import MOVING_MNIST, SPLITS, Config, DataConfig, RecipeConfig
+from ..failures import told_to_strangers
 from . import sources
 from .choices import whole_number
 from .wall import Shown
@@ -60,6 +61,10 @@ class Chosen:
             raise ValueError(
                 f"{self.frames} frames of {self.size} pixels: choose 2 to {LONGEST} frames, and {', '.join(map(str, SIZES))} pixels"
             )
+        if self.step > 1 and self.source.startswith(sources.PREFIX) and told_to_strangers():
+            raise ValueError(
+                "on this page the clips that are here are shown with all of their frames: set Frame step to 1"
+            )  # each step is kept decoded
         data = DataConfig(
             source=self.source,
             size=self.size,

@@ -12,6 +12,7 @@ import numpy as np
 from ..config import MOVING_MNIST, Config, DataConfig, SamplingConfig
 from ..lent_gpu import gpu_is_lent, lent
 from ..metrics import black, frame_gradient, frame_mse, mean_of_frames, pixel_mean, repeat_last, to_unit
+from .patience import patience
 from .words import count, leading, short
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ def uploaded_clip(path: str | None, config: Config, given: int, future: int) -> 
     if not path:
         raise ValueError("no clip was uploaded yet: drop a video, a GIF, an .npy or a .zip of images into the box")
     refuse_large(config.data, given + future)
+    from ..data.decoders import looking_up
     from ..data.source import person_clip
 
-    clip, which = person_clip(Path(path), config, given + future)
+    with looking_up(patience()):
+        clip, which = person_clip(Path(path), config, given + future)
     return clip_of(clip.frames, given, clip.name, which)
 
 
@@ -151,9 +154,10 @@ def predicted(
     """
     if not 1 <= frames <= LONGEST_FUTURE:
         raise ValueError(f"{frames} future frames were asked for: choose 1 to {LONGEST_FUTURE}")
-    made = np.zeros((0, *given_u8.shape[1:]), np.float32)
+    made, look_up = np.zeros((0, *given_u8.shape[1:]), np.float32), patience()
     rest = (given_u8, frames, sampling, seed, made_THW)
     for step, fresh in decoded_there(checkpoint.path, *rest) if gpu_is_lent() else decoded(checkpoint, *rest):
+        look_up()
         if watch is not None:
             watch(step)
         if fresh is not None:

@@ -151,7 +151,7 @@ class History:
         for line in lines:
             step = line.get("step")
             phase = line.get("phase", TRANSFORMER)
-            if phase not in CURVES or not isinstance(step, int):
+            if not isinstance(phase, str) or phase not in CURVES or not isinstance(step, int):
                 continue
             self.serial += 1
             self.remember(phase, step, line)

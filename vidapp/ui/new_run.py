@@ -19,7 +19,7 @@ from .messages import guarded, message_box, said, sentence
 from .plot import chart, figure_value
 from .schedule_preview import schedule_figure
 from .theme import heading
-from .wiring import AGAIN, PRIVATE, QUICK, in_turn
+from .wiring import AGAIN, PRIVATE, QUICK, in_turn, text_of
 
 WAITS = "waits in the queue"
 STARTED = re.compile(rf"Run (\S+) ({WAITS}|has started)")  # what `started` says
@@ -80,7 +80,7 @@ class NewRun:
     def reset(self, event: gr.EventData, held: Any, name: str, source: str, steps: float | None) -> Updates:
         """A chip was pressed: that setting goes back to the value of the preset that is shown, the others stay as the controls have them."""
         draft, _ = self.with_controls(held, source, steps).moved(name)
-        return self.show(draft.without(str(getattr(event, "key", ""))))
+        return self.show(draft.without(text_of(event, "key")))
 
     def reset_all(self, name: str) -> Updates:
         return self.show(Draft.of(name, {}))

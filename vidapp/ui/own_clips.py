@@ -9,7 +9,7 @@ import filecmp
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +38,11 @@ class Brought:
     partly: list[str] = field(default_factory=list)
 
 
-def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brought]]:
-    """Read uploaded files one after the other: yields (files done, what became of them so far). Nobody's bad file ends it."""
+def read_brought(paths: list[str], data: DataConfig, wanted: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Brought]]:
+    """Read uploaded files one after the other: yields (files done, what became of them so far). Nobody's bad file ends it. wanted: is called
+    for every frame, and raises where no more of them is."""
     from ..data.clips import read_clips
+    from ..data.decoders import looking_up
 
     if not paths:
         raise ValueError("no file was uploaded yet: drop videos, GIFs, .npy or .zip files into the box")
@@ -50,7 +52,8 @@ def read_brought(paths: list[str], data: DataConfig) -> Iterator[tuple[int, Brou
     for done, path in enumerate(map(Path, paths)):
         yield done, brought
         try:
-            found, skipped = read_clips(path, data.size, data.channels, data.clip_frames, SHOWN, data.frame_step)
+            with looking_up(wanted):
+                found, skipped = read_clips(path, data.size, data.channels, data.clip_frames, SHOWN, data.frame_step)
         except (ValueError, OSError) as error:
             brought.skipped.append((path.name, str(error)))
             continue

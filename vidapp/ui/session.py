@@ -139,6 +139,7 @@ def check(path: Path) -> None:
 
     check_checkpoint(path)
     refuse_too_large(path)
+    refuse_too_slow(path)
 
 
 def refuse_too_large(path: Path, clips: int = 1) -> None:
@@ -146,6 +147,13 @@ def refuse_too_large(path: Path, clips: int = 1) -> None:
     from ..preflight import refuse_too_large_to_sample
 
     refuse_too_large_to_sample(read_header(path).config, path.name, clips)
+
+
+def refuse_too_slow(path: Path) -> None:
+    """ValueError where a pass would take so long that the page stood still."""
+    from ..preflight import refuse_too_slow_to_sample
+
+    refuse_too_slow_to_sample(read_header(path).config, path.name)
 
 
 class CheckpointCache:
@@ -169,6 +177,7 @@ class CheckpointCache:
         with self.lock:
             if key not in self.kept:
                 refuse_too_large(path)
+                refuse_too_slow(path)
                 self.make_room(facts.st_size)
                 self.kept[key] = load_checkpoint(path, pick_device("auto"))
             self.kept.move_to_end(key)

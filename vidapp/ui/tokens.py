@@ -21,11 +21,12 @@ from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, known_clips, source
 from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said
 from .own_clips import CLIP_FILES
+from .patience import patience
 from .plot import chart, figure_value
 from .theme import static
 from .token_files import token_files
 from .token_view import GONE, LOCK, NOTHING, VIEWS, TokenView, token_view, value_of
-from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
+from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn, text_of
 from .wishes import Wishes
 from .words import count, short
 
@@ -148,8 +149,9 @@ class TokensTab:
         counts = np.zeros(view.codebook_size, np.int64)
         config = view.microscope.checkpoint.config
         data = source_of(config, trusted=view.trusted)
-        clips = clips_of_test(data, config.data.clip_frames)
+        clips, look_up = clips_of_test(data, config.data.clip_frames), patience()
         for start in range(0, len(clips), BATCH):
+            look_up()
             counts += code_use(view.microscope.checkpoint.encode(clips[start : start + BATCH]).cpu().numpy(), view.codebook_size).counts_V
             yield {self.message: said(f"Counting codes: {min(start + BATCH, len(clips))} of {len(clips)} test clips…")}
         use = CodeUse(counts)
@@ -401,7 +403,7 @@ def wire(
     def look_at(made: str, event: gr.EventData) -> Updates:
         if not made:
             return {}
-        return {tabs: gr.Tabs(selected="tokens"), tab.source: LAST, tab.at: str(getattr(event, "frame", ""))}
+        return {tabs: gr.Tabs(selected="tokens"), tab.source: LAST, tab.at: text_of(event, "frame")}
 
     def look_at_replay(made: str) -> Updates:
         generation = GENERATIONS.get(made)

@@ -15,6 +15,7 @@ from PIL import Image
 from ..metrics import frame_mse, to_unit
 from .choices import LARGEST_SEED, Chosen
 from .generation import Clip, sampling_of
+from .patience import patience
 from .words import short
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
     each = [dataclasses.replace(chosen, **variant.changes) for variant in variants]
     asked = [Future(one.seed, sampling_of(checkpoint.config, one.settings())) for one in each]
     same = [place for place, one in enumerate(each) if one == chosen]
+    look_up = patience()
     for step in futures_steps(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
+        look_up()
         yield step.share
     assert step.tokens is not None, "the last step ends the last frame"
     grid = judged(checkpoint, clip, variants, step.tokens, same)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import gradio as gr
+
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 
@@ -15,6 +17,12 @@ def in_turn(what: str) -> dict[str, Any]:
 def beside(what: str, limit: int) -> dict[str, Any]:
     """For those that may take long on some page and see themselves to it that they land on nothing newer: so many at once."""
     return {"concurrency_id": what, "concurrency_limit": limit, "show_progress": "hidden"}
+
+
+def text_of(event: gr.EventData, name: str) -> str:
+    """What an event says under that name; empty where it says nothing, or something that no script of ours sends."""
+    found = event._data.get(name, "") if isinstance(event._data, dict) else ""
+    return found if isinstance(found, str) else str(found) if isinstance(found, int) else ""
 
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # not in the API's documentation; no protection, and not meant as one

@@ -63,12 +63,12 @@ def patches(frames_TCHW: Array, rows: int, columns: int) -> Array:
     return cut.transpose(0, 2, 4, 1, 3, 5)
 
 
-def flicker(tokens_THW: Array, frames_TCHW: Array, still: float = STILL) -> Array:
+def flicker(tokens_THW: Array, frames_TCHW: Array) -> Array:
     """bool (T, h, w): the id differs from the frame before though no pixel of the patch has changed. Frames are uint8 or in [0, 1]."""
     result = np.zeros(tokens_THW.shape, bool)
     scale = 255.0 if frames_TCHW.dtype == np.uint8 else 1.0
     cut = patches(frames_TCHW, *tokens_THW.shape[1:]).astype(np.float32) / scale
-    unchanged = np.abs(cut[1:] - cut[:-1]).max(axis=(3, 4, 5), initial=0.0) <= still
+    unchanged = np.abs(cut[1:] - cut[:-1]).max(axis=(3, 4, 5), initial=0.0) <= STILL
     result[1:] = unchanged & (tokens_THW[1:] != tokens_THW[:-1])
     return result
 

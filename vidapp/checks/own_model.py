@@ -87,7 +87,7 @@ def load_function(name: str) -> Callable[[Tensor], Tensor]:
     return found
 
 
-def read_tokens(path: str | Path, codebook_size: int, clips: int = CLIPS, frames: int | None = None) -> Tensor:
+def read_tokens(path: str | Path, codebook_size: int, frames: int | None = None) -> Tensor:
     """The first clips int64 (N, T, h, w) of a .npy of ids (N, T, h, w), or (T, h, w), which is cut into clips of `frames`.
 
     Only these are read; the file stays memory-mapped. Raises ValueError where it is none, or ids lie outside the codebook.
@@ -104,7 +104,7 @@ def read_tokens(path: str | Path, codebook_size: int, clips: int = CLIPS, frames
     if ids.ndim == 3:
         length = min(frames or CLIP_FRAMES, len(ids))
         ids = ids[: len(ids) // length * length].reshape(-1, length, *ids.shape[1:])
-    chosen = torch.from_numpy(np.array(ids[:clips, :frames]).astype(np.int64))
+    chosen = torch.from_numpy(np.array(ids[:CLIPS, :frames]).astype(np.int64))
     low, high = int(chosen.min()), int(chosen.max())
     if low < 0 or high >= codebook_size:
         raise ValueError(

@@ -100,10 +100,10 @@ class Subject:
         phase.seed_dropout = lambda step: None  # type: ignore[method-assign]
         return phase
 
-    def rough_model(self, config: Config | None = None, seed: int = 0) -> VideoTransformer:
+    def rough_model(self) -> VideoTransformer:
         """The phase's own model in float64, with weights so large that everything which can have an influence shows it."""
-        model = self.phase(config or self.short).model
-        generator = torch_generator(seed, "rough")
+        model = self.phase(self.short).model
+        generator = torch_generator(0, "rough")
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(ROUGHNESS * torch.randn(parameter.shape, generator=generator).to(parameter))
@@ -111,9 +111,9 @@ class Subject:
         return model.to(precision).eval().requires_grad_(False)
 
 
-def masks_of(objective: str, clips: int, frames: int, grid: int, context: int, ratio: float, seed: int = 0) -> list[ClipMask]:
+def masks_of(objective: str, clips: int, frames: int, grid: int, context: int, ratio: float) -> list[ClipMask]:
     """Masks of one kind: `ratio` of each frame after the context hidden, at random places."""
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(0))
     masks = []
     for _ in range(clips):
         mask = np.zeros((frames, grid * grid), bool)
@@ -124,12 +124,12 @@ def masks_of(objective: str, clips: int, frames: int, grid: int, context: int, r
     return masks
 
 
-def future_batch(subject: Subject, clips: int = 2, ratio: float = 0.5) -> TokenBatch:
-    """A few clips with half of every future frame masked."""
+def future_batch(subject: Subject) -> TokenBatch:
+    """Two clips with half of every future frame masked."""
     config = subject.short
-    tokens = subject.tokens_BTHW[:clips]
+    tokens = subject.tokens_BTHW[:2]
     context = config.data.context_frames if subject.frames > 1 else 0
-    return TokenBatch(tokens, masks_of("future", len(tokens), subject.frames, config.grid, context, ratio))
+    return TokenBatch(tokens, masks_of("future", len(tokens), subject.frames, config.grid, context, 0.5))
 
 
 def other_ids(tokens: Tensor, codebook_size: int) -> Tensor:

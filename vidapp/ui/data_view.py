@@ -194,13 +194,13 @@ def survey_html(found: "Survey") -> str:
     return f"<div class='survey'><p>{html.escape(found.words)}</p>{table}{verdict}</div>"
 
 
-def skipped_html(skipped: Sequence[tuple[str, str]], *, what: str = "skipped") -> str:
+def skipped_html(skipped: Sequence[tuple[str, str]]) -> str:
     """What could not be used and why; nothing where all could."""
     if not skipped:
         return ""
     items = "".join(f"<li>{named_once(name, reason)}</li>" for name, reason in skipped[:LISTED])
     more = f"<li>and {len(skipped) - LISTED:,} more</li>" if len(skipped) > LISTED else ""
-    return f"<div class='skipped'><p>{len(skipped):,} {what}:</p><ul tabindex='0' aria-label='{what}'>{items}{more}</ul></div>"
+    return f"<div class='skipped'><p>{len(skipped):,} skipped:</p><ul tabindex='0' aria-label='skipped'>{items}{more}</ul></div>"
 
 
 def named_once(name: str, reason: str) -> str:

@@ -70,13 +70,12 @@ def cut_metrics(folder: Path, step: int, phase: str, attempt: int) -> int:
     return len(cut)
 
 
-def set_aside(folder: Path, step: int, phase: str, attempt: int) -> list[Path]:
+def set_aside(folder: Path, step: int, phase: str, attempt: int) -> None:
     """Move checkpoints beyond `step` of `phase` to `checkpoints/aside-<attempt>/`, and delete resume parts there without one.
 
     Training goes on from `step`, so that a later one, damaged or of another schedule, must not be taken for its result.
     """
     aside = folder / "checkpoints" / f"aside-{attempt}"
-    moved = []
     for other in PHASES[PHASES.index(phase) :]:
         first = step + 1 if other == phase else 0
         for later in run_folder.checkpoint_steps(folder, other):
@@ -85,12 +84,10 @@ def set_aside(folder: Path, step: int, phase: str, attempt: int) -> list[Path]:
                 paths = (run_folder.checkpoint_path(folder, later, other), *run_folder.resume_paths(folder, later, other))
                 for path in filter(Path.exists, paths):
                     path.replace(aside / path.name)
-                    moved.append(aside / path.name)
         for later in run_folder.resume_steps(folder, other):
             if later >= first:
                 for path in run_folder.resume_paths(folder, later, other):
                     _delete(path)
-    return moved
 
 
 def _kept(line: bytes, step: int, phase: str) -> bool:

@@ -164,7 +164,6 @@ async function compare() {
   const words = find('.sick-words');
   words.hidden = !sick;
   words.replaceChildren(...(sick ? [Object.assign(document.createElement('b'), { textContent: `${sick.title} (dashed). ` }), sick.see] : []));
-  root.dataset.sick = sick ? sick.name : '';
   drawAll();
 }
 
@@ -299,7 +298,6 @@ function showStrip(strip) {
   film.dataset.whole = String(!strip.given);
   film.style.setProperty('--given', strip.given || '100%');
   if (strip.given) figure.querySelector('img').alt += '; the line is where prediction begins, the truth goes on beside it';
-  figure.dataset.strip = strip.name;
   figure.hidden = false;
 }
 

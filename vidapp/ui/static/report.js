@@ -207,7 +207,6 @@ function drawChecks(answer) {
 function draw(answer) {
   root.dataset.state = answer.state;
   root.dataset.key = answer.key;
-  root.dataset.checks = String(answer.checks.length);
   find('h2').textContent = answer.title;
   find('h2').hidden = false;
   progress(answer);

@@ -66,7 +66,6 @@ async function ask() {
   while (wanted) {
     const question = wanted;
     wanted = null;
-    scope.dataset.asking = 'yes';
     const answer = await answerOf(server.look(question));
     await Promise.all(['alone', 'together'].flatMap((name) => (answer[name]?.guesses || []).map((guess) => decode(guess.patch).catch(() => null))));
     if (wanted || question.key !== clip.key) continue;  // asked last: another clip may have come while the patches were decoded
@@ -74,7 +73,6 @@ async function ask() {
     tell(question);
   }
   asking = false;
-  scope.dataset.asking = 'no';
 }
 
 function tell(question) {
@@ -157,7 +155,6 @@ async function redraw(frames) {
   const after = redrawn.get(frame);
   find('.changed').textContent = !edits.length ? '' : after && after.error !== null
     ? `${edits.length} token${edits.length === 1 ? '' : 's'} changed. Error of frame ${frame + 1}: ${short(clip.errors[frame])} → ${short(after.error)}.` : `${edits.length} changed.`;
-  root.dataset.edits = String(edits.length);
   show(now);
   if (chosen) { describe(); ask(); }
 }

@@ -160,7 +160,6 @@ function point() {
   if (clip.flicker[now]?.[cursor.row * columns() + cursor.column]) parts.push('changed though its pixels did not');
   readout.textContent = parts.join(' · ');
   root.dataset.cell = `${cursor.row},${cursor.column}`;
-  root.dataset.id = String(id);
   for (const bar of track.children) bar.classList.toggle('has', clip.ids[Number(bar.dataset.frame)].includes(id));
   paintIds();
   for (const follow of followers) follow();

@@ -1,6 +1,6 @@
 """The README's pictures, taken from the real app: `python tests/take_screenshots.py [--run RUN_FOLDER ...]`.
 
-Writes ten WebP pictures into assets/screenshots/: the seven tabs at 1366 px, two of them at 390 px, one dark. Runs that are named are copied
+Writes nine WebP pictures into assets/screenshots/: the seven tabs at 1366 px, one of them at 390 px, one dark. Runs that are named are copied
 and shown (so a picture can show the training of the bundled checkpoint); with fewer than two, short ones are trained first, for some minutes.
 """
 
@@ -193,7 +193,6 @@ PICTURES: dict[str, tuple[tuple[int, int], bool, Prepare]] = {
     "debug": (WIDE, False, debug),
     "runs": (WIDE, False, table),
     "generate-phone": (PHONE, False, generation),
-    "train-phone": (PHONE, False, train),
     "train-dark": (WIDE, True, train),
 }
 

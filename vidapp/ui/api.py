@@ -7,12 +7,13 @@ from collections import deque
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from .. import jobs
 from ..config import Config
+from ..metrics import frame_mse, to_unit
 from ..presets import preset as preset_named
 from ..runs import RunReader, list_runs, open_run
+from ..token_figures import code_use
 from . import session, sources
 from .choices import DEFAULTS, LONGEST_GIVEN, chosen_from, number_of
 from .downloads import download_files
@@ -126,16 +127,14 @@ def tokenize(
     loaded = session.CHECKPOINTS.load(session.find_checkpoint(chosen.checkpoint, chosen.dropped))
     frames_u8 = chosen.clip(loaded.config).given_u8
     tokens = loaded.encode(frames_u8[None])[0].cpu().numpy()
-    error = reconstructed(loaded, frames_u8) - frames_u8.astype(np.float32) / 255
-    counts = np.bincount(tokens.ravel(), minlength=loaded.config.tokenizer.codebook_size)
-    share = counts[counts > 0] / tokens.size
+    use = code_use(tokens, loaded.config.tokenizer.codebook_size)
     return {
         "tokens": tokens.tolist(),
         "shape": list(tokens.shape),
         "codebook_size": loaded.config.tokenizer.codebook_size,
-        "codes_used": int((counts > 0).sum()),
-        "perplexity": float(np.exp(-(share * np.log(share)).sum())),
-        "squared_error_per_frame": (error**2).sum(axis=(1, 2, 3)).tolist(),
+        "codes_used": use.used,
+        "perplexity": use.perplexity,
+        "squared_error_per_frame": frame_mse(reconstructed(loaded, frames_u8), to_unit(frames_u8)).tolist(),
     }
 
 

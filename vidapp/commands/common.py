@@ -28,10 +28,12 @@ MOMENT_S = 0.5
 SLOW_REFRESH_S = 5.0  # a log file wants a line now and then, a terminal a bar that moves
 
 
-def add_setting(parser: argparse.ArgumentParser, flag: str, key: str, default: str) -> None:
-    """A flag for one config field, with the field's own help and bounds; not given means None."""
-    help_text = f"{field_of(key).metadata['help']} Default: {default}."
-    parser.add_argument(flag, dest=key, metavar=metavar_of(key), type=str, help=help_text.replace("%", "%%"))
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """A flag for each of the config fields that say how to sample, with the field's own help; not given means None."""
+    for name in ("temperature", "top_k", "steps", "choice"):
+        key = f"sampling.{name}"
+        help_text = f"{field_of(key).metadata['help']} Default: the checkpoint's."
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=key, metavar=metavar_of(key), help=help_text.replace("%", "%%"))
 
 
 def metavar_of(key: str) -> str:

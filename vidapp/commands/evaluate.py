@@ -17,7 +17,7 @@ from ..config import MOVING_MNIST, SPLITS
 from ..files import expanded
 from .common import (
     add_json,
-    add_setting,
+    add_sampling,
     check_output,
     clip_lengths,
     given_path,
@@ -62,13 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=SPLITS[::-1], default=SPLITS[-1], help="Which clips. Choose settings on validation. Default: test."
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Seed of what is drawn. Default: 0.")
-    for flag, key in (
-        ("--temperature", "sampling.temperature"),
-        ("--top-k", "sampling.top_k"),
-        ("--steps", "sampling.steps"),
-        ("--choice", "sampling.choice"),
-    ):
-        add_setting(parser, flag, key, "the checkpoint's")
+    add_sampling(parser)
     parser.add_argument(
         "--stages",
         action=argparse.BooleanOptionalAction,

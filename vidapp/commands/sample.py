@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..config import Config, SamplingConfig
 from ..files import printable
 from .common import (
-    add_setting,
+    add_sampling,
     check_output,
     clip_lengths,
     given_path,
@@ -44,13 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--context", type=positive, metavar="N", help="Given frames. Default: as trained.")
     parser.add_argument("--frames", type=positive, metavar="N", help="Frames to generate. Default: as trained.")
-    for flag, key in (
-        ("--temperature", "sampling.temperature"),
-        ("--top-k", "sampling.top_k"),
-        ("--steps", "sampling.steps"),
-        ("--choice", "sampling.choice"),
-    ):
-        add_setting(parser, flag, key, "the checkpoint's")
+    add_sampling(parser)
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="Same seed, same frames. Default: 0.")
 
 

@@ -28,7 +28,7 @@ from .stream import Stream, add_json_lines
 if TYPE_CHECKING:
     from ..checks.subject import Subject
     from ..checks.verdict import Check
-    from ..diagnosis import Diagnosis
+    from ..diagnosis import Diagnosis, Report
     from .patient import Case
 
 DEFAULT_PRESET = "tiny"
@@ -161,13 +161,7 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
     for alarm in found:
         stream.line("alarm", alarm.to_dict())
     with share_bar("looking", delay_s=0) as bar:
-
-        def report(what: str, share: float) -> None:
-            bar.set_description_str(what, refresh=False)
-            advance(bar, share)
-            stream.progress(what, share)
-
-        for event in diagnose(arguments.symptom, patient, report):
+        for event in diagnose(arguments.symptom, patient, reporter(bar, stream)):
             if isinstance(event, Diagnosis):
                 break
             checks.append(event)
@@ -179,13 +173,7 @@ def diagnosed(arguments: argparse.Namespace, case: "Case") -> int:
     ok = not event.findings and not any(check.failed for check in checks)
     result = {"ok": ok, "checks": [check.to_dict() for check in checks], "alarms": [one.to_dict() for one in found]}
     result["diagnosis"] = event.to_dict()
-    if stream.wanted:
-        stream.line("result", result)
-    elif wants_json(arguments):
-        print_json(result)
-    else:
-        print(words_of(event))
-    return 0 if ok else 1
+    return ended(arguments, stream, result, words_of(event))
 
 
 def words_of(diagnosis: "Diagnosis") -> str:
@@ -219,29 +207,39 @@ def answer(arguments: argparse.Namespace, run: Any, notes: list[str], left_out: 
     stream = Stream(arguments.json_lines)
     in_words = not wants_json(arguments) and not stream.wanted
     with share_bar("checking", delay_s=0) as bar:
-
-        def report(what: str, share: float) -> None:
-            bar.set_description_str(what, refresh=False)
-            advance(bar, share)
-            stream.progress(what, share)
-
         for note in notes:
             stream.line("note", note)
             if in_words:
                 bar.write(note, file=sys.stdout)
-        for check in run(report):
+        for check in run(reporter(bar, stream)):
             found.append(check)
             stream.line("check", check.to_dict())
             if in_words:
                 bar.write(lines_of(check), file=sys.stdout)
         advance(bar, 1.0)
     result = summary(found) | {"notes": notes, "left_out": list(left_out)}
+    return ended(arguments, stream, result, closing(found))
+
+
+def reporter(bar: Any, stream: Stream) -> "Report":
+    """What tells the bar and the stream how far the checks are."""
+
+    def report(what: str, share: float) -> None:
+        bar.set_description_str(what, refresh=False)
+        advance(bar, share)
+        stream.progress(what, share)
+
+    return report
+
+
+def ended(arguments: argparse.Namespace, stream: Stream, result: dict[str, Any], words: str) -> int:
+    """Give the result in the form that was asked for, and return the exit code."""
     if stream.wanted:
         stream.line("result", result)
     elif wants_json(arguments):
         print_json(result)
     else:
-        print(closing(found))
+        print(words)
     return 0 if result["ok"] else 1
 
 

@@ -118,14 +118,14 @@ class RunReader:
         return RunStatus(
             name=self.name,
             state=state,
-            step=_whole(values.get("step")) if values else self._last_step(),
-            total=_whole(values.get("total")),
+            step=whole_or_zero(values.get("step")) if values else self._last_step(),
+            total=whole_or_zero(values.get("total")),
             error=str(values["error"]) if values.get("error") else None,
-            attempt=_whole(values.get("attempt")),
+            attempt=whole_or_zero(values.get("attempt")),
             created=unix_time(values.get("created")),
             heartbeat=unix_time(values.get("heartbeat")),
             host=str(values.get("host", "")),
-            pid=_whole(values.get("pid")),
+            pid=whole_or_zero(values.get("pid")),
             extra={key: value for key, value in values.items() if key not in known},
         )
 
@@ -157,7 +157,7 @@ class RunReader:
         endless = most_bytes is not None and len(content) >= most_bytes + _LONGEST_LINE  # no line of metrics: passed over in parts
         whole = content if endless and b"\n" not in content else content[: content.rfind(b"\n") + 1]
         lines = parse_lines(whole)
-        attempt = max([start.attempt, *(_whole(line.get("attempt")) for line in lines[-1:])])
+        attempt = max([start.attempt, *(whole_or_zero(line.get("attempt")) for line in lines[-1:])])
         tail = (before + whole)[-_TAIL:]
         after = Cursor(attempt, start.offset + len(whole), zlib.crc32(tail))
         more = most_bytes is not None and len(content) >= most_bytes and bool(whole)
@@ -206,7 +206,7 @@ class RunReader:
                 lines = parse_lines(file.read(_LONGEST_LINE))
         except OSError:
             return 0
-        return _whole(lines[-1].get("step")) if lines else 0
+        return whole_or_zero(lines[-1].get("step")) if lines else 0
 
 
 def open_run(name: str, folder: Path | None = None) -> RunReader:
@@ -262,7 +262,8 @@ def _created(reader: RunReader) -> tuple[float, str]:
     return created, reader.name
 
 
-def _whole(value: Any) -> int:
+def whole_or_zero(value: Any) -> int:
+    """A whole number as a file or a page gives it; 0 for anything that is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 

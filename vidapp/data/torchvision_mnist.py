@@ -72,7 +72,7 @@ class FullMnistSource:
 
     def fixed_recordings(self, split: str, count: int, frames: int) -> np.ndarray:
         """Of the `count` clips that `fixed_clips` gave, int (count,): each is a recording of its own."""
-        return np.arange(count)
+        return self.moving.fixed_recordings(split, count, frames)
 
 
 def split_digits(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ..bench.effort import Effort, typical
 from ..config import Config
+from ..feed import cores
 from ..run_writer import RunWriter
 
 PAGES = 10
@@ -99,7 +99,7 @@ def measure(effort: Effort) -> Figures:
         run.request_stop()
         training.join()
     lengths = [watched.step / alone.step for alone, watched in pairs]
-    shares = [(watched.beside - alone.beside) / processors() for alone, watched in pairs]
+    shares = [(watched.beside - alone.beside) / cores() for alone, watched in pairs]
     return {
         "pages": PAGES,
         "step_milliseconds": 1000 * typical([alone.step for alone, _ in pairs]),
@@ -107,11 +107,6 @@ def measure(effort: Effort) -> Figures:
         "page_share_allowed": ALLOWED,
         **spread("step_with_pages_over_without", lengths),
     }
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spread(name: str, values: list[float]) -> Figures:

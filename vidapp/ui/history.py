@@ -85,12 +85,12 @@ class Curve:
     def after(self, serial: int) -> list[list[float]]:
         """[steps, values] of the points whose line came after that serial number."""
         start = bisect.bisect_right(self.serials, serial)
-        return [list(self.steps[start:]), [shorten(value) for value in self.values[start:]]]
+        return [list(self.steps[start:]), [rounded(value, 5) for value in self.values[start:]]]
 
 
-def shorten(value: float) -> float:
-    """Five significant digits: finer than a pixel, and half the bytes."""
-    return float(f"{value:.5g}")
+def rounded(value: float, digits: int) -> float:
+    """To significant digits: finer than a pixel, and half the bytes."""
+    return float(f"{value:.{digits}g}")
 
 
 class Heat:
@@ -115,12 +115,9 @@ class Heat:
         found: dict[str, Any] = {}
         for figure in dict.fromkeys(name for column in self.columns for name in column):
             layers = dict.fromkeys(layer for column in self.columns for layer in column.get(figure, {}))
-            found[figure] = {layer: [tidy(column.get(figure, {}).get(layer)) for column in self.columns] for layer in layers}
+            rows = {layer: [column.get(figure, {}).get(layer) for column in self.columns] for layer in layers}
+            found[figure] = {layer: [None if value is None else rounded(value, 3) for value in row] for layer, row in rows.items()}
         return {"steps": self.steps, "figures": found}
-
-
-def tidy(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.3g}")
 
 
 class History:

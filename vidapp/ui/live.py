@@ -20,7 +20,7 @@ from PIL import Image
 from ..alarms import Alarm
 from ..config import Config
 from ..run_folder import moment_of
-from ..run_reader import RunReader, RunStatus, list_runs
+from ..run_reader import RunReader, RunStatus, list_runs, whole_or_zero
 from ..sick_runs import PREFIX, SICK_RUNS, example_of, is_example, open_any
 from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
@@ -110,7 +110,7 @@ class Watcher:
         checkpoints, phase = reader.checkpoints(), phase_of(status)
         strips = strips_of(reader)
         with history.lock:
-            points = history.since(whole(asked.get("epoch")), whole(asked.get("serial")), more=asked.get("more") is True)
+            points = history.since(whole_or_zero(asked.get("epoch")), whole_or_zero(asked.get("serial")), more=asked.get("more") is True)
             shown = figures(history, phase)
             eta = remaining_seconds(history, status)
             first = min(config.run.validate_every, config.run.steps) if config else 0  # the last step is followed by a validation, too
@@ -166,10 +166,6 @@ class Signature:
 
 
 SIGNATURE = Signature()
-
-
-def whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def phase_of(status: RunStatus) -> str:

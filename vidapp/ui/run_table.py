@@ -17,7 +17,7 @@ from ..run_reader import RunReader, RunStatus, list_runs
 from ..sick_runs import choices as example_choices
 from ..sick_runs import open_any
 from . import words
-from .live import config_of
+from .live import EMPTY_READONLY, config_of
 from .pace import Pace
 from .theme import static
 
@@ -30,7 +30,6 @@ READING = "…"  # in the place of a figure until the run's metrics are read to 
 FRESH_S = 1.5  # rows are read at most this often, whoever asks
 MOST_CHOSEN = 6
 EMPTY = "No run yet. Press Start training in the Train tab, or start one in a shell: python -m vidapp train --preset debug"
-EMPTY_READONLY = "No run yet. This page is read-only: runs that are started in a shell appear here."
 
 
 def run_table(*, readonly: bool = False, **settings: Any) -> gr.HTML:

@@ -13,7 +13,7 @@ LINE_LIMIT = 450
 
 # From the ground up. A module imports from layers below its own, or from its own; a new module is given its place here.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "ground": ("__init__", "failures", "fields", "files", "memory", "peak", "heap", "randomness", "lent_gpu"),
+    "ground": ("__init__", "failures", "fields", "files", "amounts", "memory", "peak", "heap", "randomness", "lent_gpu"),
     "settings": ("config", "recipe_config", "presets", "device"),
     "data": ("data", "data.*", "media"),
     "tokenizer": ("tokenizer",),

@@ -164,7 +164,7 @@ def test_figures_that_are_on_their_way_are_never_those_of_other_settings() -> No
     sizes = Sizes.of(config)
     shown = figures_html(at_once(config))
     assert 'aria-busy="true"' in shown
-    assert f"<dd>{sizes.parameters / 1e6:.2f} M</dd>" in shown
+    assert f"<dd>{sizes.parameters / 1e6:.1f} M</dd>" in shown
     assert shown.count("<dd>…</dd>") == 4  # memory, time, work and arithmetic
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from .amounts import GIB, gib, millions
 from .config import MOVING_MNIST, Config
 from .device import FASTEST, LARGEST_MEASURED, matrix_rate, pick_device, pick_precision, write_rate
 from .dry_run import Cost, tokenizer_step, transformer_step
@@ -20,7 +21,6 @@ FIXED = 130 * 2**20  # what torch itself takes as soon as it computes: measured
 FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blocks that do not fit into each other; measured
 SHARE_OF_PEAK = {"cuda": 0.15}  # of the speed of a large matrix product that a whole step reaches: measured on an H200, 0.09 to 0.25
 MOVES = 5  # times the bytes that a step's operations give: what is read, moved and kept for them besides; measured on two kinds of CPU
-GIB = 2**30
 SLOW_FLOPS, SLOW_SCORES = (
     5e10,
     2e8,
@@ -263,14 +263,6 @@ def flop_rate(device: torch.device, precision: str, width: int) -> float:
             a @ b
         torch.cuda.synchronize(device)
     return 50 * 2.0 * 8192 * width * 4 * width / (time.perf_counter() - start)
-
-
-def millions(count: int) -> str:
-    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
-
-
-def gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"
 
 
 def duration(seconds: float) -> str:

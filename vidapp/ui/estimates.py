@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..amounts import gib, millions
 from ..config import Config
 from . import sources, words
 
@@ -147,14 +148,6 @@ def look_ahead(config: Config) -> Estimate:
     asked = config.recipe.tokenizer_source == "new"
     why = "recipe.tokenizer_source=new asks for it" if asked else "no trained one fits these clips and settings"
     return Estimate(preflight(config, trains_tokenizer=trains), why if trains else "", devices())
-
-
-def millions(count: int) -> str:
-    return f"{count / 1e6:.2f} M" if count < 1e7 else f"{count / 1e6:.1f} M"
-
-
-def gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def operations(count: float) -> str:

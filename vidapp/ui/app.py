@@ -110,14 +110,19 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
     checkpoint, dropped = generating.controls.checkpoint, generating.controls.dropped
 
     def sample(run: str | None) -> dict[Any, Any]:
-        choice = session.newest_of_run(train.chosen_run(run).name)
-        return {tabs: gr.Tabs(selected="generate"), checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=choice)}
+        return sampling_from(train.chosen_run(run).name, tabs, checkpoint)
 
     quick = {**QUICK, **PRIVATE}
     training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
         changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
+
+
+def sampling_from(run: str, tabs: gr.Tabs, checkpoint: gr.Dropdown) -> dict[Any, Any]:
+    """Generate, with the newest checkpoint of that run."""
+    choice = session.newest_of_run(run)
+    return {tabs: gr.Tabs(selected="generate"), checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=choice)}
 
 
 def join_strip(tabs: gr.Tabs, status: gr.HTML, training: train.TrainTab) -> None:
@@ -176,19 +181,20 @@ def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.Genera
     """From the table of runs to the tab where something can be done with the one chosen."""
     checkpoint = generating.controls.checkpoint
 
-    def one(value: Any) -> str:
-        return train.known_name(next(iter(run_table.chosen_of(value)), None))
-
     def follow(value: Any) -> dict[Any, Any]:
-        return {tabs: gr.Tabs(selected="train"), **training.shown(one(value))}
+        return {tabs: gr.Tabs(selected="train"), **training.shown(first_chosen(value))}
 
     def sample(value: Any) -> dict[Any, Any]:
-        choice = session.newest_of_run(one(value))
-        return {tabs: gr.Tabs(selected="generate"), checkpoint: gr.Dropdown(choices=session.checkpoint_choices(), value=choice)}
+        return sampling_from(first_chosen(value), tabs, checkpoint)
 
     quick, guard = {**QUICK, **PRIVATE}, guarded(runs.message)
     runs.open.click(guard(follow), runs.table, [runs.message, tabs, *training.outputs], **quick)
     runs.sample.click(guard(sample), runs.table, [runs.message, tabs, checkpoint], **quick)
+
+
+def first_chosen(value: Any) -> str:
+    """The first run that is chosen in the table; ValueError where there is none."""
+    return train.known_name(next(iter(run_table.chosen_of(value)), None))
 
 
 def join_debug(
@@ -198,8 +204,7 @@ def join_debug(
     quick = {**QUICK, **PRIVATE, **AGAIN}
 
     def look_at(value: Any, picked: str | None) -> dict[Any, Any]:
-        name = train.known_name(next(iter(run_table.chosen_of(value)), None))
-        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(name, picked=picked)}
+        return {tabs: gr.Tabs(selected="debug"), **debugging.look_at(first_chosen(value), picked=picked)}
 
     def find_cause(picked: str | None, event: gr.EventData) -> dict[Any, Any]:
         asked = train.known_name(text_of(event, "run"))

@@ -13,7 +13,7 @@ from .address import Address
 from .data_view import chosen_from, skipped_html, survey_html
 from .messages import guarded, message_box, said, told
 from .patience import patience
-from .theme import static
+from .theme import heading, static
 from .wall import Shown, wall, wall_value
 from .wiring import AGAIN, COMPUTE, PRIVATE, QUICK, in_turn
 from .wishes import Wishes
@@ -212,7 +212,7 @@ def build(*, readonly: bool) -> DataTab:
     screen = wall(label="Clips as the model sees them", elem_id="data-wall")
     survey = gr.HTML("", css_template=static("survey.css"), elem_id="data-survey", apply_default_css=False, padding=False)
     train = None if readonly else gr.Button("Train on these clips, as they are shown", size="sm", elem_id="data-train")
-    gr.HTML("<h2 class='heading'>Augmentation, before and after</h2>", apply_default_css=False, padding=False)
+    heading("Augmentation, before and after")
     with gr.Row(equal_height=False):
         shown_first = Config().replace(
             {"recipe.horizontal_flip": 0.5, "recipe.rotation": 15, "recipe.brightness": 0.4, "recipe.contrast": 0.4}
@@ -226,7 +226,7 @@ def build(*, readonly: bool) -> DataTab:
             elem_id="data-draw", min_width=140,
         )  # fmt: skip
     before_after = wall(label="Training clips before and after augmentation", elem_id="data-augmented")
-    gr.HTML("<h2 class='heading'>Clip length over a run</h2>", apply_default_css=False, padding=False)
+    heading("Clip length over a run")
     lengths_text = gr.Textbox(
         "5, 10, 15, 20", label="Curriculum", info="Clip lengths in equal parts of the run; the given frames keep their share.",
         elem_id="data-lengths", max_lines=1,
@@ -239,11 +239,12 @@ def build(*, readonly: bool) -> DataTab:
 
 
 def build_own(readonly: bool) -> OwnClips:
-    heading = (
+    gr.HTML(
         "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures. "
-        "Token ids, an .npy and its .json, are put into the folder own of VIDAPP_DATA.</p>"
+        "Token ids, an .npy and its .json, are put into the folder own of VIDAPP_DATA.</p>",
+        apply_default_css=False,
+        padding=False,
     )
-    gr.HTML(heading, apply_default_css=False, padding=False)
     files = gr.File(label="Your clips", file_types=own_clips.CLIP_FILES, file_count="multiple", height=150, elem_id="own-files")
     message = message_box(elem_id="own-message")
     screen = wall(label="Your clips as the model would see them", elem_id="own-wall")

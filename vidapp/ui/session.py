@@ -117,9 +117,8 @@ def config_of(choice: str | None, dropped: str | None = None) -> Config:
     """The config behind a choice. Only a dropped file has to be opened for it, which imports torch the first time."""
     if choice == DROPPED_CHOICE:
         return read_header(find_checkpoint(choice, dropped)).config
-    if choice and choice.startswith("run:"):
-        return open_run(choice.split(":")[1]).config()
-    return BUNDLED_CONFIG
+    name, _ = run_of(choice)
+    return open_run(name).config() if name else BUNDLED_CONFIG
 
 
 def read_header(path: Path) -> "Header":

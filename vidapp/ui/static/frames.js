@@ -21,6 +21,14 @@ async function decode(uri) {
   return pixels.get(uri);
 }
 
+function paint(canvas, data) {
+  if (canvas.width !== data.width || canvas.height !== data.height) {
+    canvas.width = data.width;
+    canvas.height = data.height;
+  }
+  canvas.getContext('2d').putImageData(data, 0, 0);
+}
+
 // Orange where what is drawn is too bright, blue where something is missing, black where they agree.
 function difference(truth, drawn) {
   const result = new ImageData(truth.width, truth.height);

@@ -39,14 +39,6 @@ function kindOf(screen, index) {
   return screen === 'truth' ? 'truth' : 'prediction';
 }
 
-function paint(canvas, data) {
-  if (canvas.width !== data.width || canvas.height !== data.height) {
-    canvas.width = data.width;
-    canvas.height = data.height;
-  }
-  canvas.getContext('2d').putImageData(data, 0, 0);
-}
-
 function missing(screen) {
   if (screen === 'truth') return 'what really followed is not known';
   if (!clip.prediction.length) return clip.making ? 'generating…' : 'press Generate';

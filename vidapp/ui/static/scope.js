@@ -98,11 +98,7 @@ function rowOf(guess, place, own) {
   row.className = guess.id === own ? 'own' : '';
   const canvas = document.createElement('canvas');
   const data = pixels.get(guess.patch);
-  if (data) {
-    canvas.width = data.width;
-    canvas.height = data.height;
-    canvas.getContext('2d').putImageData(data, 0, 0);
-  }
+  if (data) paint(canvas, data);
   const swatch = Object.assign(document.createElement('span'), { className: 'swatch', textContent: String(guess.id) });
   swatch.style.background = colourOf(guess.id);
   swatch.style.color = inkOn(colourOf(guess.id));

@@ -46,15 +46,10 @@ const trueAt = (frame, row, column) => clip.true_ids?.[frame]?.[row * columns() 
 const picture = (frame) => pixels.get(clip.frames[frame]);
 const drawing = (frame) => pixels.get(redrawn.get(frame)?.uri ?? clip.drawn[frame]);
 
-function paint(panel, data, otherwise) {
+function fill(panel, data, otherwise) {
   panel.box.dataset.empty = data ? 'no' : 'yes';
   panel.empty.textContent = data ? '' : otherwise;
-  if (!data) return;
-  if (panel.canvas.width !== data.width || panel.canvas.height !== data.height) {
-    panel.canvas.width = data.width;
-    panel.canvas.height = data.height;
-  }
-  panel.canvas.getContext('2d').putImageData(data, 0, 0);
+  if (data) paint(panel.canvas, data);
 }
 
 function paintIds() {
@@ -190,9 +185,9 @@ function show(frame) {
   now = total ? Math.max(0, Math.min(frame, total - 1)) : 0;
   const [truth, drawn] = [picture(now), drawing(now)];
   const waiting = total ? 'the true frame is not known' : clip.said;
-  paint(panels.frame, truth, waiting);
-  paint(panels.drawn, drawn, waiting);
-  paint(panels.error, truth && drawn ? difference(truth, drawn) : null, waiting);
+  fill(panels.frame, truth, waiting);
+  fill(panels.drawn, drawn, waiting);
+  fill(panels.error, truth && drawn ? difference(truth, drawn) : null, waiting);
   const own = redrawn.get(now) || { error: clip.errors[now], psnr: clip.psnr[now] };
   panels.frame.note.textContent = total ? clip.kinds[now] : '';
   panels.drawn.note.textContent = redrawn.has(now) ? 'with your ids' : total ? clip.drawn_kinds[now] : '';

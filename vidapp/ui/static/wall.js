@@ -20,7 +20,7 @@ function show(frame) {
   now = longest ? ((frame % longest) + longest) % longest : 0;
   for (const one of shown) {
     const at = Math.min(now, one.frames - 1);  // a shorter clip rests on its last frame
-    one.canvas.getContext('2d').putImageData(one.pictures[at], 0, 0);
+    paint(one.canvas, one.pictures[at]);
     one.frame.dataset.kind = !one.given ? 'plain' : at < one.given ? 'given' : 'future';
     one.frame.classList.toggle('over', now >= one.frames);
   }
@@ -41,8 +41,6 @@ async function take(value) {
   for (const clip of shown) {
     const figure = document.createElement('figure');
     clip.canvas = document.createElement('canvas');
-    clip.canvas.width = clip.pictures[0].width;
-    clip.canvas.height = clip.pictures[0].height;
     clip.canvas.setAttribute('role', 'img');
     clip.canvas.setAttribute('aria-label', clip.caption);
     clip.frame = document.createElement('div');

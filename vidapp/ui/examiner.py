@@ -5,7 +5,6 @@ one. It writes lines of JSON into a file (`--json-lines`); whoever looks reads o
 """
 
 import atexit
-import base64
 import contextlib
 import json
 import os
@@ -24,6 +23,7 @@ from typing import Any
 
 from ..config import Config
 from ..failures import STRANGERS
+from .pictures import file_uri
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 HELD = 40  # reports
@@ -180,7 +180,7 @@ class Process:
         path = self.folder / STRIP
         if not path.is_file() or path.stat().st_size > PICTURE_BYTES:
             return ""
-        return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+        return file_uri(path.read_bytes())
 
     def kill(self) -> None:
         if self.code is None:

@@ -5,9 +5,7 @@ function of the server that bypasses the queue, so it trusts nothing: names are 
 one call reads and returns is bounded.
 """
 
-import base64
 import html
-import io
 import time
 import zlib
 from functools import lru_cache
@@ -26,6 +24,7 @@ from . import words
 from .history import HISTORIES, TOKENIZER, TRANSFORMER, History
 from .learning import Learning, learning
 from .pace import Pace
+from .pictures import image_uri
 from .plot import PLOTLY, serve_plotly, with_plotly
 from .theme import static
 
@@ -313,10 +312,8 @@ def picture_uri(path: Path) -> str | None:
 
 @lru_cache(maxsize=8)  # every page asks for the newest one
 def _picture_uri(path: Path, changed_ns: int, size: int) -> str:
-    memory = io.BytesIO()
     with Image.open(path, formats=["PNG"]) as image:
-        image.save(memory, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"
+        return image_uri(image)
 
 
 def layers_of(request: Any) -> dict[str, Any]:

@@ -4,32 +4,19 @@ The difference is computed in the browser, so only the frames themselves travel;
 (a generation on its way) reach the page as a few hundred bytes each.
 """
 
-import base64
-import io
 import secrets
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
+from .pictures import LOSSLESS_PIXELS, uri_of
 from .theme import static
-
-LOSSLESS_PIXELS = 128 * 128  # larger colour frames travel as WebP
 
 
 def frame_uri(frame_CHW: np.ndarray) -> str:
     """One uint8 frame (1 or 3 channels) as a data URI that a browser can draw."""
-    channels = frame_CHW.shape[0]
-    image = Image.fromarray(frame_CHW[0] if channels == 1 else frame_CHW.transpose(1, 2, 0))
-    memory = io.BytesIO()
-    if channels == 1 or image.width * image.height <= LOSSLESS_PIXELS:
-        image.save(memory, "PNG", compress_level=6)
-        kind = "png"
-    else:
-        image.save(memory, "WEBP", quality=90)
-        kind = "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"
+    return uri_of(frame_CHW, lossless=frame_CHW[0].size <= LOSSLESS_PIXELS)
 
 
 def frame_uris(frames_TCHW: np.ndarray | None) -> list[str]:

@@ -1,21 +1,19 @@
 """Many futures of one context in one batch, as a grid of small films: settings against settings, or seeds against one another."""
 
-import base64
 import dataclasses
 import html
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from ..metrics import frame_mse, to_unit
 from .choices import LARGEST_SEED, Chosen
 from .generation import Clip, sampling_of
 from .patience import patience
+from .pictures import uri_of
 from .words import short
 
 if TYPE_CHECKING:
@@ -143,13 +141,9 @@ def fire(values: np.ndarray) -> np.ndarray:
 def sprite(frames_u8: np.ndarray, label: str) -> str:
     """Frames (n, C, H, W) as one element that plays them, without a script."""
     strip = np.concatenate(list(frames_u8), axis=2)
-    image = Image.fromarray(strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0))
-    memory = io.BytesIO()
-    image.save(memory, "PNG")
-    uri = base64.b64encode(memory.getvalue()).decode("ascii")
     number = len(frames_u8)
     motion = f"animation: vidapp-film {number * FRAME_S:.1f}s steps({number}, jump-none) infinite;" if number > 1 else ""
-    style = f"background-image: url(data:image/png;base64,{uri}); background-size: {100 * number}% 100%; {motion}"
+    style = f"background-image: url({uri_of(strip)}); background-size: {100 * number}% 100%; {motion}"
     return f'<div class="sprite" role="img" aria-label="{html.escape(label)}" style="{style}"></div>'
 
 

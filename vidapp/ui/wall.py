@@ -1,18 +1,15 @@
 """A wall of clips that loop together: each travels as one picture with its frames below one another."""
 
-import base64
-import io
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
+from .pictures import LOSSLESS_PIXELS, uri_of
 from .theme import static
 
-LOSSLESS_PIXELS = 128 * 128  # of a frame; larger colour ones travel as WebP
 WEBP_SIDE = 16_383  # the format's limit
 
 
@@ -38,14 +35,8 @@ def wall_value(clips: list[Shown], *, pairs: bool = False) -> dict[str, Any]:
 
 def sprite_uri(frames_TCHW: np.ndarray) -> str:
     """All frames of a clip below one another, as a data URI."""
-    T, C, H, W = frames_TCHW.shape
-    tall = frames_TCHW.transpose(0, 2, 3, 1).reshape(T * H, W, C)
-    image = Image.fromarray(tall[..., 0] if C == 1 else tall)
-    memory = io.BytesIO()
-    small = H * W <= LOSSLESS_PIXELS or T * H > WEBP_SIDE
-    image.save(memory, "PNG" if C == 1 or small else "WEBP", **({} if C == 1 or small else {"quality": 85}))
-    kind = "png" if C == 1 or small else "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(memory.getvalue()).decode('ascii')}"
+    tall = np.concatenate(list(frames_TCHW), axis=1)
+    return uri_of(tall, lossless=frames_TCHW[0, 0].size <= LOSSLESS_PIXELS or tall.shape[1] > WEBP_SIDE, quality=85)
 
 
 def wall(*, label: str, **settings: Any) -> gr.HTML:

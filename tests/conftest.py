@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import pytest
 from hypothesis import settings
+from shell import Shell
 
 settings.register_profile("vidapp", deadline=None, max_examples=50)  # the first example of many pays for an import
 settings.load_profile("vidapp")
@@ -27,6 +28,11 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("VIDAPP_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VIDAPP_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
 
 
 def pytest_collection_finish() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import subject, tiny
 
 import vidapp.checks.overfit
 import vidapp.checks.rate
 import vidapp.transformer_phase
-from tests.tiny import TINY, roughen, tiny, tiny_tokenizer
 from vidapp.causes import Evidence, learning_rate_high
 from vidapp.checks.checklist import GROUPS, checklist, summary
 from vidapp.checks.gradient import gradient_flow
@@ -18,25 +18,10 @@ from vidapp.checks.overfit import learns_single_frames, overfits
 from vidapp.checks.rate import rate_range
 from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check, failure
-from vidapp.config import Config
-from vidapp.data.moving_mnist import MovingMnist
 from vidapp.objective import MaskedLogits
-from vidapp.randomness import torch_generator
-from vidapp.tokenizer import Tokenizer
 from vidapp.transformer_phase import TransformerPhase
 
 LEARNS = tiny(model__width=64, model__layers=2)
-
-
-def lively(config: Config) -> Tokenizer:
-    """Untrained, but with weights so large that different patches get different ids."""
-    tokenizer = tiny_tokenizer(config)
-    roughen(tokenizer.encoder, torch_generator(0, "lively"))
-    return tokenizer
-
-
-def subject(config: Config = TINY, **changes: Any) -> Subject:
-    return replace(Subject(config, MovingMnist(config.data), lively(config)), **changes)
 
 
 def made(group: Callable[..., list[Check]], who: Subject) -> dict[str, Check]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import TINY, subject, tiny
 from torch import Tensor
 
 import vidapp.batches
@@ -14,7 +15,6 @@ import vidapp.checks.sight
 import vidapp.masking
 import vidapp.objective
 import vidapp.transformer_phase
-from tests.tiny import TINY, roughen, tiny, tiny_tokenizer
 from vidapp.batches import TokenBatch
 from vidapp.checks.data import data
 from vidapp.checks.gradient import gradient_flow
@@ -27,23 +27,10 @@ from vidapp.checks.verdict import Check
 from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
 from vidapp.objective import MaskedLogits, masked_logits
-from vidapp.randomness import torch_generator
-from vidapp.tokenizer import Tokenizer
 from vidapp.transformer import View, clip_view
 
 Group = Callable[[Subject, Callable[[float], None]], list[Check]]
 SIGHT = (hidden_stays_hidden, causality, frames_alone, training_matches_sampling)
-
-
-def lively(config: Config) -> Tokenizer:
-    """Untrained, but with weights so large that different patches get different ids."""
-    tokenizer = tiny_tokenizer(config)
-    roughen(tokenizer.encoder, torch_generator(0, "lively"))
-    return tokenizer
-
-
-def subject(config: Config = TINY, **changes: Any) -> Subject:
-    return replace(Subject(config, MovingMnist(config.data), lively(config)), **changes)
 
 
 def statuses(group: Group, who: Subject | None = None) -> dict[str, str]:

@@ -34,11 +34,6 @@ from vidapp.transformer_phase import TransformerPhase
 TINY = [*SMALLEST, "run.validate_every=4", "run.sample_every=4", "run.checkpoint_every=4"]
 
 
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with one tiny training in it, made by the command line."""

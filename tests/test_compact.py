@@ -22,11 +22,6 @@ MATRIX = "transformer.blocks.0.mlp_in.weight"
 VECTOR = "transformer.head_bias"
 
 
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config(model__stem_frames=3, model__positions="relative")

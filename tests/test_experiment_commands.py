@@ -36,11 +36,6 @@ SAME = {  # as tiny_checkpoint's tokenizer, and as small
 }
 
 
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
-
-
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **named: Any) -> Iterator[dict[str, Any]]:
         raise AssertionError("something was trained")

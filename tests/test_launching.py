@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,14 +31,6 @@ assert open_run(name).status().state == "starting", open_run(name).status()
 while open_run(name).status().live and open_run(name).status().extra.get("phase") != "transformer":
     time.sleep(0.1)
 """
-
-
-def waited_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not holds():
-        if time.monotonic() > until:
-            raise TimeoutError(f"still not so after {PATIENCE_S} s")
-        time.sleep(0.1)
 
 
 def log_of(name: str) -> str:

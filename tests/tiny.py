@@ -1,11 +1,14 @@
 """The smallest config that still has everything in it, and models made from it: what most tests of the core start from."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vidapp.checks.subject import Subject
 from vidapp.config import Config
+from vidapp.data.moving_mnist import MovingMnist
 from vidapp.randomness import torch_generator
 from vidapp.tokenizer import Tokenizer, new_tokenizer
 from vidapp.transformer import VideoTransformer
@@ -48,6 +51,17 @@ def tiny(**changes: Any) -> Config:
 
 def tiny_tokenizer(config: Config = TINY, seed: int = 0) -> Tokenizer:
     return new_tokenizer(config.tokenizer, config.data.channels, torch_generator(seed, "test")).eval()
+
+
+def lively(config: Config) -> Tokenizer:
+    """Untrained, but with weights so large that different patches get different ids."""
+    tokenizer = tiny_tokenizer(config)
+    roughen(tokenizer.encoder, torch_generator(0, "lively"))
+    return tokenizer
+
+
+def subject(config: Config = TINY, **changes: Any) -> Subject:
+    return replace(Subject(config, MovingMnist(config.data), lively(config)), **changes)
 
 
 def tiny_transformer(config: Config = TINY, seed: int = 0, dtype: torch.dtype = torch.float64) -> VideoTransformer:

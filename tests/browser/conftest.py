@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from serving import App, served
+from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+
+from vidapp.run_writer import RunWriter
 
 PATIENCE_MS = 60_000  # two cores may be busy with other tests
 SIZE: ViewportSize = {"width": 1366, "height": 900}
@@ -27,6 +30,14 @@ def browser() -> Iterator[Browser]:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     with served(tmp_path_factory.mktemp("app"), gently=False) as app:
         yield app
+
+
+@pytest.fixture(scope="module")
+def tiny_run(app: App) -> str:
+    """A run with a checkpoint that has learnt nothing: quick, and every setting shows."""
+    with RunWriter.create("tiny", tiny_config(), folder=app.runs) as run:
+        write_tiny_checkpoint(run.checkpoint_path(7), run.config)
+    return "tiny, step 7"
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,7 @@ FRAMES = 4
 PREDICTED = ".cell[aria-label^='prediction'][data-kind='prediction'] canvas"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_run(app: App) -> str:
-    """A run with a checkpoint that has learnt nothing: quick, and every setting shows."""
-    with RunWriter.create("tiny", tiny_config(), folder=app.runs) as run:
-        write_tiny_checkpoint(run.checkpoint_path(7), run.config)
-    return "tiny, step 7"
+pytestmark = pytest.mark.usefixtures("tiny_run")
 
 
 @pytest.fixture

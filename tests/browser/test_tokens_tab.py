@@ -7,19 +7,12 @@ import numpy as np
 import pytest
 from conftest import press_generate
 from playwright.sync_api import Page, expect
-from serving import App
-from tiny_checkpoint import tiny_config, write_tiny_checkpoint
-
-from vidapp.runs import RunWriter
+from tiny_checkpoint import write_tiny_checkpoint
 
 FRAMES = 20
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_run(app: App) -> str:
-    with RunWriter.create("tiny", tiny_config(), folder=app.runs) as run:
-        write_tiny_checkpoint(run.checkpoint_path(7), run.config)
-    return "tiny, step 7"
+pytestmark = pytest.mark.usefixtures("tiny_run")
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidapp.batches import TokenBatch, draw_masks
 from vidapp.bench.sample import WAYS, clip_flops, decode
 from vidapp.config import Config
-from vidapp.flops import Pass, pass_flops, step_flops
+from vidapp.flops import Pass, head_flops, pass_flops, step_flops
 from vidapp.frame_pass import FramePass
+from vidapp.masking import ClipMask, head_rows, hidden_tokens
 from vidapp.objective import masked_logits
 from vidapp.presets import preset
 from vidapp.transformer import Cache, cached_view, clip_view
@@ -19,6 +20,13 @@ ATTENTIONS = ("full", "factorized", "framewise")
 
 def sized(attention: str, **changes: object) -> Config:
     return tiny(model__attention=attention, model__layers=3, model__width=24, model__heads=3, **changes)
+
+
+def rounding(config: Config, masks: list[ClipMask]) -> int:
+    """What the head's rows that are no result cost, forward and backward."""
+    share = len(masks) // config.recipe.micro_batches
+    hidden = [hidden_tokens(masks[start : start + share]) for start in range(0, len(masks), share)]
+    return 3 * head_flops(config, sum(head_rows(one) - one for one in hidden))
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -43,7 +51,7 @@ def test_a_training_steps_flops_are_those_that_torch_counts(
         for start in range(0, 8, size):
             batch = TokenBatch(tokens[start : start + size], masks[start : start + size])
             masked_logits(model, batch, clean_past=clean_past).losses_P.sum().backward()
-    assert step_flops(config, masks) == counted.get_total_flops()
+    assert step_flops(config, masks) == counted.get_total_flops() - rounding(config, masks)
 
 
 STEMS = [{}, {"model__stem_frames": 1}, {"model__stem_frames": 3, "model__pixel_embedding": True}]
@@ -56,7 +64,7 @@ def test_a_stem_costs_what_torch_counts(changes: dict[str, object]) -> None:
     masks = draw_masks(config, 0, range(4))
     with FlopCounterMode(display=False) as counted:
         masked_logits(model, TokenBatch(tokens, masks), clean_past=True).losses_P.sum().backward()
-    assert step_flops(config, masks) == counted.get_total_flops()
+    assert step_flops(config, masks) == counted.get_total_flops() - rounding(config, masks)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -195,13 +195,13 @@ def test_a_page_that_is_read_only_leads_to_no_training() -> None:
 def test_a_chip_keeps_the_steps_that_were_just_typed() -> None:
     new = new_run_form()
     held = Draft.of("debug", {"model.layers": 3}).value
-    updates = new.reset(SimpleNamespace(key="model.layers"), held, "debug", "moving-mnist", 7)  # type: ignore[arg-type]
+    updates = new.reset(gr.EventData(None, {"key": "model.layers"}), held, "debug", "moving-mnist", 7)
     assert Draft.of_value(updates[new.draft]).changes == {"run.steps": 7}
 
 
 def test_a_chip_that_is_pressed_while_another_preset_is_on_its_way_leaves_that_preset() -> None:
     new, held = new_run_form(), Draft.of("debug", {"run.steps": 50, "model.dropout": 0.2}).value
-    updates = new.reset(SimpleNamespace(key="run.steps"), held, "base", "moving-mnist", 50)  # type: ignore[arg-type]
+    updates = new.reset(gr.EventData(None, {"key": "run.steps"}), held, "base", "moving-mnist", 50)
     draft = Draft.of_value(updates[new.draft])
     assert (draft.preset, draft.changes) == ("base", {"model.dropout": 0.2})
     assert updates[new.steps] == preset("base").run.steps

@@ -93,7 +93,8 @@ def training_passes(config: Config, masks: list[ClipMask]) -> list[Pass]:
 def step_flops(config: Config, masks: list[ClipMask]) -> int:
     """FLOPs of a training step's forward and backward passes over clips with these masks, the tokenizer and the optimiser left out.
 
-    What gradient checkpointing computes a second time does not count, nor does drawing an own past: neither is part of the result.
+    What gradient checkpointing computes a second time does not count, nor does drawing an own past, nor the rows that round the head's
+    number up (`head_rows`): none is part of the result.
     """
     share = len(masks) // config.recipe.micro_batches
     parts = [masks[start : start + share] for start in range(0, len(masks), share)]

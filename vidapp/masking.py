@@ -11,6 +11,8 @@ import numpy as np
 from .config import DataConfig, RecipeConfig
 from .schedules import LARGEST_OPEN_RATIO, LEAST_CONTEXT, OBJECTIVES, context_frames, mask_ratio, objective_weights
 
+ROWS = 256  # of logits: their number in a step is a multiple of it
+
 
 @dataclass(frozen=True)
 class ClipMask:
@@ -25,6 +27,12 @@ class ClipMask:
 def hidden_tokens(masks: list[ClipMask]) -> int:
     """How many tokens these masks hide in all."""
     return sum(int(mask.mask_THW.sum()) for mask in masks)
+
+
+def head_rows(positions: int) -> int:
+    """Of how many rows a training step's logits are computed where so many tokens are hidden: of a few more, so that the same numbers
+    come back. On a CPU each number of rows has a program of its own made for it (oneDNN), which takes a while, and is kept."""
+    return -(-positions // ROWS) * ROWS
 
 
 def draw_objective(rng: np.random.Generator, weights: dict[str, float]) -> str:

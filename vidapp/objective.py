@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .batches import TokenBatch, chosen
 from .device import to_device
-from .masking import alike
+from .masking import alike, head_rows
 from .sampling import COLDEST, inverse
 from .transformer import VideoTransformer, clean_past_view, clip_view
 
@@ -53,7 +53,13 @@ def masked_logits(model: VideoTransformer, batch: TokenBatch, *, clean_past: boo
     order = np.argsort(positions)
     hidden = states[0] if len(parts) == 1 else torch.cat(states)[to_device(order, device)]
     targets = tokens.flatten()[to_device(positions[order], device)]
-    return MaskedLogits(model.logits(hidden).float(), targets, positions[order])
+    return MaskedLogits(rounded_logits(model, hidden), targets, positions[order])
+
+
+def rounded_logits(model: VideoTransformer, states_PD: Tensor) -> Tensor:
+    """Logits float32 (P, V) of P states, computed of `head_rows(P)`."""
+    states = F.pad(states_PD, (0, 0, 0, head_rows(len(states_PD)) - len(states_PD)))
+    return model.logits(states)[: len(states_PD)].float()
 
 
 @torch.no_grad()

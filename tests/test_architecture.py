@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "liveness",
         "run_checkpoints",
         "run_reader",
+        "run_tokenizers",
         "run_writer",
         "silent_run",
         "trackers",

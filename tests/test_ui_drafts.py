@@ -154,7 +154,7 @@ def test_what_a_run_takes_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> 
     first = estimates.of(config)
     assert estimates.of(config) is first
     assert len(looked) == 1
-    assert "no trained one fits" in first.new_tokenizer, "the bundled one is for 64 pixels"
+    assert "none is bundled" in first.new_tokenizer, "the bundled one is for 64 pixels"
     assert first.found.parameters > first.found.blocks
     assert first.time.startswith(("about", "a few"))
 

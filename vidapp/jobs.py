@@ -21,6 +21,7 @@ from .failures import describe_failure
 from .launching import Launch
 from .run_queue import enqueue, note_processes, open_writer, processes_of, queued, tokenizer_of
 from .run_reader import RunStatus
+from .run_tokenizers import tokenizer_in, trained_before
 from .runs import RunReader, RunWriter, list_runs
 
 EXIT_WAIT_S = 30.0  # how long the process stays at its end for a training to save itself
@@ -156,8 +157,15 @@ def start_queued() -> str | None:
         for reader in queued():
             with contextlib.suppress(ValueError, OSError):  # somebody else has just taken it, or out of the queue, or it has been damaged
                 run = RunWriter.resume(reader.name, waiting=True)
-                return _start(run, tokenizer_of(run))
+                return _start(run, tokenizer_of(run) or _trained_meanwhile(run))
     return None
+
+
+def _trained_meanwhile(run: RunWriter) -> Path | None:
+    """The tokenizer that an earlier run on the same clips has trained while this one waited."""
+    begun = any(run.complete_steps(phase) for phase in ("tokenizer", "transformer"))
+    found = None if begun else trained_before(run.config)
+    return tokenizer_in(found) if found else None
 
 
 def _adopted() -> bool:

@@ -199,11 +199,11 @@ def train_status(run: str = "") -> dict[str, Any]:
 def train_start(preset: str = "debug", settings: dict[str, Any] | None = None, run: str = "", queue: bool = False) -> dict[str, Any]:
     """Start a training in this app: a preset, changes by dotted key ({"run.steps": 200}), a name for the run. queue: where another one
     trains, wait behind it instead of being refused."""
-    from ..tokenizer_choice import choose_tokenizer
+    from ..run_tokenizers import tokenizer_for
 
     config = configured(preset, {} if settings is None else settings)
     start = jobs.start_or_enqueue if queue else jobs.start_training
-    return train_status(start(config, run or None, tokenizer=choose_tokenizer(config)))
+    return train_status(start(config, run or None, tokenizer=tokenizer_for(config)))
 
 
 def configured(preset: str, settings: dict[str, Any]) -> Config:

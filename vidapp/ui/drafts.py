@@ -8,6 +8,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import gradio as gr
@@ -15,6 +16,7 @@ import gradio as gr
 from ..config import Config, as_argument, field_of
 from ..failures import told_to_strangers
 from ..presets import PRESETS, preset
+from ..run_tokenizers import tokenizer_in, trained_before
 from . import form, sources
 from .messages import said
 from .wishes import Wishes
@@ -170,7 +172,16 @@ class Draft:
         if told_to_strangers():
             config = sources.offered(config)
         changes = [f"{key}={as_argument(mine)}" for key, (mine, _) in config.differences(preset(self.preset)).items()]
-        return " ".join(["python -m vidapp train --preset", self.preset, *(["--set", *map(shlex.quote, changes)] if changes else [])])
+        earlier = None if told_to_strangers() else trained_before(config)
+        tokenizer = ["--tokenizer", shlex.quote(as_typed(tokenizer_in(earlier)))] if earlier else []
+        changed = ["--set", *map(shlex.quote, changes)] if changes else []
+        return " ".join(["python -m vidapp train --preset", self.preset, *tokenizer, *changed])
+
+
+def as_typed(path: Path) -> str:
+    """A path as somebody in the working folder types it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def take_what_goes(config: Config, values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:

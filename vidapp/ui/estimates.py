@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..amounts import gib, millions
-from ..config import Config
+from ..config import MOVING_MNIST, Config
 from . import sources, words
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ DEVICES = {"cpu": "this CPU", "cuda": "this GPU", "mps": "this Mac's GPU"}
 class Estimate:
     """What the pre-flight of a config found, and what the page says of it.
 
-    new_tokenizer: why the run trains one; empty where it does not. devices: CUDA devices of this machine. set_by_data: which settings
+    new_tokenizer: why the run trains one; empty where it does not. tokenizer_of: the run that has trained it before; empty where none has.
+    devices: CUDA devices of this machine. set_by_data: which settings
     the data decide, in a sentence; empty where they decide none.
     """
 
@@ -35,6 +36,7 @@ class Estimate:
     new_tokenizer: str
     devices: int
     set_by_data: str = ""
+    tokenizer_of: str = ""
 
     @property
     def time(self) -> str:
@@ -49,6 +51,10 @@ class Estimate:
     @property
     def notices(self) -> list[str]:
         first = [f"Trains its own tokenizer first: {self.new_tokenizer}."] if self.new_tokenizer else []
+        if self.tokenizer_of:
+            first = [
+                f"Takes the tokenizer of run {self.tokenizer_of}, trained on the same clips (recipe.tokenizer_source=new trains another)."
+            ]
         return [*filter(None, [self.set_by_data]), *first, *self.found.notices]
 
     @property
@@ -142,12 +148,20 @@ def devices() -> int:
 
 def look_ahead(config: Config) -> Estimate:
     from ..preflight import preflight  # here: the page comes up before torch is imported
+    from ..run_tokenizers import trained_before
     from ..tokenizer_choice import choose_tokenizer
 
-    trains = choose_tokenizer(config) is None and config.tokenizer.quantizer != "ids"
-    asked = config.recipe.tokenizer_source == "new"
-    why = "recipe.tokenizer_source=new asks for it" if asked else "no trained one fits these clips and settings"
-    return Estimate(preflight(config, trains_tokenizer=trains), why if trains else "", devices())
+    earlier = trained_before(config)
+    trains = earlier is None and choose_tokenizer(config) is None and config.tokenizer.quantizer != "ids"
+    found = preflight(config, trains_tokenizer=trains)
+    return Estimate(found, why_new(config) if trains else "", devices(), tokenizer_of=earlier.name if earlier else "")
+
+
+def why_new(config: Config) -> str:
+    """Why a run trains a tokenizer."""
+    if config.recipe.tokenizer_source == "new":
+        return "recipe.tokenizer_source=new asks for it"
+    return "none is bundled with these settings" if config.data.source in MOVING_MNIST else "no run has trained one on these clips yet"
 
 
 def operations(count: float) -> str:

@@ -173,7 +173,7 @@ class NewRun:
         chosen = self.chosen(held, name, source, steps).config
         config = sources.resolved(chosen)
         from ..data.glance import glance
-        from ..tokenizer_choice import choose_tokenizer
+        from ..run_tokenizers import tokenizer_for
 
         processes = devices() if on_all else 1
         if on_all:
@@ -182,7 +182,7 @@ class NewRun:
         waits = jobs.running() is not None
         if not waits:
             refuse(chosen, processes)  # as the page names its data: estimates know no paths
-        started = jobs.start_or_enqueue(config, run.strip() or None, tokenizer=choose_tokenizer(config), processes=processes)
+        started = jobs.start_or_enqueue(config, run.strip() or None, tokenizer=tokenizer_for(config), processes=processes)
         return started, started in jobs.queue()
 
 

@@ -227,9 +227,9 @@ def take_up(reader: RunReader, longer: Config | None = None) -> bool:
     that."""
     tokenizer = None
     if not reader.checkpoints():  # it begins anew: with the tokenizer that a new run of its settings would take
-        from ..tokenizer_choice import choose_tokenizer
+        from ..run_tokenizers import tokenizer_for
 
-        tokenizer = choose_tokenizer(reader.config())
+        tokenizer = tokenizer_for(reader.config())
     processes = processes_of(reader.path)
     if processes > 1 and devices() < processes:
         processes = 1  # GPUs have gone since: one trains the same, and the run says so

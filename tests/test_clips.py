@@ -576,6 +576,14 @@ def test_clips_whose_colours_would_be_lost_are_noticed(tmp_path: Path, channels:
     assert glance.glance(DataConfig()) == ""
 
 
+def test_a_small_thing_in_colour_is_noticed_also_where_the_first_clip_has_none(tmp_path: Path) -> None:
+    clip = np.full((5, 96, 96, 3), 90, np.uint8)
+    np.save(tmp_path / "0.npy", clip)
+    clip[:, 40:50, 40:50] = (200, 40, 40)  # a hundredth of the frame
+    np.save(tmp_path / "1.npy", clip)
+    assert glance.glance(DataConfig(source=str(tmp_path), size=32, channels=1)) == glance.IN_GREY
+
+
 def test_a_folder_without_a_clip_is_seen_at_a_glance(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="holds no clips"):
         glance.glance(DataConfig(source=str(tmp_path)))

@@ -1,6 +1,7 @@
 """From a symptom to its cause: whatever is planted is ranked first, with a setting that takes it away; cheap looks come first."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from test_stages import scores
 
 from vidapp.alarms import Alarm
-from vidapp.causes import Evidence, learning_rate_high
+from vidapp.causes import CERTAIN, LIKELY, Evidence, learning_rate_high, own_frames_unknown
 from vidapp.checkpoint import load_tokenizer
 from vidapp.checks.subject import Subject
 from vidapp.checks.verdict import Check
@@ -99,6 +100,16 @@ def test_the_stage_that_loses_most_is_the_cause(symptom: str, found: dict[str, A
     assert named.findings[0].name == cause
     assert list(named.change) == [key]
     assert named.lost is not None
+
+
+@pytest.mark.parametrize("name", ["not_below_entropy", "not_below_copying"])
+def test_that_a_model_which_knows_nothing_yet_goes_astray_is_no_certain_cause(name: str) -> None:
+    config = WELL.replace({"recipe.own_past": 0.0})
+    seen = Evidence(config, alarms={name: Alarm(name, "Nothing yet", "Train on.", 100)}, lost=lost(scores(12, 60, 60, 160)))
+    found, sure = own_frames_unknown(seen), own_frames_unknown(replace(seen, alarms={}))
+    assert found
+    assert sure
+    assert (found.weight, sure.weight) == (LIKELY, CERTAIN)
 
 
 def test_nothing_is_drawn_too_freely_where_nothing_is_drawn() -> None:

@@ -206,6 +206,13 @@ class TestVerdict:
         assert (found.tone == "good") <= (sum(model) / len(model) <= 0.95 * min(repeat, empty) + 1e-6)
         assert found.tone != "info" or found.headline.startswith("Hardly better")
 
+    @pytest.mark.parametrize(("model", "drawn", "unlike"), [(300.0, 200.0, True), (300.0, 20.0, False), (50.0, 200.0, False)])
+    def test_frames_that_the_tokenizer_cannot_draw_are_the_first_thing_said_of_a_prediction_that_fails(
+        self, model: float, drawn: float, unlike: bool
+    ) -> None:
+        found = verdict(dataclasses.replace(errors([model] * 2), tokenizer=[drawn] * 2), 2)
+        assert found.headline.startswith(generation.UNLIKE) == unlike
+
     @pytest.mark.parametrize(("level", "said"), [(0.0, "all black frame: nothing was predicted"), (0.3, "This is a blur")])
     def test_a_prediction_that_shows_nothing_is_no_success_however_small_its_error(self, level: float, said: str) -> None:
         squares = np.zeros((4, 1, 32, 32), np.uint8)
@@ -271,7 +278,7 @@ class TestChoices:
     def test_an_upload_shorter_than_the_given_frames_says_what_to_do(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.npy"
         np.save(path, np.zeros((2, 40, 40), np.uint8))
-        with pytest.raises(ValueError, match=r"has 2 frames but 4 are to be given: lower `given frames`"):
+        with pytest.raises(ValueError, match=r"has 2 frames but 4 are to be given: lower Given frames"):
             chosen(source="upload", upload=str(path)).clip(tiny_config())
 
     def test_a_dropped_file_cannot_name_a_folder_to_read(self, tmp_path: Path) -> None:

@@ -47,7 +47,14 @@ def test_who_gets_fewer_tokens_right_than_copying_does_is_not_said_to_learn() ->
 
 @pytest.mark.parametrize(
     ("losses", "said"),
-    [([4, 3, 2, 1], "still falls"), ([1, 1, 1, 1], "hardly falls"), ([2, 1, 2, 2, 2, 2], "was best at step 10"), ([2, 1], "better than")],
+    [
+        ([4, 3, 2, 1], "still falls"),
+        ([1, 1, 1, 1], "hardly falls"),
+        ([2, 1, 2, 2, 2, 2], "was best at step 10"),
+        ([2, 1], "better than"),
+        ([2.378, 2.199, 2.136, 2.191], "was best at step 20 (2.14)."),
+        ([3, 2, 1.5, 1.51], "hardly falls"),
+    ],
 )
 def test_the_trend_is_said(losses: list[float], said: str) -> None:
     assert said in verdict(losses, unigram_entropy=9.0).text

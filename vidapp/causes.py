@@ -292,7 +292,8 @@ def own_frames_unknown(seen: Evidence) -> Finding | None:
     if share > 0:  # it knows its own frames: what is left is more of the same
         change = {"run.steps": 3 * config.run.steps}
     if words := seen.blamed("drift"):
-        return Finding(name, title, CERTAIN if share == 0 else LIKELY, words, change)
+        learnt = not seen.alarm("not_below_entropy", "not_below_copying")  # else the drift is that of a model that knows nothing yet
+        return Finding(name, title, CERTAIN if share == 0 and learnt else LIKELY, words, change)
     if not seen.lost and config.recipe.own_past == 0 and config.recipe.context_corruption == 0:
         why = "recipe.own_past=0 and recipe.context_corruption=0: in training every past is true, in sampling it is its own."
         return Finding(name, title, LIKELY, why, change)

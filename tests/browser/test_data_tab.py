@@ -117,7 +117,7 @@ def test_own_clips_are_shown_as_they_would_be_read_and_a_run_takes_that_over(dat
     expect(data.locator("#own-message")).to_contain_text("Kept as 'red'")
     data.wait_for_function("(key) => document.querySelector('#data-wall .wall').dataset.key !== key", arg=old)
     data.locator("#data-train").click()
-    for told in ("Source is own/red", "Channels is 3", "Clip frames is 6", "Context frames is 5", "Frame step is 4"):
+    for told in ("Source is own/red", "Colour channels is 3", "Clip frames is 6", "Context frames is 5", "Frame step is 4"):
         expect(data.locator("#train-chips").get_by_role("button", name=told)).to_be_visible()
     expect(data.locator("#new-data-source input")).to_have_value("your clips: red")
 

@@ -11,8 +11,8 @@ from .clips import decoded, find_clips, nothing_in
 from .decoders import ClipError
 from .token_ids import is_token_data
 
-LOOKED_AT = 5  # clips: of them the first that can be decoded tells of the colours
-COLOUR, SHARE = 24, 0.02  # how far a pixel's channels are apart where it is no grey, and how many pixels of a frame in colour are that
+LOOKED_AT = 5  # clips
+COLOUR, SHARE = 24, 0.005  # how far a pixel's channels are apart where it is no grey, and how many pixels of a frame in colour are that
 IN_GREY = "These clips are in colour, and data.channels=1 trains them in grey: set data.channels=3 to keep it."
 
 
@@ -29,7 +29,8 @@ def glance(config: DataConfig) -> str:
     for file in files[:LOOKED_AT]:
         with contextlib.suppress(ClipError), decoded(file, config.size, 3) as source:
             frames = itertools.islice(source.read(0), config.clip_frames)  # more than the first: many films begin in black
-            return IN_GREY if any(in_colour(frame_CHW) for frame_CHW in frames) else ""
+            if any(in_colour(frame_CHW) for frame_CHW in frames):
+                return IN_GREY
     return ""
 
 

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from .. import jobs
 from ..failures import STRANGERS
-from . import api, configure, data_tab, debug, drafts, generate, new_run, run_table, runs_tab, session, strip, theme, tokens, train
+from . import api, configure, data_tab, debug, drafts, generate, links, new_run, run_table, runs_tab, session, strip, theme, tokens, train
 from .lost_streams import lost_streams_unsaid
 from .messages import guarded
 from .uploads import RoomForUploads
@@ -113,7 +113,8 @@ def join(tabs: gr.Tabs, generating: generate.GenerateTab, training: train.TrainT
         return sampling_from(train.chosen_run(run).name, tabs, checkpoint)
 
     quick = {**QUICK, **PRIVATE}
-    training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
+    chosen = training.sample.click(guarded(training.message)(sample), training.picker, [training.message, tabs, checkpoint], **quick)
+    chosen.success(None, checkpoint, None, js=links.choose_script(), **PRIVATE, **AGAIN)
     pair, found = [checkpoint, dropped], [generating.message, checkpoint]
     for changed in (training.live.state_changed, training.live.runs_changed):
         changed(guarded(generating.message, clears=False)(generating.refresh), pair, found, **AGAIN, **quick)
@@ -189,7 +190,8 @@ def join_runs(tabs: gr.Tabs, runs: runs_tab.RunsTab, generating: generate.Genera
 
     quick, guard = {**QUICK, **PRIVATE}, guarded(runs.message)
     runs.open.click(guard(follow), runs.table, [runs.message, tabs, *training.outputs], **quick)
-    runs.sample.click(guard(sample), runs.table, [runs.message, tabs, checkpoint], **quick)
+    chosen = runs.sample.click(guard(sample), runs.table, [runs.message, tabs, checkpoint], **quick)
+    chosen.success(None, checkpoint, None, js=links.choose_script(), **PRIVATE, **AGAIN)
 
 
 def first_chosen(value: Any) -> str:

@@ -150,14 +150,17 @@ class ConfigureTab:
         number, draft = begun
         if draft.refused:
             return {self.figures: UNKNOWN, self.notices: ""}
+        from ..data.glance import glance
+
         config = draft.config
         try:
             estimate = ESTIMATES.of(config)
+            seen = glance(sources.resolved(config).data)
         except ValueError as error:
             return {self.message: told(error), self.figures: figures_html(at_once(config), missing="–"), self.notices: ""}
         if not LOOKS.hold(request, number):
             return {}
-        return {self.figures: figures_html(estimate.values), self.notices: notices_html(estimate)}
+        return {self.figures: figures_html(estimate.values), self.notices: notices_html(estimate, seen)}
 
 
 def form_draft(name: str, values: tuple[Any, ...], leave_out: str = "") -> Draft:

@@ -181,7 +181,7 @@ def build(*, readonly: bool) -> DataTab:
     with gr.Row(equal_height=False):
         source = gr.Dropdown(
             sources.choices(), value=sources.MADE[1], label="Data", elem_id="data-source", min_width=180,
-            info="Built-in, or your own, kept here.",
+            info="Built-in, or clips that lie here." if readonly else "Built-in, or your own, kept here.",
         )  # fmt: skip
         split = gr.Radio(
             [("Training", "train"), ("Validation", "validation"), ("Test", "test")], value="train", label="Split", elem_id="data-split",
@@ -212,7 +212,7 @@ def build(*, readonly: bool) -> DataTab:
     screen = wall(label="Clips as the model sees them", elem_id="data-wall")
     survey = gr.HTML("", css_template=static("survey.css"), elem_id="data-survey", apply_default_css=False, padding=False)
     train = None if readonly else gr.Button("Train on these clips, as they are shown", size="sm", elem_id="data-train")
-    heading("Augmentation, before and after")
+    heading("Augmentation, before and after: a preview, which a run follows where its recipe says so")
     with gr.Row(equal_height=False):
         shown_first = Config().replace(
             {"recipe.horizontal_flip": 0.5, "recipe.rotation": 15, "recipe.brightness": 0.4, "recipe.contrast": 0.4}
@@ -226,7 +226,7 @@ def build(*, readonly: bool) -> DataTab:
             elem_id="data-draw", min_width=140,
         )  # fmt: skip
     before_after = wall(label="Training clips before and after augmentation", elem_id="data-augmented")
-    heading("Clip length over a run")
+    heading("Clip length over a run: a preview, too")
     lengths_text = gr.Textbox(
         "5, 10, 15, 20", label="Curriculum", info="Clip lengths in equal parts of the run; the given frames keep their share.",
         elem_id="data-lengths", max_lines=1,
@@ -239,9 +239,10 @@ def build(*, readonly: bool) -> DataTab:
 
 
 def build_own(readonly: bool) -> OwnClips:
+    of_ids = "" if readonly else " Token ids, an .npy and its .json, are put into the folder own of VIDAPP_DATA."
     gr.HTML(
-        "<h2 class='heading'>Clips of your own</h2><p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures. "
-        "Token ids, an .npy and its .json, are put into the folder own of VIDAPP_DATA.</p>",
+        "<h2 class='heading'>Clips of your own</h2>"
+        f"<p class='hint'>Videos, GIFs, .npy, or .zip files of clips or of numbered pictures.{of_ids}</p>",
         apply_default_css=False,
         padding=False,
     )

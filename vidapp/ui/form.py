@@ -29,6 +29,9 @@ Slider: type[gr.Slider] = ABCMeta.__new__(
 )
 
 
+ALIKE = {"data.channels": "colour channels", "tokenizer.channels": "tokenizer channels"}
+
+
 def first_order_keys(*sections: str) -> list[str]:
     """Dotted keys of the settings that are shown first, in the order of their definition."""
     return [key for key in all_keys(*sections) if field_of(key).metadata["first_order"]]
@@ -45,8 +48,8 @@ def kind_of(key: str) -> Any:
 
 
 def label_of(key: str) -> str:
-    """`recipe.learning_rate` -> `Learning rate`, with its unit where it has one."""
-    name = key.partition(".")[2].replace("_", " ")
+    """`recipe.learning_rate` -> `Learning rate`, with its unit where it has one. No two of different sections are called the same."""
+    name = ALIKE.get(key) or key.partition(".")[2].replace("_", " ")
     unit = field_of(key).metadata["unit"]
     return f"{name[0].upper()}{name[1:]}" + (f" ({unit})" if unit and unit not in name else "")
 

@@ -173,7 +173,9 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: GenerateTab) -> None:
     arrived.then(quiet(stage.offer_opening), None, [tab.message, *stage.files.values()], **in_turn("files"), **PRIVATE, **AGAIN)
     for visit in (page.load, place.select):
         visit(quiet(tab.refresh), pair, [tab.message, controls.checkpoint], **quick)
-    place.select(None, [stage.recipe, stage.made], None, js=links.keep_script(opening.KEY), **PRIVATE, **AGAIN)
+    place.select(None, [stage.recipe, stage.made, controls.checkpoint], None, js=links.keep_script(opening.KEY), **PRIVATE, **AGAIN)
+
+    controls.checkpoint.input(None, controls.checkpoint, None, js=links.choose_script(), **PRIVATE, **AGAIN)
 
     controls.source.change(tab.show_source, controls.source, [stage.thumbs, controls.number, controls.drawing, controls.upload], **quick)
     held = {"queue": False, **quick}
@@ -231,4 +233,4 @@ def wire_making(tab: GenerateTab, before: list[Any]) -> None:
     for wish in wishes:
         done = wish.then(guarded(tab.message)(stage.work), None, stage.outputs, **computing)
         done.then(guarded(tab.message, clears=False)(stage.write_files), stage.made, files, **in_turn("files"), **PRIVATE, **AGAIN)
-        done.then(None, [stage.recipe, stage.made], None, js=links.keep_script(opening.KEY), **PRIVATE, **AGAIN)
+        done.then(None, [stage.recipe, stage.made, controls.checkpoint], None, js=links.keep_script(opening.KEY), **PRIVATE, **AGAIN)

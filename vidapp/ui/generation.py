@@ -61,7 +61,7 @@ def clip_of(frames_u8: np.ndarray, given: int, name: str, which: str = "") -> Cl
     """Frames (T, C, H, W) as what is given and what follows; ValueError where there are fewer than are to be given."""
     if len(frames_u8) < given:
         raise ValueError(
-            f"{name} has {count(len(frames_u8), 'frame')} but {given} are to be given: lower `given frames` to {len(frames_u8)} (under More settings), "
+            f"{name} has {count(len(frames_u8), 'frame')} but {given} are to be given: lower Given frames to {len(frames_u8)} (under More settings), "
             "or use a longer clip"
         )
     return Clip(frames_u8[:given], frames_u8[given:] if len(frames_u8) > given else None, name, which)
@@ -295,6 +295,9 @@ def share_of(some: np.ndarray, whole: np.ndarray) -> float | None:
 
 
 NAMES = {"repeat_last": "repeating the last given frame", "pixel_mean": "the mean training frame", "black": "an all black frame"}
+UNLIKE = (
+    "The tokenizer alone draws these frames worse than repeating the last given one does: the model was trained on others, unlike them."
+)
 NOWHERE = "What really followed is not known, so there is no error to show."
 
 
@@ -322,6 +325,8 @@ def verdict(errors: Errors | Agreement | None, frames: int) -> Verdict:
     else:
         hardly = mean["prediction"] < mean[best]
         headline, tone = f"{'Hardly' if hardly else 'No'} better than {NAMES[best]}, {over}.", "info" if hardly else "bad"
+    if tone != "good" and mean["reconstruction"] > mean["repeat_last"]:
+        headline = f"{UNLIKE} {headline}"
     failure = failure_of(errors)
     if failure:
         return Verdict(f"{failure} {headline}", figures_of(errors, mean, frames), "bad")

@@ -103,6 +103,8 @@ def trend_of(curve: Curve) -> str:
         return ""
     best = min(range(len(values)), key=values.__getitem__)
     before = sum(values[-TREND:-1]) / (TREND - 1)
-    if values[-1] > values[best] * (1 + CLOSE) and best < len(values) - TREND:
-        return f" It was best at step {curve.steps[best]:,} ({short(values[best])}) and has risen since."
-    return " It still falls." if values[-1] < before * (1 - CLOSE / 4) else " It hardly falls any more."
+    if values[-1] > values[best] * (1 + CLOSE):
+        risen = " and has risen since" if best < len(values) - TREND else ""
+        return f" It was best at step {curve.steps[best]:,} ({short(values[best])}){risen}."
+    falls = values[-1] < before * (1 - CLOSE / 4) and best == len(values) - 1
+    return " It still falls." if falls else " It hardly falls any more."

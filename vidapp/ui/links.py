@@ -12,6 +12,7 @@ from typing import Any
 from ..config import field_of
 from .address import kept
 from .choices import Chosen
+from .session import DROPPED_CHOICE
 from .theme import static
 
 # the name in a link -> the field of `Chosen`, and how its text is read
@@ -20,6 +21,7 @@ SHARES = {"temperature": "temperature"}
 TEXTS = {"checkpoint": "checkpoint", "draw": "drawing", "choice": "choice", "order": "order"}
 FLAGS = {"anneal": "anneal"}
 NAMES = {**TEXTS, **NUMBERS, **SHARES, **FLAGS}
+NONE = f"Object.fromEntries({json.dumps(list(NAMES))}.map((name) => [name, null]))"  # JavaScript: nothing of a generation
 CHOICES = {name: field_of(f"sampling.{name}").metadata["choices"] for name in ("choice", "order")}
 LONGEST = 8192  # characters of one value
 LONGEST_NUMBER = 12  # digits: no control holds more
@@ -63,15 +65,16 @@ def copy_script(fields: list[str]) -> str:
 
 
 def keep_script(opening: str) -> str:
-    """JavaScript that puts the link of what is shown, its values as JSON by field, into the page's own address, where the page has made it:
-    its key comes second, and is not that of the `opening`, of which no page has need."""
-    names = json.dumps(list(NAMES))
-    none = f"Object.fromEntries({names}.map((name) => [name, null]))"
+    """JavaScript that puts the link of what is shown, its values as JSON by field, into the page's own address, where the page has made it
+    (its key comes second, and is not that of the `opening`, of which no page has need) with the checkpoint that is chosen still."""
     query = f"Object.fromEntries(new URLSearchParams(({query_script()})(JSON.parse(shown))))"
-    return kept(
-        "generate",
-        f"(shown, made) => !shown || !made || made === {json.dumps(opening)} ? {{}} : {{tab: 'generate', ...{none}, ...{query}}}",
-    )
+    other = f"!shown || !made || made === {json.dumps(opening)} || JSON.parse(shown).checkpoint !== checkpoint"
+    return kept("generate", f"(shown, made, checkpoint) => {other} ? {{}} : {{tab: 'generate', ...{NONE}, ...{query}}}")
+
+
+def choose_script() -> str:
+    """JavaScript that puts the checkpoint which was chosen into the page's own address, in place of what was generated with another one."""
+    return kept("generate", f"(checkpoint) => ({{...{NONE}, checkpoint: checkpoint === {json.dumps(DROPPED_CHOICE)} ? null : checkpoint}})")
 
 
 def query_script() -> str:

@@ -233,7 +233,13 @@ TRANSFORMER_FIGURES = (
         "Nats per token on fixed clips with the whole future masked: comparable from step to step.",
     ),
     ("Gradient norm", "grad_norm", 1, "", "Before clipping."),
-    ("Accuracy, changed", "changed_accuracy", 100, " %", "Masked tokens guessed right among those that differ from the frame before."),
+    (
+        "Changed, training",
+        "changed_accuracy",
+        100,
+        " %",
+        "Masked tokens of training clips guessed right among those that differ from the frame before: more is seen of their frames than in validation.",
+    ),
     ("Learning rate", "learning_rate", 1, "", "Of this step."),
     ("Tokens a second", "tokens_per_second", 1, "", "Training throughput."),
     (

@@ -82,7 +82,7 @@ def lose_colours(paths: list[Path], data: DataConfig) -> bool:
 
 
 def too_short(frames: int, wanted: int) -> str:
-    fix = f": set Clip length to {frames}" if frames >= 2 else ""
+    fix = f": leave it out, or set Clip length to {frames}, for all clips" if frames >= 2 else ""
     return f"it has {frames} of the {wanted} frames asked for{fix}"
 
 

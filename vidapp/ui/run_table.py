@@ -121,13 +121,14 @@ class Rows:
 def scores_of(figures: Figures) -> dict[str, str]:
     """Its newest and best figures for the table; of a run that is read half none is right."""
     if figures.behind:
-        return {"best": READING, "best_at": "", "loss": READING, "changed": READING}
+        return {"best": READING, "best_at": "", "loss": READING, "changed": READING, "sample": READING}
     newest, best = figures.newest.get("transformer", {}), figures.best
     return {
         "best": words.short(best[1]) if best else "",
         "best_at": f"step {best[0]:,}" if best else "",
         "loss": words.short(newest["loss"]) if "loss" in newest else "",
         "changed": f"{100 * newest['validation_changed_accuracy']:.0f} %" if "validation_changed_accuracy" in newest else "",
+        "sample": words.short(newest["sample_mse"]) if "sample_mse" in newest else "",
     }
 
 

@@ -122,6 +122,9 @@ class TokensTab:
         chosen = chosen_from(*wish.values)
         if (wish.kind == OPEN and chosen.shown == chosen.signature) or (wish.kind == PICK and not chosen.at):
             return
+        if chosen.source == UPLOAD and not chosen.upload:
+            yield {self.message: said("Drop a video, a GIF, an .npy or a .zip of pictures into the box.")}
+            return
         yield {self.message: said("Loading the checkpoint…")}
         try:
             view = view_of(chosen)
@@ -333,7 +336,7 @@ def build() -> TokensTab:
             0, TEST_CLIPS - 1, value=0, step=1, label="Clip number", info="Which of the test clips.", elem_id="tokens-number", min_width=200
         )
         upload = gr.File(
-            label="Video, GIF, .npy or .zip of pictures", file_types=CLIP_FILES, visible=False, height=104, elem_classes=["drop-box"],
+            label="Video, GIF, .npy or .zip of pictures", file_types=CLIP_FILES, visible=False, height=104, elem_classes=["drop-box"], min_width=260,
             elem_id="tokens-file",
         )  # fmt: skip
         checkpoint = gr.Dropdown(

@@ -53,7 +53,7 @@ function draw() {
     cell(row, run.steps, 'td', 'middle');
     const best = cell(row, run.best ? `${run.best} ` : '–');
     if (run.best) best.append(Object.assign(document.createElement('small'), { textContent: run.best_at }));
-    for (const key of ['loss', 'changed', 'size', 'when']) cell(row, run[key] || '–', 'td', 'wide');
+    for (const key of ['loss', 'changed', 'sample', 'size', 'when']) cell(row, run[key] || '–', 'td', 'wide');
     row.addEventListener('click', (event) => { if (event.target !== box) choose(run.name, !chosen().includes(run.name)); });
     return row;
   }));

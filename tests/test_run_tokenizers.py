@@ -11,6 +11,7 @@ from vidapp.config import Config
 from vidapp.run_tokenizers import tokenizer_in, trained_before
 from vidapp.runs import RunWriter, open_run
 from vidapp.ui.drafts import Draft
+from vidapp.ui.train import take_up
 
 OWN = {"data__source": "/clips/mine", "recipe__tokenizer_steps": 30}
 
@@ -97,3 +98,15 @@ def test_the_shell_command_names_it(runs: Path, monkeypatch: pytest.MonkeyPatch,
     config = draft.config.replace({"data.source": str(clips)})
     trained("first", config, config.recipe.tokenizer_steps)
     assert f"--tokenizer {tokenizer_in(open_run('first'))} --set data.source=" in draft.command()
+
+
+@pytest.mark.parametrize(("kept", "taken"), [((), True), ((10,), False), ((30,), False)])
+def test_a_run_that_goes_on_with_its_own_tokenizer_takes_no_other(
+    kept: tuple[int, ...], taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("first", own(), 30)
+    trained("mine", own(), *kept)
+    given: list[Any] = []
+    monkeypatch.setattr(jobs, "start_training", lambda config, name, resume, tokenizer, processes: given.append(tokenizer))
+    take_up(open_run("mine"))
+    assert given == [tokenizer_in(open_run("first")) if taken else None]

@@ -226,7 +226,9 @@ def take_up(reader: RunReader, longer: Config | None = None) -> bool:
     """Go on with a run that nobody trains, from its newest checkpoint, a finished one as `longer`; whether it has to wait in the queue for
     that."""
     tokenizer = None
-    if not reader.checkpoints():  # it begins anew: with the tokenizer that a new run of its settings would take
+    if not (
+        reader.checkpoints() or checkpoint_steps(reader.path, "tokenizer")
+    ):  # it begins anew: with the tokenizer that a new run would take
         from ..run_tokenizers import tokenizer_for
 
         tokenizer = tokenizer_for(reader.config())

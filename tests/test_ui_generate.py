@@ -167,6 +167,19 @@ class TestLinks:
         assert generation is not None
         assert generation.chosen == dataclasses.replace(FIRST, number=3, frames=2, given=4)
 
+    def test_a_link_that_names_a_checkpoint_alone_means_frames_as_many_as_that_was_trained_with(self, tab: generate.GenerateTab) -> None:
+        config = tiny_config()
+        with RunWriter.create("mine", config) as run:
+            write_tiny_checkpoint(run.checkpoint_path(7), config)
+        asked = {"checkpoint": "run:mine:7"}
+        for query, given in (
+            (asked, config.data.context_frames),
+            ({**asked, "given": "3"}, 3),
+            ({"checkpoint": "run:gone:7"}, FIRST.given),
+        ):
+            updates = tab.stage.arrive(SimpleNamespace(session_hash="page", query_params=query), *values_of(FIRST))  # type: ignore[arg-type]
+            assert updates[tab.controls.given] == given
+
     def test_the_link_of_a_generation_names_its_own_settings_as_soon_as_its_frames_appear(self, tab: generate.GenerateTab) -> None:
         WISHES.claim("page", GENERATE, values_of(small(seed=8, upload="/tmp/theirs.npy")))
         recipes = [json.loads(update[tab.stage.recipe]) for update in tab.stage.work(PAGE) if tab.stage.recipe in update]  # type: ignore[arg-type]

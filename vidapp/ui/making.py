@@ -244,7 +244,7 @@ class Stage:
         page = request.session_hash
         try:
             named = links.generation_of(dict(request.query_params or {}))
-            linked = dataclasses.replace(FIRST, source=DRAWN if named.get("drawing") else TEST, **named)
+            linked = dataclasses.replace(first_of(named.get("checkpoint")), source=DRAWN if named.get("drawing") else TEST, **named)
         except ValueError as error:
             return {self.message: told(error)}
         if named:
@@ -277,6 +277,14 @@ def fitted(chosen: Chosen, config: "Config") -> Chosen:
     except (ValueError, OSError):
         return chosen
     return dataclasses.replace(chosen, number=min(chosen.number, known - 1))
+
+
+def first_of(checkpoint: str | None) -> Chosen:
+    """What a link that names a checkpoint alone means: frames as many as that was trained with, where it is there."""
+    if checkpoint:
+        with suppress(ValueError, OSError):  # whoever generates says what is wrong with it
+            return at_length(FIRST, session.config_of(checkpoint))
+    return FIRST
 
 
 def at_length(chosen: Chosen, config: "Config") -> Chosen:

@@ -20,6 +20,7 @@ from vidapp.config import Config
 from vidapp.data.moving_mnist import MovingMnist
 from vidapp.data.source import open_source
 from vidapp.preflight import sampling_memory
+from vidapp.runs import RunWriter
 from vidapp.ui import generate, generation, links, making, opening, session, variants, variants_panel
 from vidapp.ui.choices import FIRST, SLIDERS, Chosen, carried_on
 from vidapp.ui.downloads import download_files
@@ -167,18 +168,17 @@ class TestLinks:
         assert generation is not None
         assert generation.chosen == dataclasses.replace(FIRST, number=3, frames=2, given=4)
 
-    def test_a_link_that_names_a_checkpoint_alone_means_frames_as_many_as_that_was_trained_with(self, tab: generate.GenerateTab) -> None:
-        config = tiny_config()
-        with RunWriter.create("mine", config) as run:
-            write_tiny_checkpoint(run.checkpoint_path(7), config)
-        asked = {"checkpoint": "run:mine:7"}
-        for query, given in (
-            (asked, config.data.context_frames),
-            ({**asked, "given": "3"}, 3),
-            ({"checkpoint": "run:gone:7"}, FIRST.given),
-        ):
-            updates = tab.stage.arrive(SimpleNamespace(session_hash="page", query_params=query), *values_of(FIRST))  # type: ignore[arg-type]
-            assert updates[tab.controls.given] == given
+    @pytest.mark.parametrize(
+        ("query", "frames"),
+        [({"checkpoint": "run:mine:7"}, 6), ({"checkpoint": "run:mine:7", "given": "3"}, 3), ({"checkpoint": "run:gone:7"}, FIRST.given)],
+    )
+    def test_a_link_that_names_a_checkpoint_alone_means_frames_as_many_as_that_was_trained_with(
+        self, tab: generate.GenerateTab, query: dict[str, str], frames: int
+    ) -> None:
+        with RunWriter.create("mine", tiny_config()) as run:
+            write_tiny_checkpoint(run.checkpoint_path(7), tiny_config())
+        updates = tab.stage.arrive(SimpleNamespace(session_hash="page", query_params=query), *values_of(FIRST))  # type: ignore[arg-type]
+        assert updates[tab.controls.given] == frames
 
     def test_the_link_of_a_generation_names_its_own_settings_as_soon_as_its_frames_appear(self, tab: generate.GenerateTab) -> None:
         WISHES.claim("page", GENERATE, values_of(small(seed=8, upload="/tmp/theirs.npy")))

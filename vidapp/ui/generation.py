@@ -12,7 +12,7 @@ import numpy as np
 from ..config import MOVING_MNIST, Config, DataConfig, SamplingConfig
 from ..lent_gpu import gpu_is_lent, lent
 from ..metrics import black, frame_gradient, frame_mse, mean_of_frames, pixel_mean, repeat_last, to_unit
-from .patience import patience
+from .patience import in_time, patience
 from .words import count, leading, short
 
 if TYPE_CHECKING:
@@ -154,10 +154,9 @@ def predicted(
     """
     if not 1 <= frames <= LONGEST_FUTURE:
         raise ValueError(f"{frames} future frames were asked for: choose 1 to {LONGEST_FUTURE}")
-    made, look_up = np.zeros((0, *given_u8.shape[1:]), np.float32), patience()
+    made = np.zeros((0, *given_u8.shape[1:]), np.float32)
     rest = (given_u8, frames, sampling, seed, made_THW)
-    for step, fresh in decoded_there(checkpoint.path, *rest) if gpu_is_lent() else decoded(checkpoint, *rest):
-        look_up()
+    for step, fresh in decoded_there(checkpoint.path, *rest) if gpu_is_lent() else in_time(decoded(checkpoint, *rest)):
         if watch is not None:
             watch(step)
         if fresh is not None:

@@ -2,9 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from ..failures import TookTooLongError, told_to_strangers
+
+T = TypeVar("T")
 
 STRANGERS_S = 120.0
 
@@ -20,3 +23,11 @@ def patience() -> Callable[[], None]:
             )
 
     return look_up
+
+
+def in_time(steps: Iterable[T]) -> Iterator[T]:
+    """The steps of a request, as long as it has time for them."""
+    look_up = patience()
+    for step in steps:
+        look_up()
+        yield step

@@ -21,7 +21,7 @@ from .generation import TEST, TEST_CLIPS, UPLOAD, data_clip, known_clips, source
 from .kept import GENERATIONS, Generation
 from .messages import guarded, message_box, said
 from .own_clips import CLIP_FILES
-from .patience import patience
+from .patience import in_time
 from .plot import chart, figure_value
 from .theme import static
 from .token_files import token_files
@@ -152,9 +152,8 @@ class TokensTab:
         counts = np.zeros(view.codebook_size, np.int64)
         config = view.microscope.checkpoint.config
         data = source_of(config, trusted=view.trusted)
-        clips, look_up = clips_of_test(data, config.data.clip_frames), patience()
-        for start in range(0, len(clips), BATCH):
-            look_up()
+        clips = clips_of_test(data, config.data.clip_frames)
+        for start in in_time(range(0, len(clips), BATCH)):
             counts += code_use(view.microscope.checkpoint.encode(clips[start : start + BATCH]).cpu().numpy(), view.codebook_size).counts_V
             yield {self.message: said(f"Counting codes: {min(start + BATCH, len(clips))} of {len(clips)} test clips…")}
         use = CodeUse(counts)

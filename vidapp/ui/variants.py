@@ -12,7 +12,7 @@ import numpy as np
 from ..metrics import frame_mse, to_unit
 from .choices import LARGEST_SEED, Chosen
 from .generation import Clip, sampling_of
-from .patience import patience
+from .patience import in_time
 from .pictures import uri_of
 from .words import short
 
@@ -101,9 +101,8 @@ def futures_of(checkpoint: "Checkpoint", chosen: Chosen, variants: list[Variant]
     each = [dataclasses.replace(chosen, **variant.changes) for variant in variants]
     asked = [Future(one.seed, sampling_of(checkpoint.config, one.settings())) for one in each]
     same = [place for place, one in enumerate(each) if one == chosen]
-    look_up = patience()
-    for step in futures_steps(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same):
-        look_up()
+    steps = futures_steps(checkpoint.transformer, checkpoint.encode(clip.given_u8[None]), frames, asked, alone=same)
+    for step in in_time(steps):
         yield step.share
     assert step.tokens is not None, "the last step ends the last frame"
     grid = judged(checkpoint, clip, variants, step.tokens, same)

@@ -158,6 +158,10 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
     assert list(sources.own_folder().iterdir()) == []
 
 
+def test_a_name_of_several_words_has_dashes_between_them(tmp_path: Path) -> None:
+    assert keep([npy(tmp_path, "clip.npy")], " my  own balls ") == "own/my-own-balls"
+
+
 def test_kept_names_are_ours() -> None:
     assert kept_name(3, Path("../../etc/pass wd.MP4")) == "003-pass-wd.mp4"
     assert kept_name(0, Path("...")) == "000-clip"

@@ -382,7 +382,10 @@ def test_a_run_starts_on_clips_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> N
     folder = sources.own_folder() / "mine"
     folder.mkdir(parents=True)
     started: list[Config] = []
-    monkeypatch.setattr(new_run.jobs, "start_or_enqueue", lambda config, name, **how: started.append(config) or "mine")
+    named: list[str | None] = []
+    monkeypatch.setattr(
+        new_run.jobs, "start_or_enqueue", lambda config, name, **how: (started.append(config), named.append(name)) and "mine"
+    )
     held = Draft.of("debug", {"run.device": "cpu"}).value
     with pytest.raises(ValueError, match="mine holds no clips"):
         new_run_form().go("", held, "debug", "own/mine", 5)
@@ -392,7 +395,8 @@ def test_a_run_starts_on_clips_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> N
     np.save(folder / "film.npy", painted)
     form = new_run_form()
     assert "These clips are in colour" in form.measure(Draft.of("debug", {"data.source": "own/mine"}).value)[form.notices]
-    assert new_run_form().go("", held, "debug", "own/mine", 5) == ("mine", False)
+    assert new_run_form().go("my first run ", held, "debug", "own/mine", 5) == ("mine", False)
+    assert named == ["my-first-run"]
     (config,) = started
     assert config.data.source == str(folder.resolve())
     with pytest.raises(ValueError, match="not offered here"):

@@ -182,7 +182,7 @@ class NewRun:
         waits = jobs.running() is not None
         if not waits:
             refuse(chosen, processes)  # as the page names its data: estimates know no paths
-        started = jobs.start_or_enqueue(config, run.strip() or None, tokenizer=tokenizer_for(config), processes=processes)
+        started = jobs.start_or_enqueue(config, "-".join(run.split()) or None, tokenizer=tokenizer_for(config), processes=processes)
         return started, started in jobs.queue()
 
 

@@ -93,7 +93,7 @@ def keep(paths: list[Path], name: str) -> str:
         raise ValueError("there is no usable clip to keep: upload some that can be read and are long enough")
     if not name.strip():
         raise ValueError("the clips have no name yet: give them one, under which they can be chosen")
-    safe = safe_name(name.strip(), "the name of the clips")
+    safe = safe_name("-".join(name.split()), "the name of the clips")
     folder = sources.own_folder()
     folder.mkdir(parents=True, exist_ok=True)
     target = resolve_inside(folder, safe)

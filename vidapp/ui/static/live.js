@@ -298,7 +298,10 @@ function showStrip(strip) {
   film.dataset.whole = String(!strip.given);
   film.style.setProperty('--given', strip.given || '100%');
   if (strip.given) figure.querySelector('img').alt += '; the line is where prediction begins, the truth goes on beside it';
+  const first = figure.hidden;
   figure.hidden = false;
+  const scroll = film.parentElement;  // on a narrow page it opens where prediction begins
+  if (first && strip.given) scroll.scrollLeft = film.clientWidth * parseFloat(strip.given) / 100 - scroll.clientWidth / 4;
 }
 
 function keep(strip) {

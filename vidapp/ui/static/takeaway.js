@@ -4,7 +4,7 @@ const find = (selector) => root.querySelector(selector);
 
 function draw() {
   const { command, launch, json } = props.value || {};
-  find('.save').disabled = !json;
+  for (const name of ['.save', '[data-copies=command]']) find(name).disabled = !json;  // of settings that cannot be there is neither
   find('.command').textContent = command || '';
   find('.launch').textContent = launch || '';
 }

@@ -18,7 +18,7 @@ def address() -> Address:
             "lengths": gr.Textbox("5, 10"),
             "data": gr.Dropdown([("made", "made")], value="made", allow_custom_value=True),
         }
-    return Address("data", controls, {"data": lambda: [("made", "made"), ("mine", "own/mine")]})
+    return Address("data", controls, gr.Textbox(), {"data": lambda: [("made", "made"), ("mine", "own/mine")]})
 
 
 def test_a_link_names_values_of_the_kind_that_each_control_has(address: Address) -> None:

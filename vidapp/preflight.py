@@ -21,10 +21,8 @@ FIXED = 130 * 2**20  # what torch itself takes as soon as it computes: measured
 FRAGMENTS = 1.05  # what a step takes over what is alive in it: room between blocks that do not fit into each other; measured
 SHARE_OF_PEAK = {"cuda": 0.15}  # of the speed of a large matrix product that a whole step reaches: measured on an H200, 0.09 to 0.25
 MOVES = 5  # times the bytes that a step's operations give: what is read, moved and kept for them besides; measured on two kinds of CPU
-SLOW_FLOPS, SLOW_SCORES = (
-    5e10,
-    2e8,
-)  # a second: products, and scores of attention with their softmax, of small passes on two cores; measured
+SLOW_FLOPS = 5e10  # of products a second in small passes on two cores; measured
+SLOW_SCORES = 2e8  # scores of attention a second there, their softmax included; measured
 LONGEST_PASS_S = 30.0
 
 

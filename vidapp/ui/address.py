@@ -19,11 +19,13 @@ Choices = Sequence[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class Address:
-    """The controls of a tab by their names in the query. `lists`: what those offer now whose choices are not always the same; `own`: values
+    """The controls of a tab by their names in the query. `linked`: a box that is never seen; it changes where a page was opened with an
+    address that names something of the tab. `lists`: what those offer now whose choices are not always the same; `own`: values
     that mean something of this very page, which no link can hold."""
 
     tab: str
     controls: Mapping[str, Any]
+    linked: gr.Textbox
     lists: Mapping[str, Callable[[], Choices]] = field(default_factory=dict)
     own: tuple[str, ...] = ()
 
@@ -35,6 +37,11 @@ class Address:
         return kept(
             self.tab, f"(...values) => Object.fromEntries({names}.map((name, index) => [name, ((value) => {held})(values[index])]))"
         )
+
+    def arrive(self, request: gr.Request) -> dict[Any, Any]:
+        """The page was opened: what its address names is chosen."""
+        named = self.named(dict(request.query_params or {}))
+        return {**named, self.linked: str(request.query_params)} if named else {}
 
     def named(self, query: Mapping[str, str]) -> dict[Any, Any]:
         """The values that a link to this tab names, by control. ValueError for what a control cannot have."""

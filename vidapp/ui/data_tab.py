@@ -24,21 +24,6 @@ if TYPE_CHECKING:
 
 OPEN, SHOW, CHANGE = "open", "show", "change"  # kinds of wishes: the first look, another source or split, another recipe
 LOOK = "look"
-NAMES = (
-    "data",
-    "split",
-    "size",
-    "channels",
-    "frames",
-    "given",
-    "flip",
-    "rotation",
-    "brightness",
-    "contrast",
-    "draw",
-    "lengths",
-    "step",
-)  # in an address, of `inputs`
 WISHES, LOOKS = Wishes(), Wishes()  # of the tab, and of its part for clips of one's own
 Updates = dict[Any, Any]
 
@@ -71,16 +56,13 @@ class DataTab:
 
     @property
     def address(self) -> Address:
-        return Address("data", dict(zip(NAMES, self.inputs, strict=True)), {"data": sources.choices})
+        return Address(
+            "data", dict(zip(data_view.Chosen.__dataclass_fields__, self.inputs, strict=True)), self.linked, {"source": sources.choices}
+        )
 
     @property
     def source(self) -> gr.Dropdown:
         return self.inputs[0]
-
-    def arrive(self, request: gr.Request) -> Updates:
-        """The page was opened: what its address names is chosen and, by `linked`, shown."""
-        named = self.address.named(dict(request.query_params or {}))
-        return {**named, self.linked: str(request.query_params)} if named else {}
 
     def show(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Iterator[Updates]:
         """The wall, the splits and the previews, or the previews alone where only the recipe was changed."""
@@ -291,7 +273,7 @@ def wire(page: gr.Blocks, place: gr.Tab, tab: DataTab) -> None:
     source, split, size, channels, frames, given, *recipe, draw, lengths, step = tab.inputs
 
     place.select(quiet(tab.refresh), tab.source, [tab.message, tab.source], **quick)
-    page.load(quiet(tab.arrive), None, [tab.message, *tab.inputs, tab.linked], queue=False, **quick)
+    page.load(quiet(tab.address.arrive), None, [tab.message, *tab.inputs, tab.linked], queue=False, **quick)
     shows = [source.change, split.input, size.input, channels.input, frames.release, given.release, step.release, tab.linked.change]
     changes = [*(control.release for control in recipe), draw.change, lengths.submit, lengths.blur]
     for kind, events in ((OPEN, [place.select]), (SHOW, shows), (CHANGE, changes)):

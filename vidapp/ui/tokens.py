@@ -103,16 +103,11 @@ class TokensTab:
     def address(self) -> Address:
         """Of a test clip: files of one's own and generations are this page's alone."""
         controls = {"clip": self.number, "checkpoint": self.checkpoint, "frames": self.frames}
-        return Address("tokens", controls, {"checkpoint": session.checkpoint_choices}, own=(session.DROPPED_CHOICE,))
+        return Address("tokens", controls, self.linked, {"checkpoint": session.checkpoint_choices}, own=(session.DROPPED_CHOICE,))
 
     @property
     def outputs(self) -> list[Any]:
         return [self.message, self.view, self.figures, self.use, self.shown, self.key, self.at, *self.files.values()]
-
-    def arrive(self, request: gr.Request) -> Updates:
-        """The page was opened: what its address names is chosen and, by `linked`, shown."""
-        named = self.address.named(dict(request.query_params or {}))
-        return {**named, self.linked: str(request.query_params)} if named else {}
 
     def show(self, request: gr.Request) -> Iterator[Updates]:
         """What the page wants to see, encoded and decoded again."""
@@ -398,7 +393,7 @@ def wire(
     gr.on([tab.checkpoint.change, place.select], quiet(tab.fit), known, fitted, **in_turn("token clips"), **PRIVATE, **AGAIN)
     tab.source.change(tab.show_source, tab.source, [tab.number, tab.upload, tab.checkpoint, tab.frames], **quick)
     linked = [tab.number, tab.checkpoint, tab.frames, tab.linked]
-    page.load(quiet(tab.arrive), None, [tab.message, *linked], queue=False, **quick)
+    page.load(quiet(tab.address.arrive), None, [tab.message, *linked], queue=False, **quick)
     changes = [tab.source.input, tab.number.release, tab.upload.upload, tab.checkpoint.change, tab.frames.release, tab.linked.change]
     gr.on([place.select, *changes], None, list(tab.address.controls.values()), js=tab.address.script(), **PRIVATE, **AGAIN)
 

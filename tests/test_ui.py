@@ -336,8 +336,7 @@ class TestSession:
 
         loaded: list[str] = []
         monkeypatch.setattr(vidapp.checkpoint, "load_checkpoint", lambda path, device: loaded.append(path.name) or path)
-        for refuse in ("refuse_too_large", "refuse_too_slow"):
-            monkeypatch.setattr(session, refuse, lambda path: None)  # the files of this test are no checkpoints
+        monkeypatch.setattr(session, "refuse_too_large", lambda path: None)  # the files of this test are no checkpoints
         paths = [tmp_path / name for name in "abc"]
         for path in paths:
             path.write_bytes(b"x" * 10)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ..failures import told_to_strangers
 from ..files import printable
-from .decoders import NPY_HEAD, ClipError, explained, npy_clip
+from .decoders import NPY_HEAD, ClipError, clip_layout, explained, npy_header
 
 MAX_ENTRIES = 50_000
 MAX_DIRECTORY_BYTES = 16 << 20  # of the zip's own list of entries, which is read whole
@@ -133,7 +133,8 @@ def extract(path: Path, names: tuple[str, ...], folder: Path) -> list[Path]:
                 if target.suffix == ".npy":  # what is no clip is not unpacked, however small it is packed
                     file.write(entry.read(NPY_HEAD))
                     file.flush()
-                    npy_clip(target, shown(name.name))
+                    shape, dtype, _ = npy_header(target, shown(name.name))
+                    clip_layout(shown(name.name), shape, dtype)
                 shutil.copyfileobj(entry, file, 1 << 20)  # never more than info.file_size: zipfile stops there
             targets.append(target)
     return targets

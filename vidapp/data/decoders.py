@@ -118,15 +118,13 @@ def refuse_short(path: Path, shape: tuple[int, ...], dtype: np.dtype, begin: int
 def npy_layout(path: Path) -> NpyLayout:
     """Read and check the header alone, without loading anything; ClipError where it is not a uint8 clip, all of it there."""
     shape, dtype, begin = npy_header(path)
-    layout = npy_clip(path)
+    layout = clip_layout(path.name, shape, dtype)
     refuse_short(path, shape, dtype, begin)
     return layout
 
 
-def npy_clip(path: Path, name: str = "") -> NpyLayout:
-    """The same of a file of which the first NPY_HEAD bytes are enough."""
-    name = name or path.name
-    shape, dtype, _ = npy_header(path, name)
+def clip_layout(name: str, shape: tuple[int, ...], dtype: np.dtype) -> NpyLayout:
+    """The layout of what a header says; ClipError where that is no uint8 clip."""
     if dtype != np.uint8:
         of_ids = "frames are uint8 from 0 to 255, and token ids need their .json beside the .npy"
         fix = of_ids if dtype.kind in "iu" else "save uint8 from 0 to 255, e.g. (x * 255).astype('uint8')"

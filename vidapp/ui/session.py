@@ -138,21 +138,16 @@ def check(path: Path) -> None:
 
     check_checkpoint(path)
     refuse_too_large(path)
-    refuse_too_slow(path)
 
 
 def refuse_too_large(path: Path, clips: int = 1) -> None:
-    """ValueError where sampling so many clips at once would take more memory than is free."""
-    from ..preflight import refuse_too_large_to_sample
+    """ValueError where sampling so many clips at once would take more memory than is free, or a single pass so long that the page stood
+    still."""
+    from ..preflight import refuse_too_large_to_sample, refuse_too_slow_to_sample
 
-    refuse_too_large_to_sample(read_header(path).config, path.name, clips)
-
-
-def refuse_too_slow(path: Path) -> None:
-    """ValueError where a pass would take so long that the page stood still."""
-    from ..preflight import refuse_too_slow_to_sample
-
-    refuse_too_slow_to_sample(read_header(path).config, path.name)
+    config = read_header(path).config
+    refuse_too_large_to_sample(config, path.name, clips)
+    refuse_too_slow_to_sample(config, path.name)
 
 
 class CheckpointCache:
@@ -176,7 +171,6 @@ class CheckpointCache:
         with self.lock:
             if key not in self.kept:
                 refuse_too_large(path)
-                refuse_too_slow(path)
                 self.make_room(facts.st_size)
                 self.kept[key] = load_checkpoint(path, pick_device("auto"))
             self.kept.move_to_end(key)
